@@ -1,0 +1,2 @@
+//! The `resnet` program.
+fn main() {}

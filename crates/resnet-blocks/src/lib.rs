@@ -1,0 +1,1 @@
+//! Residual blocks on candle: basic, bottleneck, pre-activation, and their shortcuts

@@ -1,0 +1,1 @@
+//! Image data sets, augmentation and a prefetching loader for candle

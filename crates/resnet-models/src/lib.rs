@@ -1,0 +1,2 @@
+//! Residual networks on candle: the papers' tables by name, weights in and out
+pub mod weights;

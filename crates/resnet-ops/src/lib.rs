@@ -1,0 +1,1 @@
+//! Differentiable convolution, batch norm and pooling for residual networks on candle

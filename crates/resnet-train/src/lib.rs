@@ -1,0 +1,1 @@
+//! Training residual networks on candle: optimizers, schedules, recipes, checkpoints, reports
