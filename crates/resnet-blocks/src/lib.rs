@@ -1,1 +1,35 @@
-//! Residual blocks on candle: basic, bottleneck, pre-activation, and their shortcuts
+//! Residual blocks on candle: basic, bottleneck and pre-activation, with the shortcuts of the papers.
+//!
+//! A block is a [`candle_nn::ModuleT`] on (N, C, H, W) tensors and takes its parameters from a
+//! [`candle_nn::VarBuilder`], under the names that torchvision uses (`conv1.weight`, `bn1.running_mean`,
+//! `downsample.0.weight`).
+//!
+//! ```
+//! use candle_core::{DType, Device, Tensor};
+//! use candle_nn::ModuleT;
+//! use resnet_blocks::{BlockConfig, Parameters, ResidualBlock};
+//!
+//! # fn main() -> candle_core::Result<()> {
+//! let parameters = Parameters::new(42, DType::F32, &Device::Cpu);
+//! let config = BlockConfig::basic(16, 32).with_stride(2);
+//! let block = ResidualBlock::new(&config, parameters.builder().pp("block"))?;
+//! let x = Tensor::zeros((1, 16, 8, 8), DType::F32, &Device::Cpu)?;
+//! assert_eq!(block.forward_t(&x, false)?.dims(), [1, 32, 4, 4]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Several blocks make one [`resnet_ops::Graph`] when they are appended to one builder: the whole then runs as one
+//! fused operation on the CPU (see [`Layer`]).
+
+mod block;
+mod config;
+mod layers;
+mod parameters;
+mod shortcut;
+
+pub use block::ResidualBlock;
+pub use config::{BlockConfig, Branch, Order, ShortcutKind, StrideIn};
+pub use layers::{Conv2d, Layer, Linear, Norm2d};
+pub use parameters::Parameters;
+pub use shortcut::Shortcut;

@@ -1,0 +1,92 @@
+//! Shape inference.
+
+use candle_core::{Result, bail};
+
+use super::{Graph, Op};
+
+/// Channels, rows and columns of a value, without the batch; vectors (N, C) have one row and one column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MapShape {
+    /// Channels.
+    pub channels: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+impl MapShape {
+    /// Values an image: channels × rows × columns.
+    pub fn count(&self) -> usize {
+        self.channels * self.height * self.width
+    }
+}
+
+impl Graph {
+    /// The shape of every value for an input of the given one.
+    ///
+    /// # Errors
+    /// If an operation does not fit its inputs; the message names it.
+    pub fn shapes(&self, input: MapShape) -> Result<Vec<MapShape>> {
+        let mut shapes: Vec<MapShape> = Vec::with_capacity(self.nodes.len());
+        for (i, node) in self.nodes.iter().enumerate() {
+            let Some(inputs) = node.inputs.iter().map(|v| shapes.get(v.0).copied()).collect::<Option<Vec<_>>>() else {
+                bail!("graph: node {i} reads a value that is not there yet")
+            };
+            let shape = match infer(&node.op, &inputs, input) {
+                Ok(shape) => shape,
+                Err(error) if node.name.is_empty() => return Err(error),
+                Err(error) => bail!("{}: {error}", node.name),
+            };
+            shapes.push(shape);
+        }
+        Ok(shapes)
+    }
+}
+
+fn infer(op: &Op, inputs: &[MapShape], input: MapShape) -> Result<MapShape> {
+    Ok(match (op, inputs) {
+        (Op::Input, []) => input,
+        (Op::Conv { weight, config, .. }, &[x]) => {
+            let (o, cg, kh, kw) = weight.dims4()?;
+            if cg * config.groups != x.channels {
+                bail!("a weight {:?} in {} groups does not fit {} channels", weight.dims(), config.groups, x.channels);
+            }
+            let (height, width) = config.output_size((x.height, x.width), (kh, kw))?;
+            MapShape { channels: o, height, width }
+        }
+        (Op::Norm(p), &[x]) => {
+            if p.running_mean.dims() != [x.channels] {
+                bail!("batch_norm: statistics {:?} do not fit {} channels", p.running_mean.dims(), x.channels);
+            }
+            x
+        }
+        (Op::Relu, &[x]) => x,
+        (Op::Add, &[a, b]) => {
+            if a != b {
+                bail!("add: {a:?} and {b:?} differ");
+            }
+            a
+        }
+        (Op::MaxPool(config), &[x]) => {
+            let (height, width) = config.output_size((x.height, x.width))?;
+            MapShape { channels: x.channels, height, width }
+        }
+        (Op::GlobalAvgPool, &[x]) => MapShape { channels: x.channels, height: 1, width: 1 },
+        (Op::Linear { weight, .. }, &[x]) => {
+            let (o, i) = weight.dims2()?;
+            if (x.channels, x.height, x.width) != (i, 1, 1) {
+                bail!("linear: a weight {:?} does not fit {x:?}", weight.dims());
+            }
+            MapShape { channels: o, height: 1, width: 1 }
+        }
+        (Op::Subsample { stride }, &[x]) => {
+            if stride.0 == 0 || stride.1 == 0 {
+                bail!("subsample: a stride of 0");
+            }
+            MapShape { height: x.height.div_ceil(stride.0), width: x.width.div_ceil(stride.1), ..x }
+        }
+        (Op::PadChannels { before, after }, &[x]) => MapShape { channels: x.channels + before + after, ..x },
+        (op, inputs) => bail!("{op:?} does not take {} inputs", inputs.len()),
+    })
+}

@@ -1,0 +1,69 @@
+use candle_core::{DType, Result, Tensor, bail};
+
+/// Batch norm with the batch's own statistics (Ioffe & Szegedy 2015), the form used in training.
+///
+/// `x` is (N, C, H, W); `weight` and `bias` are (C) or absent. Returns the normalised tensor, the batch mean (C)
+/// and the biased batch variance (C), both detached from the autograd graph.
+///
+/// # Errors
+/// If the shapes do not fit together, or a channel holds fewer than two values.
+pub fn batch_norm_train(
+    x: &Tensor,
+    weight: Option<&Tensor>,
+    bias: Option<&Tensor>,
+    eps: f64,
+) -> Result<(Tensor, Tensor, Tensor)> {
+    let (n, c, h, w) = x.dims4()?;
+    if n * h * w < 2 {
+        bail!("batch_norm: training needs more than one value a channel, got an input {:?}", x.dims());
+    }
+    let dtype = x.dtype();
+    let x = widen(x)?;
+    let mean = x.mean_keepdim((0, 2, 3))?;
+    let centred = x.broadcast_sub(&mean)?;
+    let variance = centred.sqr()?.mean_keepdim((0, 2, 3))?;
+    let y = centred.broadcast_div(&(&variance + eps)?.sqrt()?)?;
+    let y = affine(y, weight, bias)?.to_dtype(dtype)?;
+    Ok((y, mean.flatten_all()?.detach(), variance.reshape(c)?.detach()))
+}
+
+/// Batch norm with given statistics, the form used in evaluation. Shapes as in [`batch_norm_train`].
+///
+/// # Errors
+/// If the shapes do not fit together.
+pub fn batch_norm_eval(
+    x: &Tensor,
+    mean: &Tensor,
+    variance: &Tensor,
+    weight: Option<&Tensor>,
+    bias: Option<&Tensor>,
+    eps: f64,
+) -> Result<Tensor> {
+    let c = x.dim(1)?;
+    let dtype = x.dtype();
+    let x = widen(x)?;
+    let mean = mean.to_dtype(x.dtype())?.reshape((1, c, 1, 1))?;
+    let deviation = (variance.to_dtype(x.dtype())?.reshape((1, c, 1, 1))? + eps)?.sqrt()?;
+    let y = x.broadcast_sub(&mean)?.broadcast_div(&deviation)?;
+    affine(y, weight, bias)?.to_dtype(dtype)
+}
+
+fn affine(y: Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>) -> Result<Tensor> {
+    let (c, dtype) = (y.dim(1)?, y.dtype());
+    let y = match weight {
+        Some(weight) => y.broadcast_mul(&weight.to_dtype(dtype)?.reshape((1, c, 1, 1))?)?,
+        None => y,
+    };
+    match bias {
+        Some(bias) => y.broadcast_add(&bias.to_dtype(dtype)?.reshape((1, c, 1, 1))?),
+        None => Ok(y),
+    }
+}
+
+/// Half precision is too coarse for sums over a whole batch: statistics are taken in f32.
+fn widen(x: &Tensor) -> Result<Tensor> {
+    match x.dtype() {
+        DType::F16 | DType::BF16 => x.to_dtype(DType::F32),
+        _ => Ok(x.clone()),
+    }
+}
