@@ -1,0 +1,19 @@
+//! Optimizers: what a gradient does to a weight.
+//!
+//! [`Sgd`] follows PyTorch's `torch.optim.SGD` to the letter; [`Ema`] keeps a moving average of the
+//! weights beside it. Both run as one pass over each parameter on the CPU in f32 and as tensor
+//! operations everywhere else.
+
+mod ema;
+mod fused;
+mod gradients;
+mod sgd;
+
+pub use ema::{Ema, EmaConfig};
+pub use gradients::Gradients;
+pub use sgd::{Sgd, SgdConfig};
+
+/// Whether a tensor of this name is a statistic that the forward pass updates and no gradient does.
+pub fn is_buffer(name: &str) -> bool {
+    name.ends_with("running_mean") || name.ends_with("running_var")
+}

@@ -1,0 +1,213 @@
+//! Stochastic gradient descent with momentum (Sutskever et al. 2013, as PyTorch writes it).
+
+use std::collections::BTreeMap;
+
+use candle_core::{Tensor, Var};
+use serde::{Deserialize, Serialize};
+
+use super::fused::{self, SgdOp, SgdStep};
+use super::{Gradients, is_buffer};
+use crate::{Error, Result};
+
+/// Settings of [`Sgd`]; the learning rate comes with each step.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SgdConfig {
+    /// Share of the velocity kept from step to step.
+    pub momentum: f64,
+    /// Look ahead along the velocity (Nesterov's momentum).
+    pub nesterov: bool,
+    /// Weight decay, added to the gradient as `weight_decay * parameter`.
+    pub weight_decay: f64,
+    /// Whether parameters of one axis (the norms' weights and every bias) decay too.
+    pub decay_norm_and_bias: bool,
+}
+
+impl Default for SgdConfig {
+    /// He et al. 2015: momentum 0.9, weight decay 1e-4 on everything.
+    fn default() -> Self {
+        Self { momentum: 0.9, nesterov: false, weight_decay: 1e-4, decay_norm_and_bias: true }
+    }
+}
+
+/// Where a parameter's velocity lives.
+#[derive(Debug)]
+enum Velocity {
+    /// For the fused kernel: beside the parameter, not inside candle. Empty without momentum.
+    Host(Vec<f32>),
+    /// For every other device and dtype; made by the first step.
+    Device(Option<Tensor>),
+}
+
+#[derive(Debug)]
+struct Slot {
+    name: String,
+    var: Var,
+    weight_decay: f64,
+    velocity: Velocity,
+}
+
+/// SGD with momentum, Nesterov's momentum and weight decay: for each parameter `p` with gradient `g`
+///
+/// ```text
+/// g += weight_decay * p
+/// v  = momentum * v + g          (the first step: v = g)
+/// p -= lr * (nesterov ? g + momentum * v : v)
+/// ```
+///
+/// A parameter without gradient is left as it is, decay included.
+///
+/// Parameters are updated in their own dtype. Master weights of a wider dtype would be a third kind
+/// of slot beside the velocity's two.
+#[derive(Debug)]
+pub struct Sgd {
+    config: SgdConfig,
+    slots: Vec<Slot>,
+}
+
+impl Sgd {
+    /// An optimizer of the named parameters; names of running statistics are left out.
+    pub fn new(named: &[(String, Var)], config: SgdConfig) -> Result<Self> {
+        if config.nesterov && config.momentum <= 0.0 {
+            return Err(Error::Invalid("optimizer: nesterov = true wants a momentum above 0".into()));
+        }
+        let slots = named
+            .iter()
+            .filter(|(name, _)| !is_buffer(name))
+            .map(|(name, var)| {
+                let decays = config.decay_norm_and_bias || var.rank() > 1;
+                let velocity = if !fused::applies(var) {
+                    Velocity::Device(None)
+                } else if config.momentum == 0.0 {
+                    Velocity::Host(Vec::new())
+                } else {
+                    Velocity::Host(vec![0.0; var.elem_count()])
+                };
+                let weight_decay = if decays { config.weight_decay } else { 0.0 };
+                Slot { name: name.clone(), var: var.clone(), weight_decay, velocity }
+            })
+            .collect();
+        Ok(Self { config, slots })
+    }
+
+    /// The parameters in the order in which [`Sgd::step`] wants their gradients.
+    pub fn parameters(&self) -> Vec<(String, Var)> {
+        self.slots.iter().map(|s| (s.name.clone(), s.var.clone())).collect()
+    }
+
+    /// Takes one step with the gradients multiplied by `scale` (see [`Gradients::scale`]).
+    ///
+    /// # Errors
+    /// When the gradients are not those of [`Sgd::parameters`].
+    pub fn step(&mut self, gradients: &Gradients, scale: f64, lr: f64) -> Result<()> {
+        let gradients = gradients.tensors();
+        if gradients.len() != self.slots.len() {
+            return Err(Error::Invalid(format!(
+                "optimizer: {} gradients for {} parameters",
+                gradients.len(),
+                self.slots.len()
+            )));
+        }
+        for (slot, gradient) in self.slots.iter_mut().zip(gradients) {
+            if let Some(gradient) = gradient {
+                slot.step(self.config, gradient, scale, lr)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The velocities by parameter name, as f32 or the parameter's dtype; exact.
+    pub fn state(&self) -> Result<Vec<(String, Tensor)>> {
+        let mut out = Vec::new();
+        for slot in &self.slots {
+            let tensor = match &slot.velocity {
+                Velocity::Host(v) if v.is_empty() => continue,
+                Velocity::Host(v) => Tensor::from_slice(v, slot.var.shape(), &candle_core::Device::Cpu)?,
+                Velocity::Device(Some(t)) => t.clone(),
+                Velocity::Device(None) => continue,
+            };
+            out.push((slot.name.clone(), tensor));
+        }
+        Ok(out)
+    }
+
+    /// Takes up the velocities that [`Sgd::state`] gave.
+    ///
+    /// # Errors
+    /// When one is missing or has another shape.
+    pub fn load_state(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()> {
+        for slot in &mut self.slots {
+            let saved = state.get(&slot.name);
+            if let Some(t) = saved
+                && t.shape() != slot.var.shape()
+            {
+                return Err(Error::State(format!(
+                    "velocity of {} has shape {:?}, the parameter has {:?}",
+                    slot.name,
+                    t.dims(),
+                    slot.var.dims()
+                )));
+            }
+            match (&mut slot.velocity, saved) {
+                (Velocity::Host(v), _) if v.is_empty() => {}
+                (Velocity::Host(v), Some(t)) => {
+                    fused::copy_into(v, &t.to_device(&candle_core::Device::Cpu)?.contiguous()?)?;
+                }
+                (Velocity::Host(_), None) => {
+                    return Err(Error::State(format!("the velocity of {} is missing", slot.name)));
+                }
+                (Velocity::Device(v), saved) => {
+                    *v = match saved {
+                        Some(t) => Some(t.to_dtype(slot.var.dtype())?.to_device(slot.var.device())?),
+                        None => None,
+                    };
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Slot {
+    fn step(&mut self, config: SgdConfig, gradient: &Tensor, scale: f64, lr: f64) -> Result<()> {
+        match &mut self.velocity {
+            Velocity::Host(velocity) => {
+                let step = SgdStep {
+                    lr: lr as f32,
+                    momentum: config.momentum as f32,
+                    nesterov: config.nesterov,
+                    weight_decay: self.weight_decay as f32,
+                    scale: scale as f32,
+                };
+                let gradient = gradient.contiguous()?;
+                self.var.inplace_op2(&gradient, &SgdOp::new(step, velocity))?;
+            }
+            Velocity::Device(velocity) => {
+                // Out of the graph, or every step would keep the one before alive.
+                let p = self.var.as_detached_tensor();
+                let mut g = gradient.detach();
+                if scale != 1.0 {
+                    g = (g * scale)?;
+                }
+                if self.weight_decay != 0.0 {
+                    g = (g + (&p * self.weight_decay)?)?;
+                }
+                let update = if config.momentum == 0.0 {
+                    g
+                } else {
+                    let v = match velocity.take() {
+                        None => g.clone(),
+                        Some(v) => ((v * config.momentum)? + &g)?,
+                    };
+                    *velocity = Some(v.clone());
+                    if config.nesterov { (g + (v * config.momentum)?)? } else { v }
+                };
+                self.var.set(&(p - (update * lr)?)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+//! Line charts as inline SVG.
+
+use super::axis::Axis;
+use super::{escape, push};
+
+/// How values are laid along the vertical axis.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scale {
+    /// Equal differences are equal distances.
+    #[default]
+    Linear,
+    /// Equal ratios are equal distances; points at or below zero are left out.
+    Log,
+}
+
+/// One named line of a chart.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Series {
+    /// The name in the legend, for example `train`.
+    pub name: String,
+    /// (x, y) with rising x. Points that are not finite are left out.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// A line chart with a title, labelled axes and a legend.
+#[derive(Clone, Debug, Default)]
+pub struct Chart {
+    /// What the chart shows.
+    pub title: String,
+    /// The horizontal axis and its unit, for example `epoch`.
+    pub x_label: String,
+    /// The vertical axis and its unit, for example `top-1, %`.
+    pub y_label: String,
+    /// The vertical axis's scale.
+    pub scale: Scale,
+    /// The lines, in the order of the legend.
+    pub series: Vec<Series>,
+}
+
+const WIDTH: f64 = 560.0;
+const HEIGHT: f64 = 300.0;
+const LEFT: f64 = 58.0;
+const RIGHT: f64 = 14.0;
+const TOP: f64 = 40.0;
+const BOTTOM: f64 = 44.0;
+/// Above this many points a line is averaged in buckets: more than one point a pixel only makes the file larger.
+const MOST_POINTS: usize = 500;
+/// Up to this many points each is marked by a dot that tells its value.
+const MOST_DOTS: usize = 60;
+/// The style sheet has this many line colours.
+const COLOURS: usize = 6;
+
+impl Chart {
+    /// The chart as a `<figure>`; one without a drawable point says so.
+    pub(super) fn render(&self) -> String {
+        let lines: Vec<Series> = self.series.iter().map(|s| s.drawable(self.scale)).collect();
+        let mut out = format!(
+            "<figure class=\"chart\">\n<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{0}\">\n\
+             <text class=\"title\" x=\"{LEFT}\" y=\"18\">{0}</text>\n",
+            escape(&self.title)
+        );
+        let Some((x, y)) = self.axes(&lines) else {
+            out.push_str("<text class=\"label\" x=\"58\" y=\"150\">no points</text>\n</svg>\n</figure>\n");
+            return out;
+        };
+        self.grid(&mut out, &x, &y);
+        legend(&mut out, &lines);
+        for (i, line) in lines.iter().enumerate() {
+            line.draw(&mut out, i % COLOURS, &x, &y);
+        }
+        out.push_str("</svg>\n</figure>\n");
+        out
+    }
+
+    /// Axes that cover every point, or `None` where there is none.
+    fn axes(&self, lines: &[Series]) -> Option<(Axis, Axis)> {
+        let mut points = lines.iter().flat_map(|line| line.points.iter().copied());
+        let first = points.next()?;
+        let (mut x, mut y) = ((first.0, first.0), (first.1, first.1));
+        for point in points {
+            x = (x.0.min(point.0), x.1.max(point.0));
+            y = (y.0.min(point.1), y.1.max(point.1));
+        }
+        // A linear axis that almost reaches zero starts there, so that heights compare.
+        if self.scale == Scale::Linear && y.0 > 0.0 && y.0 < 0.35 * y.1 {
+            y.0 = 0.0;
+        }
+        let across = Axis::new(x.0, x.1, LEFT, WIDTH - RIGHT, 7, Scale::Linear).tight(x.0, x.1);
+        let up = Axis::new(y.0, y.1, HEIGHT - BOTTOM, TOP, 5, self.scale);
+        Some((across, up))
+    }
+
+    fn grid(&self, out: &mut String, x: &Axis, y: &Axis) {
+        let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
+        for (value, label) in &y.ticks {
+            let at = y.pixel(*value);
+            push(
+                out,
+                format_args!(
+                    "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{right}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>\
+                     <text class=\"tick\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>\n",
+                    LEFT - 7.0,
+                    at + 4.0
+                ),
+            );
+        }
+        for (value, label) in &x.ticks {
+            let at = x.pixel(*value);
+            push(
+                out,
+                format_args!(
+                    "<line class=\"axis\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{bottom}\" y2=\"{}\"/>\
+                     <text class=\"tick\" x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\">{label}</text>\n",
+                    bottom + 4.0,
+                    bottom + 17.0
+                ),
+            );
+        }
+        let (middle_x, middle_y) = ((LEFT + right) / 2.0, (TOP + bottom) / 2.0);
+        push(
+            out,
+            format_args!(
+                "<line class=\"axis\" x1=\"{LEFT}\" x2=\"{right}\" y1=\"{bottom}\" y2=\"{bottom}\"/>\n\
+                 <text class=\"label\" x=\"{middle_x}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n\
+                 <text class=\"label\" transform=\"translate(13 {middle_y}) rotate(-90)\" text-anchor=\"middle\">{}</text>\n",
+                HEIGHT - 8.0,
+                escape(&self.x_label),
+                escape(&self.y_label)
+            ),
+        );
+    }
+}
+
+/// Colour keys at the upper right, aligned with the title; one line needs none.
+fn legend(out: &mut String, lines: &[Series]) {
+    if lines.len() < 2 {
+        return;
+    }
+    let mut at = WIDTH - RIGHT;
+    for (i, line) in lines.iter().enumerate().rev() {
+        // The width of text is known to the browser only; 6.6 pixels a character is its mean at this size.
+        at -= 6.6 * line.name.chars().count() as f64;
+        push(
+            out,
+            format_args!(
+                "<line class=\"line c{}\" x1=\"{:.1}\" x2=\"{:.1}\" y1=\"14\" y2=\"14\"/>\
+                 <text class=\"key\" x=\"{at:.1}\" y=\"18\">{}</text>\n",
+                i % COLOURS,
+                at - 24.0,
+                at - 6.0,
+                escape(&line.name)
+            ),
+        );
+        at -= 40.0;
+    }
+}
+
+impl Series {
+    /// The points that can be drawn, averaged where there are more than the eye can see.
+    fn drawable(&self, scale: Scale) -> Series {
+        let points: Vec<(f64, f64)> = self
+            .points
+            .iter()
+            .copied()
+            .filter(|(x, y)| x.is_finite() && y.is_finite() && (scale == Scale::Linear || *y > 0.0))
+            .collect();
+        let points = if points.len() > MOST_POINTS {
+            points.chunks(points.len().div_ceil(MOST_POINTS)).map(mean).collect()
+        } else {
+            points
+        };
+        Series { name: self.name.clone(), points }
+    }
+
+    fn draw(&self, out: &mut String, colour: usize, x: &Axis, y: &Axis) {
+        let path: Vec<String> =
+            self.points.iter().map(|p| format!("{:.1},{:.1}", x.pixel(p.0), y.pixel(p.1))).collect();
+        push(out, format_args!("<polyline class=\"line c{colour}\" points=\"{}\"/>\n", path.join(" ")));
+        if self.points.len() > MOST_DOTS {
+            return;
+        }
+        for (px, py) in &self.points {
+            push(
+                out,
+                format_args!(
+                    "<circle class=\"dot c{colour}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"2.4\"><title>{}: {}, {}</title></circle>\n",
+                    x.pixel(*px),
+                    y.pixel(*py),
+                    escape(&self.name),
+                    short(*px),
+                    short(*py)
+                ),
+            );
+        }
+    }
+}
+
+fn mean(points: &[(f64, f64)]) -> (f64, f64) {
+    let sum = points.iter().fold((0.0, 0.0), |sum, p| (sum.0 + p.0, sum.1 + p.1));
+    let n = points.len() as f64;
+    (sum.0 / n, sum.1 / n)
+}
+
+/// At most four significant decimals, no trailing zeros.
+fn short(value: f64) -> String {
+    let text = format!("{value:.4}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
