@@ -1,0 +1,30 @@
+//! Cross-entropy out of candle's operations: every device and dtype, and the reference for the tests.
+
+use candle_core::{D, DType, Tensor};
+
+use crate::Result;
+
+pub(super) fn cross_entropy(logits: &Tensor, targets: &Tensor, smoothing: f64) -> Result<Tensor> {
+    // Half precision holds neither a sum of many exponentials nor a mean over a batch.
+    let logits = match logits.dtype() {
+        DType::BF16 | DType::F16 => logits.to_dtype(DType::F32)?,
+        _ => logits.clone(),
+    };
+    let n = logits.dim(0)?;
+    // The maximum cancels out of the result; as a constant it needs no gradient.
+    let max = logits.detach().max_keepdim(D::Minus1)?;
+    let shifted = logits.broadcast_sub(&max)?;
+    let log_sum = shifted.exp()?.sum_keepdim(D::Minus1)?.log()?;
+    let log_p = shifted.broadcast_sub(&log_sum)?;
+    let on_target = if targets.rank() == 1 {
+        log_p.gather(&targets.unsqueeze(1)?, 1)?.sum_all()?
+    } else {
+        (&log_p * targets.to_dtype(log_p.dtype())?)?.sum_all()?
+    };
+    let mut sum = (on_target * (smoothing - 1.0))?;
+    if smoothing != 0.0 {
+        let classes = log_p.dim(1)? as f64;
+        sum = (sum - (log_p.sum_all()? * (smoothing / classes))?)?;
+    }
+    Ok((sum / n as f64)?)
+}
