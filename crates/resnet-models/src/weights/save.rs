@@ -1,0 +1,104 @@
+//! Weights out, as safetensors.
+//!
+//! The header is made here rather than by the `safetensors` crate because that keeps metadata in a
+//! hash map: with two entries the same weights would give different bytes each time.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use candle_core::Tensor;
+use safetensors::Dtype;
+use serde_json::{Map, Value, json};
+
+use super::element;
+use super::error::WeightsError;
+
+/// Writes tensors and metadata to a safetensors file. The same input gives the same bytes, in
+/// whatever order the tensors come. A file already there stays as it is until the new one is
+/// complete on the disk, and for good when anything fails.
+///
+/// # Errors
+/// [`WeightsError::Write`] when the file cannot be written, [`WeightsError::DuplicateName`],
+/// [`WeightsError::Tensor`] for dtypes of less than a byte.
+pub fn save(
+    path: impl AsRef<Path>,
+    tensors: &[(String, Tensor)],
+    metadata: &BTreeMap<String, String>,
+) -> Result<(), WeightsError> {
+    let file = path.as_ref();
+    // As safetensors orders them: wide dtypes first, so that all are aligned, then by name.
+    let mut order: Vec<(Dtype, &str, &Tensor)> =
+        tensors.iter().map(|(name, tensor)| (tensor.dtype().into(), name.as_str(), tensor)).collect();
+    order.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
+    let header = header(&order, metadata, file)?;
+
+    let write = |source| WeightsError::Write { file: file.to_owned(), source };
+    let temporary = temporary_name(file).map_err(write)?;
+    let result =
+        write_parts(&temporary, &header, &order, file).and_then(|()| std::fs::rename(&temporary, file).map_err(write));
+    if result.is_err() {
+        // Nothing is left behind; that it may not be there is no second error.
+        let _ = std::fs::remove_file(&temporary);
+    }
+    result
+}
+
+/// The header's length in eight bytes and the header, padded to a multiple of eight.
+fn header(
+    order: &[(Dtype, &str, &Tensor)],
+    metadata: &BTreeMap<String, String>,
+    file: &Path,
+) -> Result<Vec<u8>, WeightsError> {
+    let mut entries = Map::new();
+    if !metadata.is_empty() {
+        entries.insert("__metadata__".into(), json!(metadata));
+    }
+    let mut offset = 0;
+    for &(dtype, name, tensor) in order {
+        let end = offset + tensor.elem_count() * tensor.dtype().size_in_bytes();
+        let entry = json!({ "dtype": dtype.to_string(), "shape": tensor.dims(), "data_offsets": [offset, end] });
+        if name == "__metadata__" || entries.insert(name.into(), entry).is_some() {
+            return Err(WeightsError::DuplicateName { file: file.to_owned(), tensor: name.to_owned() });
+        }
+        offset = end;
+    }
+    let mut json = Value::Object(entries).to_string().into_bytes();
+    json.resize(json.len().next_multiple_of(8), b' ');
+    let mut header = (json.len() as u64).to_le_bytes().to_vec();
+    header.extend(json);
+    Ok(header)
+}
+
+/// A name in the same folder (renaming across file systems is a copy) that no other call uses.
+fn temporary_name(file: &Path) -> std::io::Result<PathBuf> {
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    let name = file.file_name().ok_or_else(|| std::io::Error::other("it is not the name of a file"))?;
+    let mut temporary = std::ffi::OsString::from(".");
+    temporary.push(name);
+    temporary.push(format!(".{}-{}.tmp", std::process::id(), CALLS.fetch_add(1, Ordering::Relaxed)));
+    Ok(file.with_file_name(temporary))
+}
+
+fn write_parts(
+    temporary: &Path,
+    header: &[u8],
+    order: &[(Dtype, &str, &Tensor)],
+    file: &Path,
+) -> Result<(), WeightsError> {
+    let write = |source| WeightsError::Write { file: file.to_owned(), source };
+    let mut out = BufWriter::new(File::create_new(temporary).map_err(write)?);
+    out.write_all(header).map_err(write)?;
+    for (_, name, tensor) in order {
+        let bytes = element::bytes(tensor).map_err(|source| WeightsError::Tensor {
+            file: file.to_owned(),
+            tensor: (*name).to_owned(),
+            source,
+        })?;
+        out.write_all(&bytes).map_err(write)?;
+    }
+    let out = out.into_inner().map_err(|error| write(error.into_error()))?;
+    out.sync_all().map_err(write)
+}

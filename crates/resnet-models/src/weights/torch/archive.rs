@@ -1,0 +1,102 @@
+//! The zip form: `NAME/data.pkl` describes the object, `NAME/data/KEY` are the storages, stored
+//! without compression.
+
+use std::collections::HashMap;
+use std::io::{Cursor, sink};
+
+use zip::result::ZipError;
+use zip::{CompressionMethod, ZipArchive};
+
+use super::Storages;
+use crate::weights::fault::{Fault, show};
+use crate::weights::pickle::{Unpickled, unpickle};
+
+/// No file of PyTorch's has a description longer than this (256 MiB).
+const MAX_PICKLE: usize = 1 << 28;
+
+pub(super) struct Archive<'a> {
+    bytes: &'a [u8],
+    zip: ZipArchive<Cursor<&'a [u8]>>,
+    /// The folder within the archive that everything is in, with its slash.
+    root: String,
+    /// Bytes whose checksum has been computed. Parts of an honest file do not overlap, so they are
+    /// never more than the file.
+    checked: usize,
+    seen: HashMap<String, &'a [u8]>,
+}
+
+impl<'a> Archive<'a> {
+    pub fn open(bytes: &'a [u8]) -> Result<Self, Fault> {
+        let zip = ZipArchive::new(Cursor::new(bytes))
+            .map_err(|error| Fault::Damaged(format!("it is cut off or no whole zip archive ({error})")))?;
+        let names: Vec<String> = zip.file_names().filter_map(|name| name.ok().map(|name| name.into_owned())).collect();
+        let root = names.iter().find_map(|name| {
+            let root = name.strip_suffix("data.pkl")?;
+            (root.is_empty() || root.ends_with('/')).then(|| root.to_owned())
+        });
+        let Some(root) = root else {
+            return Err(Fault::Unsupported("it is a zip archive without data.pkl: no checkpoint of PyTorch's".into()));
+        };
+        if names.iter().any(|name| *name == format!("{root}constants.pkl")) {
+            return Err(Fault::Unsupported(
+                "it is a TorchScript program: load it in PyTorch and save its state_dict()".into(),
+            ));
+        }
+        Ok(Self { bytes, zip, root, checked: 0, seen: HashMap::new() })
+    }
+
+    /// The object that the archive describes.
+    pub fn unpickle(&mut self) -> Result<Unpickled, Fault> {
+        if let Some(order) = self.part("byteorder")?
+            && order != b"little"
+        {
+            return Err(Fault::Unsupported(
+                "its numbers are big-endian: save it again on a little-endian machine".into(),
+            ));
+        }
+        match self.part("data.pkl")? {
+            Some(pickle) if pickle.len() <= MAX_PICKLE => Ok(unpickle(pickle)?),
+            Some(_) => Err(Fault::Unsupported("its data.pkl is longer than any checkpoint's".into())),
+            None => Err(Fault::Damaged("data.pkl is not in it".into())),
+        }
+    }
+
+    /// A part's bytes where they lie in the file, after its checksum has been found right.
+    fn part(&mut self, name: &str) -> Result<Option<&'a [u8]>, Fault> {
+        let path = format!("{}{name}", self.root);
+        if let Some(part) = self.seen.get(&path) {
+            return Ok(Some(part));
+        }
+        let damaged = |what: &dyn std::fmt::Display| Fault::Damaged(format!("{}: {what}", show(name)));
+        let mut file = match self.zip.by_name(&path) {
+            Ok(file) => file,
+            Err(ZipError::FileNotFound) => return Ok(None),
+            Err(error) => return Err(damaged(&error)),
+        };
+        if file.compression() != CompressionMethod::Stored {
+            return Err(Fault::Unsupported(format!("{} is compressed, which PyTorch never does", show(name))));
+        }
+        let range = file.data_start().zip(Some(file.size())).and_then(|(start, size)| {
+            let start = usize::try_from(start).ok()?;
+            Some(start..start.checked_add(usize::try_from(size).ok()?)?)
+        });
+        let part = range
+            .and_then(|range| self.bytes.get(range))
+            .ok_or_else(|| damaged(&"it reaches past the end of the file"))?;
+        self.checked = self.checked.saturating_add(part.len());
+        if self.checked > self.bytes.len() {
+            return Err(damaged(&"parts of the file overlap"));
+        }
+        std::io::copy(&mut file, &mut sink()).map_err(|error| damaged(&error))?;
+        drop(file);
+        self.seen.insert(path, part);
+        Ok(Some(part))
+    }
+}
+
+impl<'a> Storages<'a> for Archive<'a> {
+    fn bytes(&mut self, key: &str) -> Result<&'a [u8], Fault> {
+        let part = self.part(&format!("data/{key}"))?;
+        part.ok_or_else(|| Fault::Damaged(format!("storage {} is not in the file", show(key))))
+    }
+}

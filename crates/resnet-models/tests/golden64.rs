@@ -1,0 +1,176 @@
+//! Every golden file against both interpreters: names, parameter counts, logits, gradients, statistics, losses.
+//!
+//! The files hold PyTorch's results on weights and inputs that a rule fills (f32, CPU): evaluation logits, the
+//! gradient norms and running statistics of the first training step, and the losses of three steps of SGD
+//! (lr 0.01, momentum 0.9, weight decay 1e-4 on everything, target of image i = (3 i + 1) mod 10).
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor, Var};
+use candle_nn::ModuleT;
+use resnet_models::{Network, Parameters, create};
+use resnet_ops::Backend;
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Golden {
+    batch: usize,
+    size: usize,
+    params: usize,
+    names: Vec<String>,
+    eval_logits: Vec<Vec<f32>>,
+    #[serde(default)]
+    grad_norms: BTreeMap<String, f64>,
+    #[serde(default)]
+    running: BTreeMap<String, f64>,
+    #[serde(default)]
+    train_losses: Vec<f64>,
+}
+
+fn crc32(name: &str) -> u32 {
+    !name.bytes().fold(!0u32, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(byte), |c, _| if c & 1 == 1 { (c >> 1) ^ 0xEDB8_8320 } else { c >> 1 })
+    })
+}
+
+/// The rule that fills parameters, buffers and inputs.
+fn filled(name: &str, dims: &[usize]) -> Tensor {
+    let scale = |u: f64| match dims.len() {
+        _ if name == "input" => 2. * u,
+        _ if name.ends_with("running_mean") => 0.2 * u,
+        _ if name.ends_with("running_var") => 1. + 0.5 * u,
+        1 if name.ends_with("weight") => 0.5 + 0.4 * u,
+        1 => 0.2 * u,
+        2 => 2. * u * (3. / dims[1] as f64).sqrt(),
+        _ => 2. * u * (6. / (dims[1] * dims[2] * dims[3]) as f64).sqrt(),
+    };
+    let offset = crc32(name);
+    let values: Vec<f32> = (0..dims.iter().product::<usize>() as u32)
+        .map(|i| {
+            let mut z = i.wrapping_mul(2_654_435_761).wrapping_add(offset);
+            for _ in 0..2 {
+                z = (z ^ (z >> 16)).wrapping_mul(0x45d9_f3b);
+            }
+            z ^= z >> 16;
+            scale(f64::from(z) / 4_294_967_296. - 0.5) as f32
+        })
+        .collect();
+    Tensor::from_vec(values, dims, &Device::Cpu).unwrap().to_dtype(DType::F64).unwrap()
+}
+
+fn network(arch: &str, classes: Option<usize>, backend: Backend) -> (Network, Parameters) {
+    let parameters = Parameters::zeros(DType::F64, &Device::Cpu);
+    let network = create(arch, parameters.builder(), classes).unwrap().with_backend(backend);
+    for (name, var) in parameters.named() {
+        var.set(&filled(&name, var.dims())).unwrap();
+    }
+    (network, parameters)
+}
+
+fn check(file: &str, arch: &str, backend: Backend) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file);
+    let golden: Golden = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let (net, parameters) = network(arch, None, backend);
+
+    let mut names: Vec<_> = parameters.named().iter().map(|(n, v)| format!("{n} {:?}", v.dims())).collect();
+    let mut expected = golden.names.clone();
+    (names.sort(), expected.sort());
+    assert_eq!(names, expected, "{file}: names and shapes");
+    assert_eq!(parameters.trainable().iter().map(|(_, v)| v.elem_count()).sum::<usize>(), golden.params, "{file}");
+
+    let x = filled("input", &[golden.batch, 3, golden.size, golden.size]);
+    let logits = net
+        .forward_t(&x, false)
+        .unwrap()
+        .narrow(1, 0, 10)
+        .unwrap()
+        .to_dtype(DType::F32)
+        .unwrap()
+        .to_vec2::<f32>()
+        .unwrap();
+    let largest = golden.eval_logits.iter().flatten().fold(0f32, |m, v| m.max(v.abs()));
+    for (ours, theirs) in logits.iter().flatten().zip(golden.eval_logits.iter().flatten()) {
+        assert!((ours - theirs).abs() <= 1e-4 * largest, "{file}: logit {ours}, expected {theirs}");
+    }
+    assert_eq!(logits.len(), golden.eval_logits.len());
+
+    let targets: Vec<u32> = (0..golden.batch as u32).map(|i| (3 * i + 1) % 10).collect();
+    let targets = Tensor::new(targets, &Device::Cpu).unwrap();
+    let mut momenta: HashMap<String, Tensor> = HashMap::new();
+    for (step, &expected) in golden.train_losses.iter().enumerate() {
+        let loss = candle_nn::loss::cross_entropy(&net.forward_t(&x, true).unwrap(), &targets).unwrap();
+        let value = f64::from(loss.to_dtype(DType::F32).unwrap().to_scalar::<f32>().unwrap());
+        assert!((value - expected).abs() <= 1e-3 * expected.abs(), "{file}: loss {value}, expected {expected}");
+        let gradients = loss.backward().unwrap();
+        if step == 0 {
+            for (name, expected) in &golden.running {
+                let sum = f64::from(
+                    parameters
+                        .get(name)
+                        .unwrap()
+                        .sum_all()
+                        .unwrap()
+                        .to_dtype(DType::F32)
+                        .unwrap()
+                        .to_scalar::<f32>()
+                        .unwrap(),
+                );
+                let scale = expected.abs().max(1.);
+                assert!((sum - expected).abs() <= 1e-4 * scale, "{file}: {name} sums to {sum}, expected {expected}");
+            }
+        }
+        for (name, var) in parameters.trainable() {
+            let gradient = gradients.get(var.as_tensor()).unwrap_or_else(|| panic!("{name} has no gradient"));
+            if step == 0 {
+                let norm = gradient
+                    .sqr()
+                    .unwrap()
+                    .sum_all()
+                    .unwrap()
+                    .to_dtype(DType::F32)
+                    .unwrap()
+                    .to_scalar::<f32>()
+                    .unwrap()
+                    .sqrt();
+                let expected = golden.grad_norms[&name];
+                let error = (f64::from(norm) - expected).abs();
+                assert!(error <= 1e-3 * expected, "{file}: |grad {name}| = {norm}, expected {expected}");
+            }
+            momentum_step(&var, gradient, &mut momenta, &name);
+        }
+    }
+    if !golden.train_losses.is_empty() {
+        assert_eq!(golden.grad_norms.len(), parameters.trainable().len(), "{file}: all gradients compared");
+    }
+}
+
+fn momentum_step(var: &Var, gradient: &Tensor, momenta: &mut HashMap<String, Tensor>, name: &str) {
+    let decayed = (gradient + (var.as_detached_tensor() * 1e-4).unwrap()).unwrap();
+    let buffer = match momenta.remove(name) {
+        Some(buffer) => ((buffer * 0.9).unwrap() + decayed).unwrap(),
+        None => decayed,
+    };
+    var.set(&(var.as_detached_tensor() - (&buffer * 0.01).unwrap()).unwrap()).unwrap();
+    momenta.insert(name.to_string(), buffer.detach());
+}
+
+macro_rules! golden {
+    ($($name:ident: $file:literal, $arch:literal;)*) => {
+        mod fused {
+            $(#[test] fn $name() { super::check($file, $arch, super::Backend::Auto); })*
+        }
+        mod portable {
+            $(#[test] fn $name() { super::check($file, $arch, super::Backend::Portable); })*
+        }
+    };
+}
+
+golden! {
+    cifar_plain20: "cifar_plain20.json", "plain20";
+    cifar_resnet20: "cifar_resnet20.json", "resnet20";
+    cifar_preact20: "cifar_preact20.json", "preact_resnet20";
+    tv_resnet18: "tv_resnet18.json", "resnet18";
+    tv_resnet50: "tv_resnet50.json", "resnet50";
+    tv_resnet152: "tv_resnet152.json", "resnet152";
+}
