@@ -4,6 +4,7 @@ mod error;
 pub mod loss;
 pub mod metrics;
 pub mod optimizer;
+pub mod recipe;
 pub mod report;
 pub mod schedule;
 

@@ -28,7 +28,9 @@ impl Axis {
         let first = (low / step + 1e-9).floor() as i64;
         let last = (high / step - 1e-9).ceil() as i64;
         let decimals = (-(step.log10() + 1e-9).floor()).max(0.0) as usize;
-        let ticks = (first..=last).map(|i| i as f64 * step).map(|v| (v, label(v, decimals))).collect();
+        // One unit on the whole axis: 2k beside 10k, never 2000.
+        let thousands = step >= 1000.0 && last as f64 * step >= 10_000.0;
+        let ticks = (first..=last).map(|i| i as f64 * step).map(|v| (v, label(v, decimals, thousands))).collect();
         Axis { low: first as f64 * step, high: last as f64 * step, from, to, scale: Scale::Linear, ticks }
     }
 
@@ -68,8 +70,8 @@ fn round_step(rough: f64) -> f64 {
     round * power
 }
 
-fn label(value: f64, decimals: usize) -> String {
-    if value.abs() >= 10_000.0 && value % 1000.0 == 0.0 {
+fn label(value: f64, decimals: usize, thousands: bool) -> String {
+    if thousands && value != 0.0 {
         return format!("{}k", value / 1000.0);
     }
     let text = format!("{value:.decimals$}");
@@ -100,6 +102,8 @@ mod tests {
         assert_eq!(axis.pixel(0.0), 0.0);
         assert_eq!(axis.pixel(2.5), 100.0);
         assert_eq!(labels(&Axis::new(0.0, 64_000.0, 0.0, 1.0, 4, Scale::Linear)), ["0", "20k", "40k", "60k", "80k"]);
+        assert_eq!(labels(&Axis::new(0.0, 11_000.0, 0.0, 1.0, 3, Scale::Linear)), ["0", "5k", "10k", "15k"]);
+        assert_eq!(labels(&Axis::new(0.0, 7_000.0, 0.0, 1.0, 4, Scale::Linear)), ["0", "2000", "4000", "6000", "8000"]);
     }
 
     #[test]

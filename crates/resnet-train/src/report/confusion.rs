@@ -55,8 +55,7 @@ impl Confusion {
     fn picture(&self, out: &mut String) {
         let n = self.classes.len();
         let (named, counted) = (n <= MOST_NAMED, n <= MOST_COUNTED);
-        let longest =
-            self.classes.iter().map(|name| name.chars().count().min(LONGEST_NAME)).max().unwrap_or(0) as f64;
+        let longest = self.classes.iter().map(|name| name.chars().count().min(LONGEST_NAME)).max().unwrap_or(0) as f64;
         let margin = if named { 12.0 + 6.6 * longest } else { 8.0 };
         let (left, top) = (margin + 18.0, margin + 18.0);
         let cell = ((if counted { 440.0 } else { 560.0 }) / n.max(1) as f64).min(44.0);
