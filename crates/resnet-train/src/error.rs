@@ -142,8 +142,20 @@ pub enum Error {
     Invalid(String),
 
     /// The data could not be read.
-    #[error("{0}")]
-    Data(#[from] Box<dyn std::error::Error + Send + Sync>),
+    #[error(transparent)]
+    Data(#[from] resnet_data::Error),
+
+    /// The network could not be made.
+    #[error(transparent)]
+    Model(#[from] resnet_models::Error),
+
+    /// Weights could not be read or written.
+    #[error(transparent)]
+    Weights(#[from] resnet_models::weights::WeightsError),
+
+    /// The report could not be written.
+    #[error(transparent)]
+    Report(#[from] crate::report::ReportError),
 }
 
 /// The result of this crate's functions.

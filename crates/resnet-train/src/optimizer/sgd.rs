@@ -30,6 +30,25 @@ impl Default for SgdConfig {
     }
 }
 
+impl SgdConfig {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// Names the first key that is out of its range.
+    pub fn check(&self) -> Result<()> {
+        if !(0.0..=1.0).contains(&self.momentum) {
+            return Err(Error::Invalid(format!("optimizer.momentum = {} must be between 0 and 1", self.momentum)));
+        }
+        if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
+            return Err(Error::Invalid(format!("optimizer.weight_decay = {} must be 0 or more", self.weight_decay)));
+        }
+        if self.nesterov && self.momentum == 0.0 {
+            return Err(Error::Invalid("optimizer.nesterov = true wants a momentum above 0".into()));
+        }
+        Ok(())
+    }
+}
+
 /// Where a parameter's velocity lives.
 #[derive(Debug)]
 enum Velocity {
@@ -68,9 +87,7 @@ pub struct Sgd {
 impl Sgd {
     /// An optimizer of the named parameters; names of running statistics are left out.
     pub fn new(named: &[(String, Var)], config: SgdConfig) -> Result<Self> {
-        if config.nesterov && config.momentum <= 0.0 {
-            return Err(Error::Invalid("optimizer: nesterov = true wants a momentum above 0".into()));
-        }
+        config.check()?;
         let slots = named
             .iter()
             .filter(|(name, _)| !is_buffer(name))

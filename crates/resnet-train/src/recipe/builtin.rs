@@ -1,0 +1,8 @@
+//! The embedded recipes.
+
+/// Name and text of each.
+pub(super) const RECIPES: &[(&str, &str)] = &[
+    ("quick", include_str!("quick.toml")),
+    ("cifar-fast", include_str!("cifar-fast.toml")),
+    ("he2015-cifar", include_str!("he2015-cifar.toml")),
+];

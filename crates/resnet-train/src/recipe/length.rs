@@ -1,0 +1,35 @@
+//! How long a training is.
+
+/// A length in epochs or in optimizer steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Length {
+    /// Passes over the training set.
+    Epochs(u64),
+    /// Optimizer steps.
+    Iterations(u64),
+}
+
+impl Length {
+    /// The length as a number of its own unit.
+    pub fn value(self) -> f64 {
+        match self {
+            Self::Epochs(n) | Self::Iterations(n) => n as f64,
+        }
+    }
+
+    /// Steps in all, with so many in an epoch.
+    pub fn steps(self, per_epoch: u64) -> u64 {
+        match self {
+            Self::Epochs(n) => n * per_epoch,
+            Self::Iterations(n) => n,
+        }
+    }
+
+    /// Steps of one unit.
+    pub fn unit(self, per_epoch: u64) -> f64 {
+        match self {
+            Self::Epochs(_) => per_epoch as f64,
+            Self::Iterations(_) => 1.0,
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Recipes: everything that decides a training run, in one TOML file.
+
+mod builtin;
+mod length;
+mod normalization;
+mod overrides;
+mod parse;
+
+use std::path::Path;
+
+use resnet_data::Augment;
+use serde::{Deserialize, Serialize};
+
+pub use length::Length;
+pub use normalization::Normalization;
+pub use overrides::Overrides;
+
+use crate::optimizer::{EmaConfig, SgdConfig};
+use crate::schedule::Schedule;
+use crate::{Error, Result};
+
+/// The dtype that a network computes in; weights are f32 in both cases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compute {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// bfloat16 activations, f32 weights and statistics.
+    Bf16,
+}
+
+/// Settings of the loss.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LossConfig {
+    /// Share of the target spread evenly over all classes.
+    pub label_smoothing: f64,
+}
+
+/// A low rate that training begins with, in place of the schedule's, until something is reached.
+///
+/// He et al. 2015 need it for ResNet-110 (until the training error is below 80 %), He et al. 2016 for every CIFAR
+/// network (400 iterations).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hold {
+    /// The low rate.
+    pub lr: f64,
+    /// Ends after so many iterations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iterations: Option<u64>,
+    /// Ends once the training error over a hundred iterations, as a share, is below this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_train_error: Option<f64>,
+    /// The networks it is for; for all where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only_for: Vec<String>,
+}
+
+/// A training run as data.
+///
+/// ```
+/// use resnet_train::recipe::Recipe;
+/// let recipe = Recipe::load("he2015-cifar")?;
+/// assert_eq!((recipe.iterations, recipe.batch_size), (Some(64_000), 128));
+/// # Ok::<(), resnet_train::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// What it is for, in a sentence.
+    #[serde(default)]
+    pub description: String,
+    /// The network where the command line names none.
+    pub arch: String,
+    /// The data set where the command line names none.
+    pub dataset: String,
+    /// Length of the training; either this or `iterations`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<u64>,
+    /// Length of the training in optimizer steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iterations: Option<u64>,
+    /// Images of one forward pass.
+    pub batch_size: usize,
+    /// Forward passes of one optimizer step, whose gradients are averaged.
+    #[serde(default = "one")]
+    pub accumulation: usize,
+    /// Decides initial weights, order and augmentation.
+    #[serde(default)]
+    pub seed: u64,
+    /// What the network computes in.
+    #[serde(default)]
+    pub dtype: Compute,
+    /// Greatest norm of a step's gradient.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<f64>,
+    /// Leaves out the last batch of an epoch where it is not full.
+    #[serde(default)]
+    pub drop_last: bool,
+    /// Epochs from one evaluation to the next; the last epoch is always evaluated.
+    #[serde(default = "every_epoch")]
+    pub evaluate_every: u64,
+    /// The optimizer, SGD.
+    #[serde(default)]
+    pub optimizer: SgdConfig,
+    /// The learning rate.
+    pub schedule: Schedule,
+    /// A low rate to begin with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+    /// The loss, cross-entropy.
+    #[serde(default)]
+    pub loss: LossConfig,
+    /// Evaluates and keeps an average of the weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema: Option<EmaConfig>,
+    /// From bytes to the network's input.
+    #[serde(default)]
+    pub normalize: Normalization,
+    /// Steps of augmentation, in order; for training only.
+    #[serde(default)]
+    pub augment: Vec<Augment>,
+}
+
+fn one() -> usize {
+    1
+}
+fn every_epoch() -> u64 {
+    1
+}
+
+impl Recipe {
+    /// The names of the embedded recipes.
+    pub fn names() -> Vec<&'static str> {
+        builtin::RECIPES.iter().map(|(name, _)| *name).collect()
+    }
+
+    /// An embedded recipe by name, or the one in a file.
+    ///
+    /// # Errors
+    /// When there is none of that name, the file cannot be read, or a key or value in it is wrong.
+    pub fn load(name_or_path: &str) -> Result<Self> {
+        if let Some((name, text)) = builtin::RECIPES.iter().find(|(name, _)| *name == name_or_path) {
+            return Self::parse(text, name);
+        }
+        let path = Path::new(name_or_path);
+        if !path.exists() && path.extension().is_none() {
+            let names = Self::names();
+            return Err(Error::UnknownRecipe {
+                name: name_or_path.to_string(),
+                hint: match parse::nearest(name_or_path, names.iter().copied()) {
+                    Some(name) => format!("did you mean {name:?}?"),
+                    None => format!("the recipes are {}", names.join(", ")),
+                },
+            });
+        }
+        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        Self::parse(&text, name_or_path)
+    }
+
+    /// Reads a recipe; `origin` is its file or name, for messages.
+    ///
+    /// # Errors
+    /// When a key is unknown, missing or has a value out of its range.
+    pub fn parse(text: &str, origin: &str) -> Result<Self> {
+        let recipe: Self = parse::toml(text, origin)?;
+        recipe
+            .check()
+            .map_err(|error| Error::Recipe { origin: origin.to_string(), message: error.to_string() })?;
+        Ok(recipe)
+    }
+
+    /// Checks every value that can be checked without data.
+    ///
+    /// # Errors
+    /// Names the first key that is wrong.
+    pub fn check(&self) -> Result<()> {
+        let invalid = |message: String| Err(Error::Invalid(message));
+        match (self.epochs, self.iterations) {
+            (Some(0), _) | (_, Some(0)) => return invalid("epochs or iterations must be 1 or more".into()),
+            (Some(_), Some(_)) => return invalid("epochs and iterations exclude each other: leave out one".into()),
+            (None, None) => return invalid("the length is missing: give epochs or iterations".into()),
+            _ => {}
+        }
+        for (key, value) in [("batch_size", self.batch_size as u64), ("accumulation", self.accumulation as u64)] {
+            if value == 0 {
+                return invalid(format!("{key} must be 1 or more"));
+            }
+        }
+        if self.evaluate_every == 0 {
+            return invalid("evaluate_every must be 1 or more".into());
+        }
+        if !(0.0..1.0).contains(&self.loss.label_smoothing) {
+            return invalid(format!("loss.label_smoothing = {} must be in [0, 1)", self.loss.label_smoothing));
+        }
+        if let Some(norm) = self.clip_norm
+            && !(norm > 0.0 && norm.is_finite())
+        {
+            return invalid(format!("clip_norm = {norm} must be above 0"));
+        }
+        if let Some(ema) = self.ema
+            && !(0.0..1.0).contains(&ema.decay)
+        {
+            return invalid(format!("ema.decay = {} must be in [0, 1)", ema.decay));
+        }
+        if let Some(hold) = &self.hold {
+            if hold.iterations.is_some() == hold.until_train_error.is_some() {
+                return invalid("hold: give either iterations or until_train_error".into());
+            }
+            if !(hold.lr > 0.0 && hold.lr.is_finite()) {
+                return invalid(format!("hold.lr = {} must be above 0", hold.lr));
+            }
+        }
+        self.optimizer.check()?;
+        self.schedule.check()
+    }
+
+    /// The length of the training.
+    pub fn length(&self) -> Length {
+        match (self.epochs, self.iterations) {
+            (_, Some(iterations)) => Length::Iterations(iterations),
+            (epochs, None) => Length::Epochs(epochs.unwrap_or(1)),
+        }
+    }
+
+    /// The low rate to begin with, where it applies to this recipe's network.
+    pub fn active_hold(&self) -> Option<&Hold> {
+        self.hold.as_ref().filter(|hold| hold.only_for.is_empty() || hold.only_for.contains(&self.arch))
+    }
+
+    /// The recipe as TOML, complete: parsing it gives the same recipe.
+    ///
+    /// # Errors
+    /// When a value cannot be written as TOML.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|error| Error::Invalid(format!("recipe: {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+use super::*;
+use crate::schedule::Schedule;
+
+const SMALL: &str = "arch = 'resnet20'\ndataset = 'shapes'\nepochs = 2\nbatch_size = 8\n";
+const CONSTANT: &str = "[schedule]\nkind = 'constant'\nlr = 0.1\n";
+
+fn message(text: &str) -> String {
+    Recipe::parse(text, "mine.toml").unwrap_err().to_string()
+}
+
+#[test]
+fn every_embedded_recipe_goes_round_through_toml() {
+    for name in Recipe::names() {
+        let recipe = Recipe::load(name).unwrap();
+        assert_eq!(Recipe::parse(&recipe.to_toml().unwrap(), name).unwrap(), recipe, "{name}");
+        assert!(!recipe.description.is_empty(), "{name}");
+        assert!(resnet_models::config(&recipe.arch).is_ok(), "{name}");
+    }
+}
+
+/// He et al. 2015, section 4.2.
+#[test]
+fn he2015_is_as_published() {
+    let r = Recipe::load("he2015-cifar").unwrap();
+    assert_eq!((r.length(), r.batch_size, r.accumulation), (Length::Iterations(64_000), 128, 1));
+    let want = SgdConfig { momentum: 0.9, nesterov: false, weight_decay: 1e-4, decay_norm_and_bias: true };
+    assert_eq!(r.optimizer, want);
+    let lr = r.schedule.resolve(r.length().unit(391), 64_000).unwrap();
+    for (step, want) in [(0, 0.1), (31_999, 0.1), (32_000, 0.01), (47_999, 0.01), (48_000, 0.001), (63_999, 0.001)] {
+        assert!((lr.at(step) - want).abs() < 1e-12, "step {step}: {}", lr.at(step));
+    }
+    assert_eq!(r.normalize, Normalization::MeanImage);
+    let fill = resnet_data::Padding::Mean;
+    assert_eq!(r.augment[0], Augment::RandomCrop { size: 32, padding: 4, fill });
+    assert_eq!(r.augment[1], Augment::HorizontalFlip { probability: 0.5 });
+    assert_eq!((r.loss.label_smoothing, r.ema, r.clip_norm), (0.0, None, None));
+    assert!(r.active_hold().is_none());
+    let deep = r.with(&Overrides { arch: Some("resnet110".into()), ..Overrides::default() }).unwrap();
+    let hold = deep.active_hold().unwrap();
+    assert_eq!((hold.lr, hold.until_train_error), (0.01, Some(0.8)));
+}
+
+#[test]
+fn the_schedule_stretches_with_the_epochs() {
+    let o = Overrides { epochs: Some(16), lr: Some(0.5), batch_size: Some(64), seed: Some(7), ..Overrides::default() };
+    let r = Recipe::load("he2015-cifar").unwrap().with(&o).unwrap();
+    assert_eq!((r.length(), r.batch_size, r.seed), (Length::Epochs(16), 64, 7));
+    let Schedule::MultiStep { lr, milestones, .. } = &r.schedule else { panic!("{:?}", r.schedule) };
+    assert_eq!((*lr, &milestones[..]), (0.5, &[8.0, 12.0][..]));
+    let message = r.with(&Overrides { epochs: Some(0), ..Overrides::default() }).unwrap_err().to_string();
+    assert!(message.contains("epochs"), "{message}");
+}
+
+#[test]
+fn wrong_keys_are_named_with_the_nearest() {
+    let m = message(&format!("{SMALL}bach_size = 3\n{CONSTANT}"));
+    assert!(m.contains("mine.toml") && m.contains("line 5") && m.contains("did you mean `batch_size`?"), "{m}");
+    let m = message(&format!("{SMALL}[optimizer]\nmomentun = 0.5\n{CONSTANT}"));
+    assert!(m.contains("`momentun`") && m.contains("did you mean `momentum`?"), "{m}");
+    let m = message(&format!("{SMALL}{CONSTANT}warm_up = 1.0\n"));
+    assert!(m.contains("`warm_up`") && m.contains("did you mean `warmup`?"), "{m}");
+    let m = message(&format!("{SMALL}[schedule]\nkind = 'cosin'\nlr = 0.1\n"));
+    assert!(m.contains("did you mean `cosine`?"), "{m}");
+    let m = message(&format!("{SMALL}{CONSTANT}[[augment]]\nstep = 'random-crop'\nsiz = 3\n"));
+    assert!(m.contains("did you mean `size`?"), "{m}");
+    for m in [message("arch = ["), message(&format!("{SMALL}{CONSTANT}zzzzz = 1\n")), message("")] {
+        assert!(m.starts_with("recipe mine.toml: ") && !m.contains('\n'), "{m}");
+    }
+}
+
+#[test]
+fn wrong_values_are_named() {
+    for (line, key) in [
+        ("clip_norm = -1.0", "clip_norm"),
+        ("accumulation = 0", "accumulation"),
+        ("evaluate_every = 0", "evaluate_every"),
+        ("iterations = 3", "iterations"),
+        ("ema = { decay = 1.5 }", "ema.decay"),
+        ("loss = { label_smoothing = 1.5 }", "label_smoothing"),
+        ("hold = { lr = 0.1 }", "hold"),
+        ("optimizer = { momentum = -0.5 }", "momentum"),
+        ("optimizer = { weight_decay = nan }", "weight_decay"),
+        ("optimizer = { momentum = 0.0, nesterov = true }", "nesterov"),
+        ("seed = 'x'", "line 5"),
+    ] {
+        let m = message(&format!("{SMALL}{line}\n{CONSTANT}"));
+        assert!(m.contains("mine.toml") && m.contains(key) && !m.contains('\n'), "{line}: {m}");
+    }
+    assert!(message("arch = 'a'\ndataset = 'b'\nbatch_size = 1\n[schedule]\nkind = 'constant'\nlr = 1\n").contains("length"));
+}
+
+#[test]
+fn unknown_names_and_files_are_errors() {
+    let m = Recipe::load("he2015-cifra").unwrap_err().to_string();
+    assert!(m.contains("did you mean \"he2015-cifar\"?"), "{m}");
+    let m = Recipe::load("qqq").unwrap_err().to_string();
+    assert!(m.contains("quick, cifar-fast"), "{m}");
+    let m = Recipe::load("no/such/file.toml").unwrap_err().to_string();
+    assert!(m.contains("no/such/file.toml"), "{m}");
+}
+
+#[test]
+fn a_data_set_is_measured() {
+    let pixels = [[0u8, 10, 255], [200, 10, 255]].concat();
+    let set = resnet_data::InMemory::new("t", (1, 1), pixels, vec![0, 0], vec!["a".into()]).unwrap();
+    let Normalization::Channel { mean, std } = Normalization::Dataset.measured(&set).unwrap() else { panic!() };
+    assert_eq!(mean, [100.0 / 255.0, 10.0 / 255.0, 1.0]);
+    assert_eq!(std, [100.0 / 255.0, 1.0 / 255.0, 1.0 / 255.0]);
+    assert!(matches!(Normalization::MeanImage.resolve(&set).unwrap(), resnet_data::Normalize::MeanImage { .. }));
+}
