@@ -99,7 +99,7 @@ pub fn assign(
 }
 
 fn tensor_error(checkpoint: &Checkpoint, name: &str, source: candle_core::Error) -> WeightsError {
-    WeightsError::Tensor { file: checkpoint.file.clone(), tensor: name.to_owned(), source }
+    WeightsError::Tensor { file: checkpoint.file.clone(), tensor: name.to_owned(), source: source.into() }
 }
 
 /// The missing name nearest to each unexpected one. Those beyond the first few are not shown, and

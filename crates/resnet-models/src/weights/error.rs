@@ -104,6 +104,6 @@ pub enum WeightsError {
         /// The tensor's name.
         tensor: String,
         /// What candle said.
-        source: candle_core::Error,
+        source: Box<candle_core::Error>,
     },
 }

@@ -95,7 +95,7 @@ fn write_parts(
         let bytes = element::bytes(tensor).map_err(|source| WeightsError::Tensor {
             file: file.to_owned(),
             tensor: (*name).to_owned(),
-            source,
+            source: Box::new(source),
         })?;
         out.write_all(&bytes).map_err(write)?;
     }
