@@ -38,7 +38,7 @@ fn files_cut_off_anywhere_are_errors() {
 
 #[test]
 fn flipped_bytes_never_panic() {
-    for name in ["small_legacy.pt", "small_zip.pt", "sparse.pt", "uint32.pt"] {
+    for name in ["small_legacy.pt", "small_zip.pt", "sparse.pt", "uint32_without_checksums.pt"] {
         let whole = fixture(name);
         let mut refused = 0;
         for at in 0..whole.len() {

@@ -23,6 +23,9 @@ pub(super) struct Archive<'a> {
     /// never more than the file.
     checked: usize,
     seen: HashMap<String, &'a [u8]>,
+    /// Whether the file has checksums: `torch.serialization.set_crc32_options(False)` writes none,
+    /// and PyTorch reads such files without complaint.
+    has_checksums: bool,
 }
 
 impl<'a> Archive<'a> {
@@ -42,18 +45,21 @@ impl<'a> Archive<'a> {
                 "it is a TorchScript program: load it in PyTorch and save its state_dict()".into(),
             ));
         }
-        Ok(Self { bytes, zip, root, checked: 0, seen: HashMap::new() })
+        Ok(Self { bytes, zip, root, checked: 0, seen: HashMap::new(), has_checksums: true })
     }
 
     /// The object that the archive describes.
     pub fn unpickle(&mut self) -> Result<Unpickled, Fault> {
-        if let Some(order) = self.part("byteorder")?
-            && order != b"little"
-        {
-            return Err(Fault::Unsupported(
-                "its numbers are big-endian: save it again on a little-endian machine".into(),
-            ));
+        self.has_checksums = false;
+        let order = self.part("byteorder")?;
+        self.has_checksums = true;
+        if order.is_some_and(|order| order != b"little") {
+            let reason = "its numbers are not little-endian: save it again on a little-endian machine";
+            return Err(Fault::Unsupported(reason.into()));
         }
+        // A part that is right although its checksum is wrong: there are no checksums.
+        self.seen.clear();
+        self.has_checksums = order.is_none() || self.part("byteorder").is_ok();
         match self.part("data.pkl")? {
             Some(pickle) if pickle.len() <= MAX_PICKLE => Ok(unpickle(pickle)?),
             Some(_) => Err(Fault::Unsupported("its data.pkl is longer than any checkpoint's".into())),
@@ -61,7 +67,7 @@ impl<'a> Archive<'a> {
         }
     }
 
-    /// A part's bytes where they lie in the file, after its checksum has been found right.
+    /// A part's bytes where they lie in the file, after its checksum, if any, has been found right.
     fn part(&mut self, name: &str) -> Result<Option<&'a [u8]>, Fault> {
         let path = format!("{}{name}", self.root);
         if let Some(part) = self.seen.get(&path) {
@@ -87,7 +93,9 @@ impl<'a> Archive<'a> {
         if self.checked > self.bytes.len() {
             return Err(damaged(&"parts of the file overlap"));
         }
-        std::io::copy(&mut file, &mut sink()).map_err(|error| damaged(&error))?;
+        if self.has_checksums {
+            std::io::copy(&mut file, &mut sink()).map_err(|error| damaged(&error))?;
+        }
         drop(file);
         self.seen.insert(path, part);
         Ok(Some(part))
