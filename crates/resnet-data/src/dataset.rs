@@ -1,0 +1,186 @@
+//! What a data set is, and the one that lies in memory.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::{Error, Image, Result};
+
+/// A numbered collection of labelled images.
+///
+/// Indices run from 0 to `len() - 1`; `label` and `image` may panic on others.
+pub trait Dataset: Send + Sync {
+    /// Number of images.
+    fn len(&self) -> usize;
+
+    /// True where there are no images at all.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Names of the classes; the label is the index here.
+    fn classes(&self) -> &[String];
+
+    /// The class of image `index`.
+    fn label(&self, index: usize) -> u32;
+
+    /// The pixels of image `index`, decoded where need be.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Decode`], naming the file.
+    fn image(&self, index: usize) -> Result<Image>;
+
+    /// Where image `index` comes from, for messages: a path, or the set's name and the index.
+    fn origin(&self, index: usize) -> String {
+        format!("image {index}")
+    }
+}
+
+/// Which part of a data set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Split {
+    /// The part that is learned from.
+    Train,
+    /// The part held back: `test` or `val`, whichever the set has.
+    Test,
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Train => "train",
+            Self::Test => "test",
+        })
+    }
+}
+
+impl FromStr for Split {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "train" => Ok(Self::Train),
+            "test" | "val" | "validation" => Ok(Self::Test),
+            _ => Err(Error::Setting { setting: "split", message: format!("{name:?} is neither `train` nor `test`") }),
+        }
+    }
+}
+
+/// A data set whose images all have one size and lie in memory as bytes.
+#[derive(Clone, Debug)]
+pub struct InMemory {
+    name: String,
+    height: usize,
+    width: usize,
+    pixels: Vec<u8>,
+    labels: Vec<u32>,
+    classes: Vec<String>,
+}
+
+impl InMemory {
+    /// Takes the pixels of all images, one image after the other, each (row, column, RGB).
+    ///
+    /// # Errors
+    /// [`Error::Format`] where the number of bytes is not `labels.len() * height * width * 3`; [`Error::Label`]
+    /// where a label is no class.
+    pub fn new(
+        name: impl Into<String>,
+        (height, width): (usize, usize),
+        pixels: Vec<u8>,
+        labels: Vec<u32>,
+        classes: Vec<String>,
+    ) -> Result<Self> {
+        let name = name.into();
+        let expected = labels.len() * height * width * 3;
+        if pixels.len() != expected {
+            let images = labels.len();
+            return Err(Error::format(
+                name,
+                format!("{images} images of {height}x{width} take {expected} bytes, got {}", pixels.len()),
+            ));
+        }
+        if let Some((record, &label)) = labels.iter().enumerate().find(|&(_, &label)| label as usize >= classes.len()) {
+            return Err(Error::Label { path: name, record, label, classes: classes.len() });
+        }
+        Ok(Self { name, height, width, pixels, labels, classes })
+    }
+
+    /// As [`new`](Self::new), where the caller made the parts to fit.
+    pub(crate) fn from_parts(
+        name: String,
+        (height, width): (usize, usize),
+        pixels: Vec<u8>,
+        labels: Vec<u32>,
+        classes: Vec<String>,
+    ) -> Self {
+        debug_assert_eq!(pixels.len(), labels.len() * height * width * 3);
+        Self { name, height, width, pixels, labels, classes }
+    }
+
+    /// Height and width of every image, in pixels.
+    pub fn size(&self) -> (usize, usize) {
+        (self.height, self.width)
+    }
+
+    /// All labels, in order.
+    pub fn labels(&self) -> &[u32] {
+        &self.labels
+    }
+
+    /// The bytes of image `index`, (row, column, RGB), without a copy.
+    pub fn pixels(&self, index: usize) -> &[u8] {
+        let size = self.height * self.width * 3;
+        &self.pixels[index * size..(index + 1) * size]
+    }
+
+    /// The first `count` images (all of them where there are fewer): for trials on a part.
+    pub fn truncate(&mut self, count: usize) {
+        self.labels.truncate(count);
+        self.pixels.truncate(self.labels.len() * self.height * self.width * 3);
+    }
+}
+
+impl Dataset for InMemory {
+    fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn label(&self, index: usize) -> u32 {
+        self.labels[index]
+    }
+
+    fn image(&self, index: usize) -> Result<Image> {
+        Ok(Image { height: self.height, width: self.width, pixels: self.pixels(index).to_vec() })
+    }
+
+    fn origin(&self, index: usize) -> String {
+        format!("{}[{index}]", self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_sizes_and_labels_are_refused() {
+        let classes = || vec!["a".to_string(), "b".to_string()];
+        let short = InMemory::new("set", (2, 2), vec![0; 23], vec![0, 1], classes()).unwrap_err();
+        assert!(short.to_string().contains("24 bytes, got 23"), "{short}");
+        let label = InMemory::new("set", (2, 2), vec![0; 24], vec![0, 2], classes()).unwrap_err();
+        assert!(label.to_string().contains("record 1 has label 2"), "{label}");
+        let set = InMemory::new("set", (2, 2), (0..24).collect(), vec![0, 1], classes()).unwrap();
+        assert_eq!(set.image(1).unwrap().get(0, 1), Some([15, 16, 17]));
+        assert_eq!(set.image(1).unwrap().get(0, 2), None);
+    }
+
+    #[test]
+    fn splits_have_names() {
+        assert_eq!("val".parse::<Split>().unwrap(), Split::Test);
+        assert_eq!(Split::Train.to_string(), "train");
+        assert!("tset".parse::<Split>().is_err());
+    }
+}

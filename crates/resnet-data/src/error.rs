@@ -1,0 +1,149 @@
+//! What can go wrong between a file and a batch.
+
+use std::path::PathBuf;
+
+/// The result of everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, in which file or setting, and how to mend it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file could not be opened, read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A file of fixed size has another size.
+    #[error(
+        "{path}: expected {expected} bytes, found {actual}; the file is truncated or not {what}: download it again"
+    )]
+    FileSize {
+        /// The file.
+        path: PathBuf,
+        /// What the file should be.
+        what: &'static str,
+        /// The size that the format fixes, in bytes.
+        expected: u64,
+        /// The size found, in bytes.
+        actual: u64,
+    },
+    /// A file's content does not follow its format.
+    #[error("{path}: {message}")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        message: String,
+    },
+    /// A file with an image's extension is no readable image.
+    #[error("{path}: not a readable image ({message}); remove or replace it")]
+    Decode {
+        /// The file, or the file and the record.
+        path: String,
+        /// What the decoder said.
+        message: String,
+    },
+    /// A label lies outside the classes.
+    #[error("{path}: record {record} has label {label}, but there are {classes} classes (0 to {})", classes - 1)]
+    Label {
+        /// The file, or the data set's name.
+        path: String,
+        /// Index of the record in the file.
+        record: usize,
+        /// The label found.
+        label: u32,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// No data set where one was looked for.
+    #[error("{path}: no {what} here; {hint}")]
+    NotFound {
+        /// The folder looked into.
+        path: PathBuf,
+        /// What was looked for.
+        what: String,
+        /// Where to get it or what to pass instead.
+        hint: String,
+    },
+    /// A class folder without images.
+    #[error("{path}: no images in this class folder (looked for {extensions}); add images or remove the folder")]
+    EmptyClass {
+        /// The class folder.
+        path: PathBuf,
+        /// The extensions that count as images.
+        extensions: String,
+    },
+    /// A name that no data set has.
+    #[error("unknown data set {name:?}; {hint}")]
+    UnknownDataset {
+        /// The name asked for.
+        name: String,
+        /// The nearest name, or all of them.
+        hint: String,
+    },
+    /// A setting that cannot work.
+    #[error("{setting}: {message}")]
+    Setting {
+        /// The setting, e.g. `batch_size`.
+        setting: &'static str,
+        /// Why it cannot work and what would.
+        message: String,
+    },
+    /// Two images of one batch, or an image and the normalisation, differ in size.
+    #[error("{path}: the image is {height}x{width} but {expected_height}x{expected_width} is needed; {hint}")]
+    ImageSize {
+        /// The image's file or record.
+        path: String,
+        /// Its height in pixels.
+        height: usize,
+        /// Its width in pixels.
+        width: usize,
+        /// The height needed.
+        expected_height: usize,
+        /// The width needed.
+        expected_width: usize,
+        /// How to get there.
+        hint: &'static str,
+    },
+    /// A loader thread ended without an answer, because the data set's own code panicked.
+    #[error("a loader thread panicked while it made batch {batch}: {message}")]
+    Worker {
+        /// Number of the batch within its epoch.
+        batch: usize,
+        /// The panic's message.
+        message: String,
+    },
+    /// A file could not be had from the hub.
+    #[error("cannot download {file} of the data set {repo} from {endpoint}: {message}; {hint}")]
+    Hub {
+        /// The repository, e.g. `uoft-cs/cifar10`.
+        repo: String,
+        /// The file in it.
+        file: String,
+        /// The server's address.
+        endpoint: String,
+        /// What failed.
+        message: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// A tensor could not be made.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+}
+
+impl Error {
+    /// Names the file that an input or output error belongs to; for `map_err`.
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+
+    /// Names the file whose content is wrong.
+    pub(crate) fn format(path: impl Into<PathBuf>, message: impl std::fmt::Display) -> Self {
+        Self::Format { path: path.into(), message: message.to_string() }
+    }
+}

@@ -1,0 +1,46 @@
+//! Resizing with the filters of Pillow, which torchvision uses: the filter widens when the image shrinks.
+
+use fast_image_resize as fir;
+use fir::images::{CroppedImage, Image as FirImage, ImageRef};
+use fir::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Image, Result};
+
+/// How pixels between pixels are computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Filter {
+    /// Pillow's `BILINEAR`.
+    #[default]
+    Bilinear,
+    /// Pillow's `BICUBIC` (a = -0.5).
+    Bicubic,
+}
+
+/// Resizes the rectangle (top, left, height, width) of an image to (rows, columns); pixels outside it have no part.
+///
+/// The rectangle must lie within the image and, like the result, hold a pixel at least.
+pub(super) fn resize(
+    image: &Image,
+    (top, left, height, width): (usize, usize, usize, usize),
+    (rows, columns): (usize, usize),
+    filter: Filter,
+) -> Result<Image> {
+    let size = |value: usize| u32::try_from(value).map_err(error);
+    let source =
+        ImageRef::new(size(image.width)?, size(image.height)?, &image.pixels, PixelType::U8x3).map_err(error)?;
+    let part = CroppedImage::new(&source, size(left)?, size(top)?, size(width)?, size(height)?).map_err(error)?;
+    let mut out = FirImage::new(size(columns)?, size(rows)?, PixelType::U8x3);
+    let filter = match filter {
+        Filter::Bilinear => FilterType::Bilinear,
+        Filter::Bicubic => FilterType::CatmullRom,
+    };
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).use_alpha(false);
+    Resizer::new().resize(&part, &mut out, &options).map_err(error)?;
+    Ok(Image { height: rows, width: columns, pixels: out.into_vec() })
+}
+
+fn error(error: impl std::fmt::Display) -> Error {
+    Error::Setting { setting: "resize", message: error.to_string() }
+}
