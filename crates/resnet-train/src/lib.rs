@@ -1,5 +1,6 @@
 //! Training residual networks on candle: optimizers, schedules, recipes, checkpoints, reports
 
+pub mod bench;
 mod error;
 pub mod loss;
 pub mod metrics;
@@ -7,5 +8,8 @@ pub mod optimizer;
 pub mod recipe;
 pub mod report;
 pub mod schedule;
+mod stack;
+pub mod trainer;
 
 pub use error::{Error, Result};
+pub use stack::with_large_stack;

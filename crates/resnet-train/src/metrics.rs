@@ -191,7 +191,10 @@ mod tests {
     use super::*;
 
     fn tensors(rows: &[[f32; 6]], labels: &[u32]) -> (Tensor, Tensor) {
-        (Tensor::from_slice(rows.as_flattened(), (rows.len(), 6), &Device::Cpu).unwrap(), Tensor::new(labels, &Device::Cpu).unwrap())
+        (
+            Tensor::from_slice(rows.as_flattened(), (rows.len(), 6), &Device::Cpu).unwrap(),
+            Tensor::new(labels, &Device::Cpu).unwrap(),
+        )
     }
 
     #[test]

@@ -319,32 +319,14 @@ mod tests {
             &rates("kind='cosine'\nlr=0.1\nfinal_lr=0.01", 1.0, 5, 5),
             &[0.1, 0.0914057647, 0.0689057647, 0.0410942353, 0.0185942353],
         );
-        close(
-            &rates("kind='multi-step'\nlr=0.1\nmilestones=[2, 4]", 1.0, 6, 6),
-            &[0.1, 0.1, 0.01, 0.01, 0.001, 0.001],
-        );
+        close(&rates("kind='multi-step'\nlr=0.1\nmilestones=[2, 4]", 1.0, 6, 6), &[0.1, 0.1, 0.01, 0.01, 0.001, 0.001]);
         close(&rates("kind='polynomial'\nlr=0.1\npower=2.0", 1.0, 5, 5), &[0.1, 0.064, 0.036, 0.016, 0.004]);
         close(
             &rates("kind='one-cycle'\nlr=0.4", 1.0, 10, 9),
-            &[
-                0.016,
-                0.208,
-                0.4,
-                0.380193853,
-                0.324698262,
-                0.244504809,
-                0.155496791,
-                0.0753033384,
-                0.0198077472,
-            ],
+            &[0.016, 0.208, 0.4, 0.380193853, 0.324698262, 0.244504809, 0.155496791, 0.0753033384, 0.0198077472],
         );
         close(
-            &rates(
-                "kind='one-cycle'\nlr=0.4\nanneal='linear'\ndiv_factor=10.0\nfinal_div_factor=100.0",
-                1.0,
-                10,
-                9,
-            ),
+            &rates("kind='one-cycle'\nlr=0.4\nanneal='linear'\ndiv_factor=10.0\nfinal_div_factor=100.0", 1.0, 10, 9),
             &[0.04, 0.22, 0.4, 0.342914286, 0.285828571, 0.228742857, 0.171657143, 0.114571429, 0.0574857143],
         );
         close(
@@ -366,9 +348,10 @@ mod tests {
         let mut s: Schedule = toml::from_str("kind='multi-step'\nlr=1.0\nmilestones=[32000, 48000]").unwrap();
         s.stretch(30.0 / 64000.0);
         let lr = s.resolve(391.0, 30 * 391).unwrap();
-        close(&[lr.at(15 * 391 - 1), lr.at(15 * 391), lr.at(22 * 391 + 195), lr.at(22 * 391 + 196)], &[
-            1.0, 0.1, 0.1, 0.01,
-        ]);
+        close(
+            &[lr.at(15 * 391 - 1), lr.at(15 * 391), lr.at(22 * 391 + 195), lr.at(22 * 391 + 196)],
+            &[1.0, 0.1, 0.1, 0.01],
+        );
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub struct CrossEntropy {
 }
 
 impl CrossEntropy {
-    /// The mean loss, a scalar: f32 on the CPU's fast path, else of the logits' dtype, f32 for half precision.
+    /// The mean loss, a scalar of the logits' dtype; f32 for half precision.
     ///
     /// `logits` are (N, classes); `targets` are either labels (N,) of u32 or probabilities (N, classes).
     ///
@@ -50,6 +50,11 @@ impl CrossEntropy {
                 targets.dims()
             )));
         }
+        // Half precision holds neither a sum of many exponentials nor a mean over a batch.
+        let logits = match logits.dtype() {
+            DType::BF16 | DType::F16 => &logits.to_dtype(DType::F32)?,
+            _ => logits,
+        };
         let targets = targets.to_dtype(if hard { DType::U32 } else { logits.dtype() })?;
         if hard && targets.device().is_cpu() {
             let labels = targets.to_vec1::<u32>()?;

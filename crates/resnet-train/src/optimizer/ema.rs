@@ -69,8 +69,7 @@ impl Ema {
     /// Takes the weights of this step into the average.
     pub fn update(&mut self) -> Result<()> {
         let n = self.updates as f64;
-        let decay =
-            if self.config.warmup { self.config.decay.min((1.0 + n) / (10.0 + n)) } else { self.config.decay };
+        let decay = if self.config.warmup { self.config.decay.min((1.0 + n) / (10.0 + n)) } else { self.config.decay };
         for slot in &mut self.slots {
             let copied = is_buffer(&slot.name);
             match &mut slot.average {

@@ -179,11 +179,7 @@ fn read<T>(t: &Tensor, op: &str, f: impl FnOnce(&[f32]) -> Result<T>) -> Result<
 pub(super) fn sum_of_squares(t: &Tensor) -> Result<f64> {
     read(t, "norm", |v| {
         let one = |c: &[f32]| c.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
-        Ok(if v.len() <= CHUNK {
-            one(v)
-        } else {
-            v.par_chunks(CHUNK).map(one).collect::<Vec<_>>().iter().sum()
-        })
+        Ok(if v.len() <= CHUNK { one(v) } else { v.par_chunks(CHUNK).map(one).collect::<Vec<_>>().iter().sum() })
     })
 }
 

@@ -9,6 +9,7 @@ mod fused;
 mod gradients;
 mod sgd;
 
+pub(crate) use ema::first_not_finite;
 pub use ema::{Ema, EmaConfig};
 pub use gradients::Gradients;
 pub use sgd::{Sgd, SgdConfig};

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use length::Length;
 pub use normalization::Normalization;
 pub use overrides::Overrides;
+pub(crate) use parse::toml as parse_toml;
 
 use crate::optimizer::{EmaConfig, SgdConfig};
 use crate::schedule::Schedule;
@@ -122,6 +123,9 @@ pub struct Recipe {
     /// Steps of augmentation, in order; for training only.
     #[serde(default)]
     pub augment: Vec<Augment>,
+    /// Steps before evaluation, in order.
+    #[serde(default)]
+    pub test_transform: Vec<Augment>,
 }
 
 fn one() -> usize {
@@ -166,9 +170,7 @@ impl Recipe {
     /// When a key is unknown, missing or has a value out of its range.
     pub fn parse(text: &str, origin: &str) -> Result<Self> {
         let recipe: Self = parse::toml(text, origin)?;
-        recipe
-            .check()
-            .map_err(|error| Error::Recipe { origin: origin.to_string(), message: error.to_string() })?;
+        recipe.check().map_err(|error| Error::Recipe { origin: origin.to_string(), message: error.to_string() })?;
         Ok(recipe)
     }
 

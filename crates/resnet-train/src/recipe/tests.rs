@@ -86,7 +86,10 @@ fn wrong_values_are_named() {
         let m = message(&format!("{SMALL}{line}\n{CONSTANT}"));
         assert!(m.contains("mine.toml") && m.contains(key) && !m.contains('\n'), "{line}: {m}");
     }
-    assert!(message("arch = 'a'\ndataset = 'b'\nbatch_size = 1\n[schedule]\nkind = 'constant'\nlr = 1\n").contains("length"));
+    assert!(
+        message("arch = 'a'\ndataset = 'b'\nbatch_size = 1\n[schedule]\nkind = 'constant'\nlr = 1\n")
+            .contains("length")
+    );
 }
 
 #[test]

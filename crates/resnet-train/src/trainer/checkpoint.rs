@@ -1,0 +1,111 @@
+//! `state.safetensors`: weights, velocities, averages and counters in one file, so that no crash can part them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::{Tensor, Var};
+use resnet_models::weights::{self, LoadOptions};
+use serde::{Deserialize, Serialize};
+
+use super::meter::Sums;
+use super::rate::HoldState;
+use crate::optimizer::{Ema, Sgd};
+use crate::{Error, Result};
+
+/// The metadata key that the counters stand under.
+const KEY: &str = "training";
+
+/// The best evaluation so far.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// The epoch, counted from 1.
+    pub epoch: u64,
+    /// Test images classified right, in percent.
+    pub top1: f64,
+    /// Mean cross-entropy on the test set.
+    pub loss: f64,
+}
+
+/// Where a training stands. Together with the recipe's seed this is all the state of the random generators too: each
+/// order and augmentation is drawn from (seed, epoch, image) alone.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Counters {
+    /// Epochs completed, evaluation included.
+    pub epoch: u64,
+    /// Batches of the current epoch already trained on.
+    pub batch: usize,
+    /// Optimizer steps done.
+    pub step: u64,
+    /// Seconds of training so far.
+    pub seconds: f64,
+    /// Updates of the average of the weights.
+    pub ema_updates: u64,
+    /// Batches of an epoch: resuming on another set or batch size would lose the place.
+    pub batches_per_epoch: usize,
+    /// The best evaluation.
+    pub best: Option<Best>,
+    /// The low rate that training began with.
+    pub hold: HoldState,
+    /// Loss and accuracy since the epoch began.
+    pub epoch_sums: Sums,
+    /// Loss and accuracy since the last record of the log.
+    pub interval_sums: Sums,
+}
+
+/// Writes a checkpoint; a file of that name stays until the new one is complete.
+pub(super) fn save(
+    path: &Path,
+    named: &[(String, Var)],
+    sgd: &Sgd,
+    ema: Option<&Ema>,
+    counters: &Counters,
+) -> Result<()> {
+    let mut tensors: Vec<(String, Tensor)> =
+        named.iter().map(|(name, var)| (format!("weights/{name}"), var.as_detached_tensor())).collect();
+    tensors.extend(sgd.state()?.into_iter().map(|(name, t)| (format!("velocity/{name}"), t)));
+    if let Some(ema) = ema {
+        tensors.extend(ema.state()?.into_iter().map(|(name, t)| (format!("ema/{name}"), t)));
+    }
+    let json = serde_json::to_string(counters).map_err(|error| Error::Invalid(format!("checkpoint: {error}")))?;
+    Ok(weights::save(path, &tensors, &BTreeMap::from([(KEY.to_string(), json)]))?)
+}
+
+/// Reads a checkpoint into the network, the optimizer and the average.
+pub(super) fn load(path: &Path, named: &[(String, Var)], sgd: &mut Sgd, ema: Option<&mut Ema>) -> Result<Counters> {
+    let wrong = |message: String| Error::Checkpoint { path: path.to_owned(), message };
+    let file = weights::load_with(path, &LoadOptions { keep_names: true, ..LoadOptions::default() })?;
+    let json =
+        file.metadata.get(KEY).ok_or_else(|| wrong(format!("its metadata has no {KEY:?}: not a run's state")))?;
+    let counters: Counters =
+        serde_json::from_str(json).map_err(|error| wrong(format!("its metadata cannot be read: {error}")))?;
+    let mut parts: BTreeMap<&str, BTreeMap<String, Tensor>> = BTreeMap::new();
+    for (name, tensor) in file.tensors {
+        let part = ["weights", "velocity", "ema"].into_iter().find(|p| name.starts_with(&format!("{p}/")));
+        let part = part.ok_or_else(|| wrong(format!("tensor {name} belongs to no part of a run's state")))?;
+        parts.entry(part).or_default().insert(name[part.len() + 1..].to_string(), tensor);
+    }
+    let mut take = |part| parts.remove(part).unwrap_or_default();
+    let weights = take("weights");
+    // Every check comes before the first change.
+    for (name, var) in named {
+        match weights.get(name) {
+            Some(t) if t.shape() == var.shape() => {}
+            Some(t) => {
+                let (saved, now) = (t.dims(), var.dims());
+                return Err(wrong(format!("{name} has shape {saved:?} in it and {now:?} in the network")));
+            }
+            None => return Err(wrong(format!("it has no weight {name}: it belongs to another network"))),
+        }
+    }
+    if let Some(name) = weights.keys().find(|name| !named.iter().any(|(n, _)| n == *name)) {
+        return Err(wrong(format!("it has a weight {name} that the network has not: it belongs to another network")));
+    }
+    for (name, var) in named {
+        var.set(&weights[name].to_dtype(var.dtype())?.to_device(var.device())?)?;
+    }
+    sgd.load_state(&take("velocity"))?;
+    if let Some(ema) = ema {
+        ema.load_state(&take("ema"), counters.ema_updates)?;
+    }
+    Ok(counters)
+}

@@ -1,0 +1,94 @@
+//! `log.jsonl`: one JSON object a line, for each interval of steps and each epoch.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// What a record is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RecordKind {
+    /// The steps since the last record.
+    Step,
+    /// An epoch, or the part of it that the training's length leaves.
+    Epoch,
+}
+
+/// One line of the log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// What the record is about.
+    pub kind: RecordKind,
+    /// Epoch, counted from 1.
+    pub epoch: u64,
+    /// Optimizer steps done.
+    pub step: u64,
+    /// The learning rate of the last of them.
+    pub lr: f64,
+    /// Mean training loss, label smoothing included.
+    pub train_loss: Option<f64>,
+    /// Training images classified right, in percent, as they came by (augmented).
+    pub train_top1: Option<f64>,
+    /// Mean cross-entropy on the test set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_loss: Option<f64>,
+    /// Test images classified right, in percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_top1: Option<f64>,
+    /// Test images whose class is among the first five, in percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_top5: Option<f64>,
+    /// Training images a second, evaluation not counted.
+    pub images_per_second: f64,
+    /// Seconds since training began, pauses between resumed runs not counted.
+    pub seconds: f64,
+}
+
+/// The open log.
+pub(super) struct Log {
+    path: PathBuf,
+    file: File,
+}
+
+impl Log {
+    /// Opens a log and drops the records that a checkpoint at `step` does not know of yet: a run that was killed
+    /// writes them again.
+    pub(super) fn open(path: &Path, step: u64, epochs_done: u64) -> Result<Self> {
+        let kept: Vec<String> = read(path)?
+            .into_iter()
+            .filter(|record| match record.kind {
+                RecordKind::Step => record.step <= step,
+                RecordKind::Epoch => record.epoch <= epochs_done,
+            })
+            .map(|record| line(&record))
+            .collect::<Result<_>>()?;
+        let temporary = path.with_extension("jsonl.tmp");
+        std::fs::write(&temporary, kept.concat()).map_err(Error::io("write", &temporary))?;
+        std::fs::rename(&temporary, path).map_err(Error::io("write", path))?;
+        let file = OpenOptions::new().append(true).open(path).map_err(Error::io("write", path))?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    /// Appends a record, in one write.
+    pub(super) fn write(&mut self, record: &Record) -> Result<()> {
+        self.file.write_all(line(record)?.as_bytes()).map_err(Error::io("write", &self.path))
+    }
+}
+
+/// The records of a log; none where there is no file. A last line that was cut off is left out.
+pub(super) fn read(path: &Path) -> Result<Vec<Record>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(Error::io("read", path)(error)),
+    }
+}
+
+fn line(record: &Record) -> Result<String> {
+    let json = serde_json::to_string(record).map_err(|error| Error::Invalid(format!("log record: {error}")))?;
+    Ok(json + "\n")
+}

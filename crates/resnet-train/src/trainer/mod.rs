@@ -1,0 +1,25 @@
+//! Training and evaluation of a network on a loader's batches.
+//!
+//! [`Session`] puts a recipe, two data sets and a device together; [`Session::train`] trains in a run directory that
+//! it can be resumed from, bit for bit. [`evaluate`] stands alone.
+
+mod checkpoint;
+mod evaluate;
+mod log;
+mod meter;
+mod page;
+mod progress;
+mod rate;
+mod run;
+mod run_dir;
+mod session;
+
+pub use checkpoint::{Best, Counters};
+pub use evaluate::evaluate;
+pub use log::{Record, RecordKind};
+pub use meter::Sums;
+pub use progress::{Plain, Progress, Silent, Status, Terminal, progress_for_stderr};
+pub use rate::HoldState;
+pub use run::{End, Outcome};
+pub use run_dir::{RunConfig, RunDir, RunInfo, revision};
+pub use session::{Session, TrainOptions};

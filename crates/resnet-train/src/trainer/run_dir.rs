@@ -1,0 +1,266 @@
+//! The run directory: where it lies, what decides the run, and whether a resumed run is still the same.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::{Deserialize, Serialize};
+
+use crate::recipe::Recipe;
+use crate::{Error, Result};
+
+/// What decides a run beside its recipe, and what to know about how it was made.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RunInfo {
+    /// Version of this library.
+    pub version: String,
+    /// Git revision of the source, `-dirty` where it was changed; `unknown` outside a repository.
+    pub revision: String,
+    /// The device.
+    pub device: String,
+    /// Where the data set lies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<String>,
+    /// Images trained on.
+    pub train_images: usize,
+    /// Images evaluated on.
+    pub test_images: usize,
+    /// Names of the classes, by label.
+    pub classes: Vec<String>,
+}
+
+/// `config.toml`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunConfig {
+    /// About the run.
+    pub run: RunInfo,
+    /// The recipe, with every override applied.
+    pub recipe: Recipe,
+}
+
+impl RunConfig {
+    /// Reads a run's `config.toml`.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is no run's configuration.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        crate::recipe::parse_toml(&text, &path.display().to_string())
+    }
+
+    pub(super) fn write(&self, path: &Path) -> Result<()> {
+        let text = toml::to_string(self).map_err(|error| Error::Invalid(format!("config.toml: {error}")))?;
+        let temporary = path.with_extension("toml.tmp");
+        std::fs::write(&temporary, text).map_err(Error::io("write", &temporary))?;
+        std::fs::rename(&temporary, path).map_err(Error::io("write", path))
+    }
+
+    /// The first thing that decides the bits of the weights and differs in `now`. A length may be changed, and with it
+    /// the times of the schedule.
+    fn changed(&self, now: &Self) -> Option<(String, String, String)> {
+        let free = |key: &str| {
+            matches!(key, "recipe.description" | "recipe.epochs" | "recipe.iterations" | "recipe.evaluate_every")
+                || matches!(key, "run.version" | "run.revision" | "run.device" | "run.data_dir" | "run.test_images")
+                || (self.recipe.length() != now.recipe.length()
+                    && matches!(key, "recipe.schedule.milestones" | "recipe.schedule.warmup"))
+        };
+        let (before, now) = (flat(self), flat(now));
+        let keys = before.iter().chain(&now).map(|(key, _)| key);
+        let value = |list: &[(String, String)], key: &str| {
+            list.iter().find(|(k, _)| k == key).map_or_else(|| "nothing".to_string(), |(_, v)| v.clone())
+        };
+        keys.filter(|key| !free(key))
+            .map(|key| (key.clone(), value(&before, key), value(&now, key)))
+            .find(|(_, before, now)| before != now)
+    }
+}
+
+/// Every value of the configuration by its dotted key, in the file's order.
+pub(super) fn flat(config: &RunConfig) -> Vec<(String, String)> {
+    fn walk(prefix: &str, value: &toml::Value, out: &mut Vec<(String, String)>) {
+        match value {
+            toml::Value::Table(table) => {
+                for (key, value) in table {
+                    let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+                    walk(&key, value, out);
+                }
+            }
+            other => out.push((prefix.to_string(), other.to_string())),
+        }
+    }
+    let mut out = Vec::new();
+    if let Ok(value) = toml::Value::try_from(config) {
+        walk("", &value, &mut out);
+    }
+    out
+}
+
+/// A directory that holds one run.
+#[derive(Debug, Clone)]
+pub struct RunDir {
+    path: PathBuf,
+}
+
+impl RunDir {
+    /// Makes the directory of a new run. Without `out` it is `runs/NAME`, `runs/NAME-2` and so on.
+    ///
+    /// # Errors
+    /// When `out` holds a run already, or the directory cannot be made.
+    pub fn create(out: Option<&Path>, name: &str) -> Result<Self> {
+        if let Some(out) = out {
+            let dir = Self { path: out.to_owned() };
+            if dir.config().exists() || dir.state().exists() || dir.log().exists() {
+                return Err(Error::RunExists { path: out.to_owned() });
+            }
+            std::fs::create_dir_all(out).map_err(Error::io("create", out))?;
+            return Ok(dir);
+        }
+        let runs = Path::new("runs");
+        std::fs::create_dir_all(runs).map_err(Error::io("create", runs))?;
+        for number in 1.. {
+            let path = numbered(runs, name, number);
+            match std::fs::create_dir(&path) {
+                Ok(()) => return Ok(Self { path }),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(Error::io("create", path)(error)),
+            }
+        }
+        Err(Error::Invalid("there are too many runs in runs/".into()))
+    }
+
+    /// The directory of a run to go on with. Without `out` it is the last of `runs/NAME`, `runs/NAME-2` and so on.
+    ///
+    /// # Errors
+    /// When there is no checkpoint.
+    pub fn resume(out: Option<&Path>, name: &str) -> Result<Self> {
+        let runs = Path::new("runs");
+        let last = || (1..).map(|number| numbered(runs, name, number)).take_while(|path| path.exists()).last();
+        let path = match out {
+            Some(out) => out.to_owned(),
+            None => last().unwrap_or_else(|| numbered(runs, name, 1)),
+        };
+        let dir = Self { path };
+        if dir.state().exists() { Ok(dir) } else { Err(Error::NothingToResume { path: dir.path }) }
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// `config.toml`: everything that decides the run.
+    pub fn config(&self) -> PathBuf {
+        self.path.join("config.toml")
+    }
+
+    /// `log.jsonl`.
+    pub fn log(&self) -> PathBuf {
+        self.path.join("log.jsonl")
+    }
+
+    /// `state.safetensors`: what `--resume` reads.
+    pub fn state(&self) -> PathBuf {
+        self.path.join("state.safetensors")
+    }
+
+    /// `last.safetensors`: the weights of the last checkpoint, averaged where the recipe has an average.
+    pub fn last(&self) -> PathBuf {
+        self.path.join("last.safetensors")
+    }
+
+    /// `best.safetensors`: the weights of the best evaluation.
+    pub fn best(&self) -> PathBuf {
+        self.path.join("best.safetensors")
+    }
+
+    /// `report.html`.
+    pub fn report(&self) -> PathBuf {
+        self.path.join("report.html")
+    }
+
+    /// Writes the configuration; of a resumed run only after comparing it.
+    pub(super) fn write_config(&self, config: &RunConfig, resumed: bool) -> Result<()> {
+        let path = self.config();
+        if resumed {
+            // The file says what the run began with: its revision and version stay.
+            let before = RunConfig::read(&path)?;
+            if let Some((key, before, now)) = before.changed(config) {
+                return Err(Error::ConfigChanged { path, key, before, now });
+            }
+            let run = RunInfo { revision: before.run.revision, version: before.run.version, ..config.run.clone() };
+            return RunConfig { run, recipe: config.recipe.clone() }.write(&path);
+        }
+        config.write(&path)
+    }
+}
+
+fn numbered(runs: &Path, name: &str, number: u32) -> PathBuf {
+    if number == 1 { runs.join(name) } else { runs.join(format!("{name}-{number}")) }
+}
+
+/// The git revision of the source that the program was built from, as far as it can be told at run time: of the
+/// repository around the program's file (`target/…` lies in it) or else around the current folder.
+pub fn revision() -> String {
+    let exe = std::env::current_exe().ok().and_then(|path| path.parent().map(Path::to_owned));
+    let here = std::env::current_dir().ok();
+    [exe, here].into_iter().flatten().find_map(|dir| revision_in(&dir)).unwrap_or_else(|| "unknown".into())
+}
+
+fn revision_in(dir: &Path) -> Option<String> {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").arg("-C").arg(dir).args(arguments).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_string())
+    };
+    let top = git(&["rev-parse", "--show-toplevel"])?;
+    // Somebody else's repository says nothing about this source.
+    if !Path::new(&top).join("crates/resnet-train").is_dir() {
+        return None;
+    }
+    let head = git(&["rev-parse", "HEAD"])?;
+    let changed = git(&["status", "--porcelain", "--untracked-files=no"])?;
+    Some(if changed.is_empty() { head } else { head + "-dirty" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::Overrides;
+
+    fn config() -> RunConfig {
+        RunConfig { run: RunInfo::default(), recipe: Recipe::load("he2015-cifar").unwrap() }
+    }
+
+    #[test]
+    fn a_directory_with_a_run_is_refused() {
+        let tmp = tempfile::tempdir().unwrap();
+        let out = tmp.path().join("a/b");
+        let dir = RunDir::create(Some(&out), "x").unwrap();
+        assert!(RunDir::create(Some(&out), "x").is_ok(), "an empty folder is no run");
+        config().write(&dir.config()).unwrap();
+        let message = RunDir::create(Some(&out), "x").unwrap_err().to_string();
+        assert!(message.contains("a/b") && message.contains("--resume"), "{message}");
+        let message = RunDir::resume(Some(&out), "x").unwrap_err().to_string();
+        assert!(message.contains("state.safetensors"), "{message}");
+    }
+
+    #[test]
+    fn the_configuration_goes_round_and_changes_are_named() {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = RunDir::create(Some(tmp.path()), "x").unwrap();
+        let begun = config();
+        dir.write_config(&begun, false).unwrap();
+        assert_eq!(RunConfig::read(&dir.config()).unwrap(), begun);
+        let with = |o| RunConfig { recipe: begun.recipe.clone().with(&o).unwrap(), ..begun.clone() };
+        dir.write_config(&with(Overrides { epochs: Some(200), ..Overrides::default() }), true).unwrap();
+        dir.write_config(&begun, true).unwrap();
+        for (overrides, key) in [
+            (Overrides { seed: Some(3), ..Overrides::default() }, "recipe.seed"),
+            (Overrides { lr: Some(0.2), ..Overrides::default() }, "recipe.schedule.lr"),
+            (Overrides { arch: Some("resnet32".into()), ..Overrides::default() }, "recipe.arch"),
+        ] {
+            let message = dir.write_config(&with(overrides), true).unwrap_err().to_string();
+            assert!(message.contains(key) && message.contains("config.toml"), "{message}");
+        }
+        assert_eq!(RunConfig::read(&dir.config()).unwrap(), begun);
+    }
+}

@@ -1,0 +1,165 @@
+//! A recipe, two data sets and a device, put together.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use candle_core::{DType, Device, Var};
+use resnet_data::{Dataset, Loader, LoaderConfig, Transform};
+use resnet_models::{Network, Parameters};
+
+use super::evaluate::evaluate;
+use super::progress::Progress;
+use super::run::{Outcome, Run};
+use super::run_dir::RunInfo;
+use crate::metrics::Evaluation;
+use crate::recipe::{Compute, Recipe};
+use crate::stack::with_large_stack;
+use crate::{Error, Result};
+
+/// How [`Session::train`] runs: nothing here changes the weights' bits.
+#[derive(Debug, Clone)]
+pub struct TrainOptions {
+    /// The run directory; without one `runs/ARCH-DATASET` with a number.
+    pub out: Option<PathBuf>,
+    /// Goes on with the run in the directory.
+    pub resume: bool,
+    /// Once true, the step under way is finished, a checkpoint written, and training ends.
+    pub stop: Arc<AtomicBool>,
+    /// Ends as if stopped after so many steps of this call: for jobs of limited time.
+    pub max_steps: Option<u64>,
+    /// Steps from one record of the log to the next.
+    pub log_every: u64,
+    /// Where the data set lies, for `config.toml`.
+    pub data_dir: Option<String>,
+}
+
+impl Default for TrainOptions {
+    fn default() -> Self {
+        Self { out: None, resume: false, stop: Arc::default(), max_steps: None, log_every: 50, data_dir: None }
+    }
+}
+
+/// A network with everything it takes to train it.
+pub struct Session {
+    pub(super) recipe: Recipe,
+    pub(super) network: Network,
+    pub(super) parameters: Parameters,
+    pub(super) train: Loader,
+    pub(super) test: Loader,
+    pub(super) device: Device,
+}
+
+impl Session {
+    /// Makes the recipe's network with fresh weights, and loaders over both sets with so many threads each.
+    ///
+    /// # Errors
+    /// When the recipe's network is unknown, its batch does not fit the training set, or an image cannot be read.
+    pub fn new(
+        mut recipe: Recipe,
+        train: Arc<dyn Dataset>,
+        test: Arc<dyn Dataset>,
+        device: &Device,
+        workers: usize,
+    ) -> Result<Self> {
+        recipe.check()?;
+        if train.classes() != test.classes() {
+            return Err(Error::Invalid(format!(
+                "the training set has {} classes and the test set {}, or in another order",
+                train.classes().len(),
+                test.classes().len()
+            )));
+        }
+        recipe.normalize = recipe.normalize.measured(&*train)?;
+        let normalize = recipe.normalize.resolve(&*train)?;
+        let parameters = Parameters::new(recipe.seed, DType::F32, device);
+        let classes = train.classes().len();
+        let mut network = resnet_models::create(&recipe.arch, parameters.builder(), Some(classes))?;
+        if recipe.dtype == Compute::Bf16 {
+            network = network.with_compute_dtype(DType::BF16);
+        }
+        let config = LoaderConfig {
+            batch_size: recipe.batch_size,
+            shuffle: true,
+            seed: recipe.seed,
+            drop_last: recipe.drop_last,
+            workers,
+            ..LoaderConfig::default()
+        };
+        let transform = Transform::new(recipe.augment.clone(), normalize.clone())?;
+        let train = Loader::new(train, transform, config.clone())?;
+        let transform = Transform::new(recipe.test_transform.clone(), normalize)?;
+        let test = Loader::new(test, transform, LoaderConfig { shuffle: false, drop_last: false, ..config })?;
+        Ok(Self { recipe, network, parameters, train, test, device: device.clone() })
+    }
+
+    /// The recipe, with the normalisation as measured on the training set.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The network's weights and statistics: to begin from others than random ones, set them here.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// The loader of the test set.
+    pub fn test(&self) -> &Loader {
+        &self.test
+    }
+
+    /// Trains to the recipe's end, or until stopped, in a run directory.
+    ///
+    /// # Errors
+    /// When the directory holds a run already (or, resuming, none, or one of another configuration), a file cannot be
+    /// read or written, or the loss, the gradient or a weight is not finite. The last good checkpoint is kept then.
+    pub fn train(&self, options: &TrainOptions, progress: &mut dyn Progress) -> Result<Outcome> {
+        with_large_stack(|| {
+            let result = Run::open(self, options, progress).and_then(|mut run| run.go(progress));
+            progress.finish();
+            result
+        })
+    }
+
+    /// Evaluates the network as it is on the test set.
+    ///
+    /// # Errors
+    /// As [`evaluate`](super::evaluate()).
+    pub fn evaluate(&self, progress: &mut dyn Progress) -> Result<Evaluation> {
+        let result = evaluate(&self.network, &self.test, &self.device, None, progress)?;
+        progress.finish();
+        result.ok_or_else(|| Error::Invalid("the evaluation was stopped".into()))
+    }
+
+    /// `resnet20-cifar10`: what a run directory is called by default.
+    pub fn name(&self) -> String {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+        format!("{}-{}", self.recipe.arch, self.recipe.dataset).chars().map(plain).collect()
+    }
+
+    /// All weights and statistics by name.
+    pub(super) fn named(&self) -> Vec<(String, Var)> {
+        self.parameters.named()
+    }
+
+    pub(super) fn info(&self, options: &TrainOptions) -> RunInfo {
+        RunInfo {
+            version: env!("CARGO_PKG_VERSION").into(),
+            revision: super::run_dir::revision(),
+            device: match &self.device {
+                Device::Cpu => "cpu".into(),
+                Device::Cuda(_) => "cuda".into(),
+                Device::Metal(_) => "metal".into(),
+            },
+            data_dir: options.data_dir.clone(),
+            train_images: self.train.dataset().len(),
+            test_images: self.test.dataset().len(),
+            classes: self.train.dataset().classes().to_vec(),
+        }
+    }
+}
