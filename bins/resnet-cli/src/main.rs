@@ -1,2 +1,73 @@
-//! The `resnet` program.
-fn main() {}
+//! `resnet`: trains, evaluates and uses residual networks.
+//!
+//! The program parses flags, calls the libraries and prints; each command is one file in `commands/`. With `--json`
+//! standard output holds one JSON object a line and nothing else; progress and messages go to standard error. The exit
+//! code is 0 when the work is done, 2 for bad usage or bad input, 1 for anything else.
+
+mod args;
+mod commands;
+mod device;
+mod failure;
+mod labels;
+mod network;
+mod output;
+mod views;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use resnet_train::with_large_stack;
+
+/// Training allocates and frees large tensors at every step, which this allocator does much faster than the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Trains, evaluates and uses residual networks.
+#[derive(Parser)]
+#[command(name = "resnet", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Train(commands::train::Args),
+    Eval(commands::eval::Args),
+    Predict(commands::predict::Args),
+    Forward(commands::forward::Args),
+    List(commands::list::Args),
+    Summary(commands::summary::Args),
+    Bench(commands::bench::Args),
+}
+
+impl Command {
+    fn run(self) -> anyhow::Result<()> {
+        match self {
+            Command::Train(args) => commands::train::run(args),
+            Command::Eval(args) => commands::eval::run(args),
+            Command::Predict(args) => commands::predict::run(args),
+            Command::Forward(args) => commands::forward::run(args),
+            Command::List(args) => commands::list::run(args),
+            Command::Summary(args) => commands::summary::run(args),
+            Command::Bench(args) => commands::bench::run(args),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) => return failure::usage(&error),
+    };
+    // Of networks of a thousand layers even the forward pass needs it: the record of operations is dropped layer by
+    // layer, one call inside the other.
+    match catch_unwind(AssertUnwindSafe(|| with_large_stack(|| Ok(command.run())))) {
+        Ok(Ok(Ok(()))) => ExitCode::SUCCESS,
+        Ok(Ok(Err(error))) => failure::report(&error),
+        Ok(Err(error)) => failure::report(&error.into()),
+        // The panic's own message stands on standard error already.
+        Err(_) => ExitCode::FAILURE,
+    }
+}

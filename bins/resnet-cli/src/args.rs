@@ -1,0 +1,139 @@
+//! Flags that several commands share, each defined once.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use resnet_data::{Dataset, Split};
+use resnet_train::recipe::Compute;
+
+use crate::device::DeviceChoice;
+use crate::output::Download;
+
+/// A pretrained or trained network.
+#[derive(Args)]
+pub struct WeightsArgs {
+    /// Network, one of `resnet list`; taken from the weights where they were written by this program
+    #[arg(long, value_name = "NAME")]
+    pub arch: Option<String>,
+    /// Weights: .safetensors, or a PyTorch checkpoint (.pth, .pt, .th)
+    #[arg(long, value_name = "FILE")]
+    pub weights: PathBuf,
+}
+
+/// Where the work is done, and in what.
+#[derive(Args)]
+pub struct DeviceArgs {
+    /// auto, cpu, cuda:N or metal
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    pub device: DeviceChoice,
+}
+
+/// What activations are computed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Dtype {
+    /// 32-bit floats
+    F32,
+    /// bfloat16 activations, 32-bit weights and statistics
+    Bf16,
+}
+
+impl Dtype {
+    /// As recipes have it.
+    pub fn compute(self) -> Compute {
+        match self {
+            Dtype::F32 => Compute::F32,
+            Dtype::Bf16 => Compute::Bf16,
+        }
+    }
+
+    /// As `--dtype` takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Dtype::F32 => "f32",
+            Dtype::Bf16 => "bf16",
+        }
+    }
+}
+
+/// A data set.
+#[derive(Args)]
+pub struct DatasetArgs {
+    /// Data set: one of `resnet list`, or folder:DIR with a folder of images for each class
+    #[arg(long, value_name = "NAME")]
+    pub dataset: Option<String>,
+    /// Folder with CIFAR's files; looked for in the user's cache and then downloaded where none is given
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+impl DatasetArgs {
+    /// A part of the data set of that name, from `--data-dir` or from the hub.
+    pub fn open(&self, name: &str, split: Split) -> anyhow::Result<Arc<dyn Dataset>> {
+        Ok(resnet_data::open(name, self.data_dir.as_deref(), split, &mut Download::default())?)
+    }
+
+    /// Its parts for training and testing.
+    pub fn open_both(&self, name: &str) -> anyhow::Result<(Arc<dyn Dataset>, Arc<dyn Dataset>)> {
+        Ok(resnet_data::open_both(name, self.data_dir.as_deref(), &mut Download::default())?)
+    }
+}
+
+/// How images are read.
+#[derive(Args)]
+pub struct LoaderArgs {
+    /// Images a batch
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub batch_size: Option<u32>,
+    /// Threads that read and augment images; half of the processor's where none is given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=256))]
+    workers: Option<u32>,
+}
+
+impl LoaderArgs {
+    /// The number of threads.
+    pub fn workers(&self) -> usize {
+        let half = || std::thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2));
+        self.workers.map_or_else(half, |n| n as usize)
+    }
+}
+
+/// From bytes to a network's input.
+#[derive(Args)]
+pub struct NormalizeArgs {
+    /// Means of red, green and blue in units of 255, separated by commas; taken from the weights where they say it,
+    /// else ImageNet's
+    #[arg(long, value_name = "R,G,B", value_parser = triple, requires = "std", allow_hyphen_values = true)]
+    pub mean: Option<[f32; 3]>,
+    /// Standard deviations, likewise
+    #[arg(long, value_name = "R,G,B", value_parser = triple, requires = "mean")]
+    pub std: Option<[f32; 3]>,
+}
+
+/// Output for programs.
+#[derive(Args)]
+pub struct JsonArgs {
+    /// Print one JSON object a line, and nothing else, on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Three numbers separated by commas.
+fn triple(text: &str) -> Result<[f32; 3], String> {
+    let numbers: Option<Vec<f32>> =
+        text.split(',').map(|part| part.trim().parse().ok().filter(|n: &f32| n.is_finite())).collect();
+    numbers.and_then(|n| n.try_into().ok()).ok_or_else(|| "give three numbers, as in 0.485,0.456,0.406".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn triples() {
+        assert_eq!(triple(".485, 0.456,0.406"), Ok([0.485, 0.456, 0.406]));
+        for wrong in ["", "1,2", "1,2,3,4", "a,b,c", "1,2,NaN"] {
+            assert!(triple(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! `resnet eval`: how many images of a data set a network gets right.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use candle_core::{Device, Tensor};
+use resnet_data::{Dataset, Loader, LoaderConfig, Normalize, Split};
+use resnet_models::Network;
+use resnet_train::metrics::{Counter, Evaluation};
+use resnet_train::trainer::{evaluate, progress_for_stderr};
+use serde::Serialize;
+
+use crate::args::{DatasetArgs, DeviceArgs, JsonArgs, LoaderArgs, NormalizeArgs, WeightsArgs};
+use crate::failure::bad_input;
+use crate::network::{self, Loaded};
+use crate::views::{Crop, Views, center};
+use crate::{labels, output};
+
+/// Evaluate a network's weights on a data set
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    network: WeightsArgs,
+    #[command(flatten)]
+    data: DatasetArgs,
+    /// Part of the data set: test or train
+    #[arg(long, value_name = "SPLIT", default_value = "test")]
+    split: Split,
+    #[command(flatten)]
+    normalize: NormalizeArgs,
+    /// Views of each image
+    #[arg(long, value_enum, default_value_t = Crop::Center)]
+    crop: Crop,
+    #[command(flatten)]
+    loader: LoaderArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
+    #[command(flatten)]
+    json: JsonArgs,
+}
+
+#[derive(Serialize)]
+struct Evaluated {
+    dataset: String,
+    split: String,
+    #[serde(flatten)]
+    result: Evaluation,
+}
+
+/// Evaluates and prints `{dataset, split, images, correct, top1, top5, loss, images_per_second}`.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let device = args.device.device.open()?;
+    let loaded = network::load(&args.network, &device)?;
+    let Some(name) = args.data.dataset.clone().or_else(|| loaded.dataset.clone()) else {
+        return Err(bad_input("the weights do not say what they were trained on: add --dataset"));
+    };
+    let dataset = fitting(args.data.open(&name, args.split)?, &loaded, &name)?;
+    let normalize = loaded.normalize(&args.normalize, &args.data)?;
+    let result = if args.crop == Crop::Center {
+        let size = loaded.network.config().image_size;
+        let transform = center(size, Some(&dataset), normalize)?;
+        let config = LoaderConfig {
+            batch_size: args.loader.batch_size.map_or(if size > 64 { 16 } else { 128 }, |n| n as usize),
+            workers: args.loader.workers(),
+            ..LoaderConfig::default()
+        };
+        let loader = Loader::new(dataset, transform, config)?;
+        let mut progress = progress_for_stderr();
+        let result = evaluate(&loaded.network, &loader, &device, None, &mut *progress)?;
+        progress.finish();
+        result.ok_or_else(|| anyhow::anyhow!("the evaluation was stopped"))?
+    } else {
+        many_views(&loaded.network, &*dataset, args.crop, &normalize, &device)?
+    };
+    let evaluated = Evaluated { dataset: name, split: args.split.to_string(), result };
+    if args.json.json { output::json(&evaluated) } else { output::text(sentence(&evaluated)) }
+}
+
+/// The data set, if the network has its classes.
+fn fitting(dataset: Arc<dyn Dataset>, loaded: &Loaded, name: &str) -> anyhow::Result<Arc<dyn Dataset>> {
+    let (have, want) = (loaded.network.config().classes, dataset.classes().len());
+    if have == labels::imagenet().len()
+        && let Some(numbered) = labels::as_imagenet(&dataset)
+    {
+        return Ok(numbered);
+    }
+    if have == want {
+        return Ok(dataset);
+    }
+    Err(bad_input(format!("--dataset {name} has {want} classes, the weights {have}: choose weights trained on it")))
+}
+
+fn many_views(
+    network: &Network,
+    dataset: &dyn Dataset,
+    crop: Crop,
+    normalize: &Normalize,
+    device: &Device,
+) -> anyhow::Result<Evaluation> {
+    let start = Instant::now();
+    let views = Views::new(crop, network.config().image_size, normalize)?;
+    let mut counter = Counter::new(dataset.classes().len());
+    let bar = output::image_bar("evaluating", dataset.len());
+    for index in 0..dataset.len() {
+        let scores = views.log_probabilities(network, &dataset.image(index)?, device)?;
+        counter.add(&scores, &Tensor::new(&[dataset.label(index)], &Device::Cpu)?, &[index])?;
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(counter.finish(start.elapsed().as_secs_f64())?)
+}
+
+fn sentence(e: &Evaluated) -> String {
+    let r = &e.result;
+    format!(
+        "{} {}: {} of {} right; top-1 {:.2} %, top-5 {:.2} %, loss {:.4}; {:.0} images/s",
+        e.dataset, e.split, r.correct, r.images, r.top1, r.top5, r.loss, r.images_per_second
+    )
+}

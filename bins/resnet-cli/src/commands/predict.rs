@@ -1,0 +1,133 @@
+//! `resnet predict`: the classes of images.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use candle_core::{D, DType, Device};
+use candle_nn::ModuleT;
+use resnet_data::read_image;
+use serde::Serialize;
+
+use crate::args::{DatasetArgs, DeviceArgs, JsonArgs, NormalizeArgs, WeightsArgs};
+use crate::failure::bad_input;
+use crate::network::{self, Loaded};
+use crate::views::center;
+use crate::{labels, output};
+
+/// Classify images
+#[derive(clap::Args)]
+pub struct Args {
+    /// Images: JPEG, PNG or WebP
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<PathBuf>,
+    #[command(flatten)]
+    network: WeightsArgs,
+    /// Classes shown for each image
+    #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    top_k: u32,
+    /// Print all logits too (with --json)
+    #[arg(long, requires = "json")]
+    logits: bool,
+    #[command(flatten)]
+    normalize: NormalizeArgs,
+    /// Gives the classes their names where the weights do not
+    #[command(flatten)]
+    data: DatasetArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
+    #[command(flatten)]
+    json: JsonArgs,
+}
+
+#[derive(Serialize)]
+struct Prediction {
+    image: String,
+    top: Vec<Guess>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logits: Option<Vec<f32>>,
+}
+
+#[derive(Serialize)]
+struct Guess {
+    index: usize,
+    label: String,
+    probability: f32,
+}
+
+/// Prints a line (or a small table) for each image: `{image, top: [{index, label, probability}], logits?}`.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let device = args.device.device.open()?;
+    let loaded = network::load(&args.network, &device)?;
+    let names = class_names(&loaded, &args.data)?;
+    let normalize = loaded.normalize(&args.normalize, &args.data)?;
+    let transform = center(loaded.network.config().image_size, None, normalize)?;
+    for path in &args.images {
+        let images = transform.tensor(read_image(path)?)?.to_device(&device)?;
+        let logits = loaded.network.forward_t(&images, false)?.to_dtype(DType::F32)?.to_device(&Device::Cpu)?;
+        let probabilities = candle_nn::ops::softmax(&logits, D::Minus1)?.squeeze(0)?.to_vec1::<f32>()?;
+        let logits = logits.squeeze(0)?.to_vec1::<f32>()?;
+        if logits.iter().any(|logit| !logit.is_finite()) {
+            return Err(bad_input(format!(
+                "{}: the network's output for {} is not finite; these weights cannot be used",
+                args.network.weights.display(),
+                path.display()
+            )));
+        }
+        let top = best(&probabilities, args.top_k as usize, &names);
+        if args.json.json {
+            let logits = args.logits.then_some(logits);
+            output::json(&Prediction { image: path.display().to_string(), top, logits })?;
+        } else {
+            output::text(table(path, &top)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// The most probable classes, the most probable first; of equal ones the first.
+fn best(probabilities: &[f32], k: usize, names: &[String]) -> Vec<Guess> {
+    let mut order: Vec<usize> = (0..probabilities.len()).collect();
+    order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]).then(a.cmp(&b)));
+    let label = |index: usize| names.get(index).cloned().unwrap_or_else(|| index.to_string());
+    let guess = |index| Guess { index, label: label(index), probability: probabilities[index] };
+    order.into_iter().take(k).map(guess).collect()
+}
+
+/// What the weights say, else the data set of `--dataset`, else ImageNet's for 1000 classes; none elsewhere.
+fn class_names(loaded: &Loaded, data: &DatasetArgs) -> anyhow::Result<Vec<String>> {
+    let classes = loaded.network.config().classes;
+    if let Some(names) = &loaded.classes {
+        return Ok(names.clone());
+    }
+    let names = match &data.dataset {
+        Some(dataset) => labels::of_dataset(data, dataset)?,
+        None if classes == 1000 => labels::imagenet(),
+        None => return Ok(Vec::new()),
+    };
+    if names.len() != classes {
+        let name = data.dataset.as_deref().unwrap_or("imagenet");
+        return Err(bad_input(format!("--dataset {name} has {} classes, the weights {classes}", names.len())));
+    }
+    Ok(names)
+}
+
+fn table(path: &Path, top: &[Guess]) -> anyhow::Result<String> {
+    let mut text = path.display().to_string();
+    for guess in top {
+        write!(text, "\n{:7.2} %  {}", 100.0 * guess.probability, guess.label)?;
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_come_first_and_classes_without_a_name_get_their_number() {
+        let top = best(&[0.1, 0.4, 0.4, 0.1], 3, &["a".into(), "b".into()]);
+        let order: Vec<(usize, &str)> = top.iter().map(|guess| (guess.index, guess.label.as_str())).collect();
+        assert_eq!(order, [(1, "b"), (2, "2"), (0, "a")]);
+        assert_eq!(best(&[1.0], 5, &[]).len(), 1);
+    }
+}

@@ -1,0 +1,125 @@
+//! `resnet train`: a recipe on a data set, in a run directory.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use resnet_train::recipe::{Overrides, Recipe};
+use resnet_train::trainer::{End, Outcome, RunConfig, Session, TrainOptions, progress_for_stderr};
+
+use crate::args::{DatasetArgs, DeviceArgs, Dtype, LoaderArgs};
+use crate::output;
+
+/// Train a network
+///
+/// Without any option: a small residual network on the embedded `shapes`, in a minute or two on two cores.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    data: DatasetArgs,
+    /// Network, one of `resnet list`; the recipe's where none is given
+    #[arg(long, value_name = "NAME")]
+    arch: Option<String>,
+    /// Recipe: one of `resnet list`, or a TOML file [default: quick, or the run's own with --resume]
+    #[arg(long, value_name = "NAME|FILE")]
+    recipe: Option<String>,
+    /// Length of the training; the schedule is stretched with it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    epochs: Option<u64>,
+    /// Greatest learning rate
+    #[arg(long, value_name = "RATE")]
+    lr: Option<f64>,
+    /// Decides initial weights, order and augmentation
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// What activations are computed in
+    #[arg(long, value_enum)]
+    dtype: Option<Dtype>,
+    #[command(flatten)]
+    loader: LoaderArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Run directory; runs/ARCH-DATASET with a number where none is given
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Go on with the run in --out
+    #[arg(long, requires = "out")]
+    resume: bool,
+    /// Stop after so many optimizer steps, as Ctrl-C would; --resume goes on
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    max_steps: Option<u64>,
+}
+
+/// The recipe of a run without options.
+const DEFAULT_RECIPE: &str = "quick";
+
+/// Trains, and prints the result and where it lies.
+pub fn run(mut args: Args) -> anyhow::Result<()> {
+    let device = args.device.device.open()?;
+    let recipe = recipe(&mut args)?;
+    resnet_models::config(&recipe.arch)?;
+    let (train, test) = args.data.open_both(&recipe.dataset)?;
+    let session = Session::new(recipe, train, test, &device, args.loader.workers())?;
+    let options = TrainOptions {
+        out: args.out,
+        resume: args.resume,
+        stop: stop_on_ctrl_c()?,
+        max_steps: args.max_steps,
+        data_dir: args.data.data_dir.map(|dir| dir.display().to_string()),
+        ..TrainOptions::default()
+    };
+    let outcome = session.train(&options, &mut *progress_for_stderr())?;
+    output::text(sentences(&outcome))
+}
+
+/// The recipe of `--recipe`, of the run to be resumed, or the default; changed as the other flags say.
+fn recipe(args: &mut Args) -> anyhow::Result<Recipe> {
+    let recipe = match (&args.recipe, &args.out) {
+        (Some(name), _) => Recipe::load(name)?,
+        (None, Some(out)) if args.resume => {
+            let begun = RunConfig::read(&out.join("config.toml"))?;
+            args.data.data_dir = args.data.data_dir.take().or(begun.run.data_dir.map(PathBuf::from));
+            begun.recipe
+        }
+        _ => Recipe::load(DEFAULT_RECIPE)?,
+    };
+    Ok(recipe.with(&Overrides {
+        arch: args.arch.clone(),
+        dataset: args.data.dataset.clone(),
+        epochs: args.epochs,
+        batch_size: args.loader.batch_size.map(|n| n as usize),
+        lr: args.lr,
+        seed: args.seed,
+        dtype: args.dtype.map(Dtype::compute),
+    })?)
+}
+
+/// A flag that the first Ctrl-C sets; the second ends the program at once.
+fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(1);
+        }
+        output::note("\nstopping after this step and saving; Ctrl-C again leaves at once");
+    })?;
+    Ok(stop)
+}
+
+fn sentences(outcome: &Outcome) -> String {
+    let dir = outcome.dir.path().display();
+    match (&outcome.end, &outcome.evaluation) {
+        (End::Finished, Some(result)) => format!(
+            "test accuracy {:.2} % ({} of {}), loss {:.4}, after {} epochs in {:.0} s\nreport: {}",
+            result.top1,
+            result.correct,
+            result.images,
+            result.loss,
+            outcome.epochs,
+            outcome.seconds,
+            outcome.dir.report().display()
+        ),
+        _ => format!("stopped after step {}; to go on: resnet train --out {dir} --resume", outcome.steps),
+    }
+}

@@ -1,0 +1,65 @@
+//! Standard output for results, standard error for progress.
+
+use std::fmt::Display;
+use std::io::{IsTerminal, Write, stderr, stdout};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+/// One JSON object on a line of standard output.
+pub fn json(object: &impl Serialize) -> anyhow::Result<()> {
+    text(serde_json::to_string(object)?)
+}
+
+/// One line (or more) of text on standard output.
+pub fn text(text: impl Display) -> anyhow::Result<()> {
+    let mut out = stdout().lock();
+    writeln!(out, "{text}")?;
+    Ok(out.flush()?)
+}
+
+/// A message on standard error, if somebody is there to read it.
+pub fn note(message: impl Display) {
+    if stderr().is_terminal() {
+        eprintln!("{message}");
+    }
+}
+
+/// A bar over so many images on standard error, hidden when that is no terminal.
+pub fn image_bar(what: &str, images: usize) -> ProgressBar {
+    let bar = ProgressBar::new(images as u64);
+    if let Ok(style) =
+        ProgressStyle::with_template("{prefix} {bar:32} {pos}/{len} images  {per_sec:>12}  {eta} left  {msg}")
+    {
+        bar.set_style(style);
+    }
+    bar.set_prefix(what.to_owned());
+    bar
+}
+
+/// A bar a file on standard error while a data set is downloaded.
+#[derive(Default)]
+pub struct Download(Option<ProgressBar>);
+
+impl resnet_data::Progress for Download {
+    fn start(&mut self, file: &str, bytes: u64) {
+        let bar = ProgressBar::new(bytes);
+        if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:32} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left") {
+            bar.set_style(style);
+        }
+        bar.set_prefix(file.to_owned());
+        self.0 = Some(bar);
+    }
+
+    fn advance(&mut self, bytes: u64) {
+        if let Some(bar) = &self.0 {
+            bar.inc(bytes);
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Some(bar) = self.0.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
