@@ -23,9 +23,13 @@ pub fn read_image(path: impl AsRef<Path>) -> Result<Image> {
 
 /// Decodes bytes; `origin` names them in an error.
 pub(crate) fn decode(bytes: &[u8], origin: impl Fn() -> String) -> Result<Image> {
-    let wrong = |message: String| Error::Decode { path: origin(), message };
+    // Decoders end some of their messages with a line feed.
+    let wrong = |message: String| Error::Decode { path: origin(), message: message.trim().replace('\n', " ") };
     if bytes.is_empty() {
         return Err(wrong("the file is empty".to_string()));
+    }
+    if is_cut_jpeg(bytes) {
+        return Err(wrong("the JPEG ends before its picture does: it is truncated".to_string()));
     }
     let upright = || -> Result<DynamicImage, ImageError> {
         let mut decoder = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?.into_decoder()?;
@@ -38,4 +42,16 @@ pub(crate) fn decode(bytes: &[u8], origin: impl Fn() -> String) -> Result<Image>
     let rgb = upright().map_err(|error| wrong(error.to_string()))?.into_rgb8();
     let (width, height) = rgb.dimensions();
     Ok(Image { height: height as usize, width: width as usize, pixels: rgb.into_raw() })
+}
+
+/// True for a JPEG without its end marker, of which the decoder would make a picture that ends in grey.
+///
+/// Neither marker can occur within a scan's data, so the last of them tells: a thumbnail's end comes before the
+/// picture's last scan.
+fn is_cut_jpeg(bytes: &[u8]) -> bool {
+    const START_OF_IMAGE: [u8; 2] = [0xff, 0xd8];
+    const START_OF_SCAN: [u8; 2] = [0xff, 0xda];
+    const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
+    let last = || bytes.windows(2).rev().find(|&pair| pair == START_OF_SCAN || pair == END_OF_IMAGE);
+    bytes.starts_with(&START_OF_IMAGE) && last() != Some(&END_OF_IMAGE)
 }

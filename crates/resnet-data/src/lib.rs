@@ -1,11 +1,43 @@
-//! Image data sets, augmentation and a prefetching loader for candle
+//! Image data sets, augmentation and a prefetching loader for candle.
+//!
+//! - [`open`] gives a [`Dataset`] by name: the embedded [`shapes`](mod@shapes), [`cifar`], or a [`Folder`] of images.
+//! - A [`Transform`] is a list of [`Augment`] steps and how bytes are [`Normalize`]d.
+//! - A [`Loader`] makes [`Batch`]es of them on threads, in an order that depends on the seed alone.
+//!
+//! Pixels stay bytes until the batch is made; a batch is f32 (N, 3, H, W).
+//!
+//! ```
+//! use resnet_data::{Loader, LoaderConfig, Normalize, Split, Transform, info, open};
+//!
+//! let info = info("shapes")?;
+//! let train = open("shapes", None, Split::Train, &mut ())?;
+//! let transform = Transform::crop_and_flip(info.image_size, Normalize::channel(info.mean, info.std))?;
+//! let config = LoaderConfig { batch_size: 100, shuffle: true, ..LoaderConfig::default() };
+//! let loader = Loader::new(train, transform, config)?;
+//! for batch in loader.epoch(0, 0).take(2) {
+//!     assert_eq!(batch?.images.dims(), [100, 3, 32, 32]);
+//! }
+//! # Ok::<(), resnet_data::Error>(())
+//! ```
+//!
+//! # Features
+//! - `hub` (default): download of CIFAR from the Hugging Face hub, in [`hub`].
+//! - `candle-datasets`: conversion from `candle_datasets::vision::Dataset`; off, because that crate is slow to compile.
 
+#[cfg(feature = "candle-datasets")]
+pub mod candle;
 pub mod cifar;
 mod dataset;
 mod decode;
 mod error;
+mod folder;
+#[cfg(feature = "hub")]
+pub mod hub;
 mod image;
+pub mod imagenet;
 mod loader;
+mod open;
+mod progress;
 mod seed;
 pub mod shapes;
 mod transform;
@@ -13,7 +45,10 @@ mod transform;
 pub use dataset::{Dataset, InMemory, Split};
 pub use decode::read_image;
 pub use error::{Error, Result};
+pub use folder::Folder;
 pub use image::Image;
 pub use loader::{Batch, Epoch, Loader, LoaderConfig};
+pub use open::{Info, default_data_dir, info, names, open, open_both};
+pub use progress::Progress;
 pub use shapes::shapes;
 pub use transform::{Augment, Filter, MeanImage, Normalize, Padding, Transform};

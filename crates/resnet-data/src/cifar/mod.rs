@@ -5,6 +5,8 @@ mod classes;
 mod parquet;
 mod pickle;
 mod python;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::path::{Path, PathBuf};
 
@@ -146,20 +148,15 @@ impl Cifar {
 
     /// Reads the files of a split.
     pub(crate) fn read(self, files: &Files, split: Split) -> Result<InMemory> {
+        let (Files::Binary(paths) | Files::Python(paths) | Files::Parquet(paths)) = files;
+        let images = self.images(split) / paths.len().max(1);
         let mut all = Records::default();
-        let (paths, read): (_, &dyn Fn(&Path) -> Result<Records>) = match files {
-            Files::Binary(paths) => {
-                let records = self.images(split) / paths.len();
-                (paths, &move |path: &Path| binary::read(path, self, records))
-            }
-            Files::Python(paths) => {
-                let records = self.images(split) / paths.len();
-                (paths, &move |path: &Path| python::read(path, self, records))
-            }
-            Files::Parquet(paths) => (paths, &|path: &Path| parquet::read(path, self)),
-        };
         for path in paths {
-            let records = read(path)?;
+            let records = match files {
+                Files::Binary(_) => binary::read(path, self, images),
+                Files::Python(_) => python::read(path, self, images),
+                Files::Parquet(_) => parquet::read(path, self),
+            }?;
             check_labels(path, &records.labels, self.classes().len())?;
             all.pixels.extend(records.pixels);
             all.labels.extend(records.labels);

@@ -1,0 +1,178 @@
+//! Images in folders, one folder a class.
+
+use std::path::{Path, PathBuf};
+
+use crate::{Dataset, Error, Image, Result, Split, read_image};
+
+/// Extensions of files that count as images, in any case.
+const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
+
+/// A data set of image files: `DIR/CLASS/…/*.jpg`.
+///
+/// Classes and files are sorted as torchvision's `ImageFolder` sorts them, so that labels agree; names that begin with
+/// a dot are left out. Images are decoded when they are asked for.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    classes: Vec<String>,
+    files: Vec<(PathBuf, u32)>,
+}
+
+impl Folder {
+    /// Reads `folder/CLASS/…`, whatever the folder's name.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where a folder cannot be read, [`Error::NotFound`] where it holds no class folders and
+    /// [`Error::EmptyClass`] where a class folder holds no images.
+    pub fn read(folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = folder.as_ref();
+        let classes = classes(folder)?;
+        Self::collect(folder, classes.clone(), &classes)
+    }
+
+    /// Reads a split: `folder/train/CLASS/…`, or `folder/val` or `folder/test` for [`Split::Test`]. A folder that has
+    /// neither is read as [`Folder::read`] does, whole, for either split.
+    ///
+    /// Labels are those of the `train` folder where there is one.
+    ///
+    /// # Errors
+    /// As [`Folder::read`]; [`Error::NotFound`] where one split is there and the other is asked for, and
+    /// [`Error::Format`] where `val` or `test` has a class that `train` has not.
+    pub fn open(folder: impl AsRef<Path>, split: Split) -> Result<Self> {
+        let folder = folder.as_ref();
+        if !Self::has_splits(folder) {
+            return Self::read(folder);
+        }
+        let names: &[&str] = match split {
+            Split::Train => &["train"],
+            Split::Test => &["val", "test"],
+        };
+        let part = names.iter().map(|name| folder.join(name)).find(|part| part.is_dir());
+        let part = part.ok_or_else(|| Error::NotFound {
+            path: folder.to_path_buf(),
+            what: format!("folder {}", names.join(" or ")),
+            hint: format!("put the {split} images into {}/CLASS", folder.join(names[0]).display()),
+        })?;
+        let present = classes(&part)?;
+        let train = folder.join("train");
+        let all = if train.is_dir() { classes(&train)? } else { present.clone() };
+        if let Some(unknown) = present.iter().find(|name| !all.contains(name)) {
+            return Err(Error::format(
+                part.join(unknown),
+                format!("{} has no such class: add or rename it", train.display()),
+            ));
+        }
+        Self::collect(&part, all, &present)
+    }
+
+    /// True where the folder holds `train`, `val` or `test`, and not classes.
+    pub fn has_splits(folder: impl AsRef<Path>) -> bool {
+        ["train", "val", "test"].iter().any(|name| folder.as_ref().join(name).is_dir())
+    }
+
+    /// Divides the images: every fifth of a class, its second first, is held back.
+    ///
+    /// For folders without splits. A class of one image has it in the training part.
+    pub fn divide(self) -> (Self, Self) {
+        let mut seen = vec![0_usize; self.classes.len()];
+        let (test, train) = self.files.into_iter().partition(|(_, label)| {
+            let place = &mut seen[*label as usize];
+            *place += 1;
+            *place % 5 == 2
+        });
+        (Self { classes: self.classes.clone(), files: train }, Self { classes: self.classes, files: test })
+    }
+
+    /// The file of image `index`, where there is one.
+    pub fn path(&self, index: usize) -> Option<&Path> {
+        self.files.get(index).map(|(path, _)| path.as_path())
+    }
+
+    /// Lists the images of the `present` classes; their labels are their places in `classes`.
+    fn collect(folder: &Path, classes: Vec<String>, present: &[String]) -> Result<Self> {
+        let mut files = Vec::new();
+        for (label, class) in classes.iter().enumerate().filter(|(_, class)| present.contains(class)) {
+            let before = files.len();
+            let mut folders = vec![folder.join(class)];
+            subfolders(&folder.join(class), &mut folders)?;
+            folders.sort();
+            for folder in &folders {
+                files.extend(images(folder)?.into_iter().map(|path| (path, label as u32)));
+            }
+            if files.len() == before {
+                let extensions = EXTENSIONS.map(|extension| format!(".{extension}")).join(", ");
+                return Err(Error::EmptyClass { path: folder.join(class), extensions });
+            }
+        }
+        Ok(Self { classes, files })
+    }
+}
+
+impl Dataset for Folder {
+    fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn label(&self, index: usize) -> u32 {
+        self.files[index].1
+    }
+
+    fn image(&self, index: usize) -> Result<Image> {
+        read_image(&self.files[index].0)
+    }
+
+    fn origin(&self, index: usize) -> String {
+        self.path(index).map_or_else(|| format!("image {index}"), |path| path.display().to_string())
+    }
+}
+
+/// Everything in a folder whose name begins with no dot.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
+        let entry = entry.map_err(Error::io(folder))?;
+        if !entry.file_name().to_string_lossy().starts_with('.') {
+            paths.push(entry.path());
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// The class folders' names, sorted by their characters' code points.
+fn classes(folder: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for path in entries(folder)?.into_iter().filter(|path| path.is_dir()) {
+        let name = path.file_name().and_then(|name| name.to_str());
+        names.push(name.ok_or_else(|| Error::format(&path, "the name is not valid Unicode: rename it"))?.to_string());
+    }
+    names.sort();
+    if names.is_empty() {
+        return Err(Error::NotFound {
+            path: folder.to_path_buf(),
+            what: "class folders".to_string(),
+            hint: "put the images of each class into a folder with the class's name".to_string(),
+        });
+    }
+    Ok(names)
+}
+
+fn subfolders(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    // Links to folders below the class are not followed: a link to a parent would never end.
+    for path in entries(folder)?.into_iter().filter(|path| path.is_dir() && !path.is_symlink()) {
+        subfolders(&path, found)?;
+        found.push(path);
+    }
+    Ok(())
+}
+
+fn images(folder: &Path) -> Result<Vec<PathBuf>> {
+    let is_image = |path: &PathBuf| {
+        let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        EXTENSIONS.contains(&extension.as_str()) && !path.is_dir()
+    };
+    Ok(entries(folder)?.into_iter().filter(is_image).collect())
+}

@@ -1,0 +1,212 @@
+//! Data sets by name.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::cifar::{self, Cifar};
+use crate::{Dataset, Error, Folder, Progress, Result, Split, shapes};
+
+/// What is known of a data set before it is opened.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Info {
+    /// Means of the channels over the training images, in units of 255.
+    pub mean: [f32; 3],
+    /// Deviations of the channels over the training images, in units of 255.
+    pub std: [f32; 3],
+    /// Side of the network's input in pixels.
+    pub image_size: usize,
+    /// Number of classes; of a folder it is known when it is opened.
+    pub classes: Option<usize>,
+}
+
+/// A name, understood.
+enum Source {
+    Shapes,
+    Cifar(Cifar),
+    Folder(PathBuf),
+}
+
+const SETS: [Cifar; 3] = [Cifar::Ten, Cifar::Hundred, Cifar::HundredCoarse];
+
+/// The names that [`open`] knows; `folder:DIR` stands for any folder.
+pub fn names() -> Vec<&'static str> {
+    ["shapes"].into_iter().chain(SETS.map(Cifar::name)).chain(["folder:DIR"]).collect()
+}
+
+fn parse(name: &str) -> Result<Source> {
+    if name == "shapes" {
+        return Ok(Source::Shapes);
+    }
+    if let Some(set) = SETS.into_iter().find(|set| set.name() == name) {
+        return Ok(Source::Cifar(set));
+    }
+    if let Some(folder) = name.strip_prefix("folder:") {
+        if folder.is_empty() {
+            let hint = "name the folder: folder:DIR".to_string();
+            return Err(Error::UnknownDataset { name: name.to_string(), hint });
+        }
+        return Ok(Source::Folder(folder.into()));
+    }
+    let near = |known: &&str| strsim::normalized_damerau_levenshtein(&name.to_lowercase().replace('-', ""), known);
+    let nearest = names().into_iter().max_by(|a, b| near(a).total_cmp(&near(b))).filter(|known| near(known) >= 0.5);
+    let hint = match nearest {
+        _ if Path::new(name).is_dir() => format!("for the images in that folder say folder:{name}"),
+        Some(nearest) => format!("did you mean {nearest}? ({})", names().join(", ")),
+        None => format!("there are {}", names().join(", ")),
+    };
+    Err(Error::UnknownDataset { name: name.to_string(), hint })
+}
+
+/// Mean, deviation, image size and number of classes of a data set.
+///
+/// For a folder these are ImageNet's mean and deviation, and 224 pixels.
+///
+/// # Errors
+/// [`Error::UnknownDataset`].
+pub fn info(name: &str) -> Result<Info> {
+    Ok(match parse(name)? {
+        Source::Shapes => Info {
+            mean: [shapes::MEAN; 3],
+            std: [shapes::STD; 3],
+            image_size: shapes::SIZE,
+            classes: Some(shapes::Figure::ALL.len()),
+        },
+        Source::Cifar(set) => {
+            let (mean, std) = match set {
+                Cifar::Ten => ([0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]),
+                Cifar::Hundred | Cifar::HundredCoarse => ([0.5071, 0.4865, 0.4409], [0.2673, 0.2564, 0.2762]),
+            };
+            Info { mean, std, image_size: cifar::SIZE, classes: Some(set.classes().len()) }
+        }
+        Source::Folder(_) => {
+            Info { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], image_size: 224, classes: None }
+        }
+    })
+}
+
+/// Opens a split of a data set: `shapes`, `cifar10`, `cifar100`, `cifar100-coarse` or `folder:DIR`.
+///
+/// CIFAR is looked for in `data_dir`; where that is not given, in `~/.cache/resnet-data` (or
+/// `$XDG_CACHE_HOME/resnet-data`), then on the hub, with the `hub` feature. A folder without `train` and `val` or
+/// `test` is opened whole for either split; [`open_both`] divides it.
+///
+/// # Errors
+/// [`Error::UnknownDataset`] with the nearest name; otherwise what the set's reader says.
+pub fn open(
+    name: &str,
+    data_dir: Option<&Path>,
+    split: Split,
+    progress: &mut dyn Progress,
+) -> Result<Arc<dyn Dataset>> {
+    Ok(match parse(name)? {
+        Source::Shapes => {
+            let count = match split {
+                Split::Train => shapes::TRAIN,
+                Split::Test => shapes::TEST,
+            };
+            Arc::new(shapes::shapes(split, count, 0))
+        }
+        Source::Cifar(set) => Arc::new(open_cifar(set, data_dir, split, progress)?),
+        Source::Folder(folder) => Arc::new(Folder::open(folder, split)?),
+    })
+}
+
+/// Opens what is learned from and what is held back.
+///
+/// As [`open`] for both splits, but of a folder without splits every fifth image is held back.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_both(
+    name: &str,
+    data_dir: Option<&Path>,
+    progress: &mut dyn Progress,
+) -> Result<(Arc<dyn Dataset>, Arc<dyn Dataset>)> {
+    if let Source::Folder(folder) = parse(name)?
+        && !Folder::has_splits(&folder)
+    {
+        let (train, test) = Folder::read(&folder)?.divide();
+        if test.is_empty() {
+            return Err(Error::NotFound {
+                path: folder,
+                what: "class with two images, so that one can be held back".to_string(),
+                hint: "add images, or make folders train/CLASS and val/CLASS".to_string(),
+            });
+        }
+        return Ok((Arc::new(train), Arc::new(test)));
+    }
+    let train = open(name, data_dir, Split::Train, progress)?;
+    let test = open(name, data_dir, Split::Test, progress)?;
+    Ok((train, test))
+}
+
+fn open_cifar(
+    set: Cifar,
+    data_dir: Option<&Path>,
+    split: Split,
+    progress: &mut dyn Progress,
+) -> Result<crate::InMemory> {
+    if let Some(folder) = data_dir {
+        return set.load(folder, split);
+    }
+    if let Some(folder) = default_data_dir().filter(|folder| folder.is_dir())
+        && let Some(files) = set.find(&folder, split)?
+    {
+        return set.read(&files, split);
+    }
+    download(set, split, progress)
+}
+
+#[cfg(feature = "hub")]
+fn download(set: Cifar, split: Split, progress: &mut dyn Progress) -> Result<crate::InMemory> {
+    crate::hub::fetch_cifar(&crate::hub::HubConfig::from_env()?, set, split, progress)
+}
+
+#[cfg(not(feature = "hub"))]
+fn download(set: Cifar, _: Split, _: &mut dyn Progress) -> Result<crate::InMemory> {
+    Err(Error::NotFound {
+        path: default_data_dir().unwrap_or_default(),
+        what: set.name().to_string(),
+        hint: "pass its folder with --data-dir (this program was built without the hub feature)".to_string(),
+    })
+}
+
+/// Where data sets are looked for when no folder is given: `resnet-data` in the user's cache folder.
+pub fn default_data_dir() -> Option<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    Some(cache.or_else(|| Some(std::env::home_dir()?.join(".cache")))?.join("resnet-data"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_names_suggest_the_nearest() {
+        let message = |name: &str| info(name).unwrap_err().to_string();
+        for (name, nearest) in
+            [("cifar-10", "cifar10"), ("shape", "shapes"), ("CIFAR100", "cifar100"), ("cifr10", "cifar10")]
+        {
+            assert!(message(name).contains(&format!("did you mean {nearest}?")), "{}", message(name));
+        }
+        assert!(message("mnist").contains("there are shapes, cifar10"), "{}", message("mnist"));
+        assert!(message("folder:").contains("folder:DIR"));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().display().to_string();
+        assert!(message(&path).contains(&format!("say folder:{path}")));
+    }
+
+    #[test]
+    fn shapes_opens_without_anything() {
+        let (train, test) = open_both("shapes", None, &mut ()).unwrap();
+        assert_eq!((train.len(), test.len()), (8_000, 2_000));
+        assert_eq!(info("shapes").unwrap().classes, Some(train.classes().len()));
+    }
+
+    #[test]
+    fn a_data_dir_is_the_only_place_looked_into() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = open("cifar10", Some(folder.path()), Split::Test, &mut ()).map(drop).unwrap_err();
+        assert!(matches!(error, Error::NotFound { .. }), "{error}");
+    }
+}
