@@ -24,7 +24,8 @@ pub fn usage(error: &clap::Error) -> ExitCode {
     let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
     let parts: Vec<&str> = lines.filter(|line| !line.is_empty() && !line.starts_with("For more information")).collect();
     if text.trim_start().starts_with("error:") {
-        eprintln!("{}", parts.join(" "));
+        // The parser's own line break after a colon is no new thought.
+        eprintln!("{}", parts.join("; ").replace(":; ", ": "));
     } else {
         // No command at all: the help is the best answer.
         eprintln!("{}", text.trim_end());

@@ -1,8 +1,8 @@
 //! A network with weights from a file.
 
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Var};
 use resnet_data::{Normalize, Split};
-use resnet_models::weights::{self, AssignOptions, Checkpoint};
+use resnet_models::weights::{self, AssignOptions, Checkpoint, WeightsError};
 use resnet_models::{Network, Parameters};
 use resnet_train::recipe::Normalization;
 
@@ -36,11 +36,14 @@ pub fn load(args: &WeightsArgs, device: &Device) -> anyhow::Result<Loaded> {
     let metadata = &checkpoint.metadata;
     let Some(arch) = args.arch.as_ref().or_else(|| metadata.get("arch")) else {
         let file = args.weights.display();
-        return Err(bad_input(format!("{file} does not name its network: add --arch (`resnet list` shows the names)")));
+        return Err(bad_input(format!("{file} does not name its network: add --arch NAME{}", suggestion(&checkpoint))));
     };
     let parameters = Parameters::zeros(DType::F32, device);
     let network = resnet_models::create(arch, parameters.builder(), classes_of(&checkpoint))?;
-    weights::assign(&checkpoint, &parameters.named(), &AssignOptions::default())?;
+    weights::assign(&checkpoint, &parameters.named(), &AssignOptions::default()).map_err(|error| match error {
+        WeightsError::Mismatch(_) => bad_input(format!("{error}{}", suggestion(&checkpoint))),
+        other => other.into(),
+    })?;
     let classes: Option<Vec<String>> = parsed(&checkpoint, "classes")?;
     Ok(Loaded {
         classes: classes.filter(|names| names.len() == network.config().classes),
@@ -55,6 +58,24 @@ fn classes_of(checkpoint: &Checkpoint) -> Option<usize> {
     match checkpoint.tensors.get("fc.weight")?.dims() {
         [classes, _] if *classes > 0 => Some(*classes),
         _ => None,
+    }
+}
+
+/// The networks that weights fit by names and shapes, as the end of a message.
+fn suggestion(checkpoint: &Checkpoint) -> String {
+    let classes = classes_of(checkpoint);
+    let fits = |arch: &&str| {
+        let parameters = Parameters::zeros(DType::F32, &Device::Cpu);
+        let named = resnet_models::create(arch, parameters.builder(), classes).map(|_| parameters.named());
+        named.is_ok_and(|named| {
+            let same =
+                |(name, var): &(String, Var)| checkpoint.tensors.get(name).is_some_and(|t| t.dims() == var.dims());
+            named.len() == checkpoint.tensors.len() && named.iter().all(same)
+        })
+    };
+    match resnet_models::names().into_iter().filter(fits).collect::<Vec<_>>()[..] {
+        [] => "; `resnet list` shows the networks".to_owned(),
+        ref names => format!("; it fits --arch {}", names.join(" or ")),
     }
 }
 
@@ -76,9 +97,7 @@ impl Loaded {
         }
         match (&self.normalize, &self.dataset) {
             (Some(Normalization::Channel { mean, std }), _) => Ok(Normalize::channel(*mean, *std)),
-            (Some(from_images), Some(dataset)) => {
-                Ok(from_images.resolve(&*data.open(dataset, Split::Train)?)?)
-            }
+            (Some(from_images), Some(dataset)) => Ok(from_images.resolve(&*data.open(dataset, Split::Train)?)?),
             _ => {
                 output::note("the weights do not say how images were normalised: ImageNet's --mean and --std are used");
                 Ok(Normalize::channel(IMAGENET_MEAN, IMAGENET_STD))

@@ -44,7 +44,9 @@ pub struct Download(Option<ProgressBar>);
 impl resnet_data::Progress for Download {
     fn start(&mut self, file: &str, bytes: u64) {
         let bar = ProgressBar::new(bytes);
-        if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:32} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left") {
+        if let Ok(style) =
+            ProgressStyle::with_template("{prefix} {bar:32} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left")
+        {
             bar.set_style(style);
         }
         bar.set_prefix(file.to_owned());

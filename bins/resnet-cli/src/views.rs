@@ -56,7 +56,8 @@ impl Views {
             Crop::Ten => vec![size * 8 / 7],
             Crop::Multiscale => SCALES.iter().map(|scale| scale * size / SCALES_OF).collect(),
         };
-        let transform = |size| Transform::new(vec![Augment::Resize { size, filter: Filter::Bilinear }], normalize.clone());
+        let transform =
+            |size| Transform::new(vec![Augment::Resize { size, filter: Filter::Bilinear }], normalize.clone());
         Ok(Self { transforms: shorter.into_iter().map(transform).collect::<Result<_, _>>()?, size, crop })
     }
 

@@ -91,19 +91,18 @@ fn weights_of_another_network() {
     let picture = folder.path().join("a.png");
     write_png(&picture, 1);
     let deeper = weights_file(folder.path(), "resnet32", None);
-    let predict = |arch: &str, file: &Path| {
-        resnet(&["predict", "--arch", arch, "--weights", text(file), text(&picture)])
-    };
-    assert_refused(&predict("resnet20", &deeper), &["resnet32.safetensors", "layer1.3", "another network"]);
+    let predict =
+        |arch: &str, file: &Path| resnet(&["predict", "--arch", arch, "--weights", text(file), text(&picture)]);
+    assert_refused(&predict("resnet20", &deeper), &["resnet32.safetensors", "layer1.3", "--arch resnet32"]);
     let shallower = weights_file(folder.path(), "resnet20", None);
-    assert_refused(&predict("resnet32", &shallower), &["resnet20.safetensors", "layer1.3"]);
+    assert_refused(&predict("resnet32", &shallower), &["resnet20.safetensors", "layer1.3", "--arch resnet20"]);
     assert_refused(&predict("resnet18", &shallower), &["resnet20.safetensors"]);
     let no_weights = folder.path().join("notes.txt");
     fs::write(&no_weights, "no weights at all").unwrap();
     assert_refused(&predict("resnet20", &no_weights), &["notes.txt"]);
     assert_refused(&predict("resnet20", &folder.path().join("nowhere.pth")), &["nowhere.pth"]);
     let nameless = resnet(&["predict", "--weights", text(&shallower), text(&picture)]);
-    assert_refused(&nameless, &["resnet20.safetensors", "--arch"]);
+    assert_refused(&nameless, &["resnet20.safetensors", "--arch resnet20"]);
 }
 
 #[test]
@@ -234,7 +233,10 @@ fn a_download_without_a_network() {
     let download = |offline: bool| {
         let mut command = command(&["train", "--dataset", "cifar10", "--out", text(&folder.path().join("run"))]);
         // Nobody listens on port 1.
-        command.env("XDG_CACHE_HOME", folder.path()).env("HF_HOME", folder.path()).env("HF_ENDPOINT", "http://127.0.0.1:1");
+        command
+            .env("XDG_CACHE_HOME", folder.path())
+            .env("HF_HOME", folder.path())
+            .env("HF_ENDPOINT", "http://127.0.0.1:1");
         if !offline {
             command.env_remove("HF_HUB_OFFLINE");
         }
@@ -251,6 +253,9 @@ fn data_that_is_not_there() {
     let out = folder.path().join("run");
     let train = |arguments: &[&str]| resnet(&[&["train", "--out", text(&out)], arguments].concat());
     assert_refused(&train(&["--dataset", "folder:/nowhere/at/all"]), &["/nowhere/at/all"]);
-    assert_refused(&train(&["--dataset", "cifar10", "--data-dir", text(folder.path())]), &["cifar10", "cifar-10-batches-bin"]);
+    assert_refused(
+        &train(&["--dataset", "cifar10", "--data-dir", text(folder.path())]),
+        &["cifar10", "cifar-10-batches-bin"],
+    );
     assert!(!out.exists());
 }

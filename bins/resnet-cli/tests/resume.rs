@@ -47,7 +47,7 @@ fn killed_and_resumed_is_bit_for_bit_uninterrupted() {
         std::thread::sleep(Duration::from_millis(5));
     }
     child.kill().unwrap();
-    child.wait().unwrap();
+    assert!(!child.wait().unwrap().success(), "the run was over before it was killed");
 
     // Without --recipe: the run knows its own.
     let run = resnet(&["train", "--out", text(&killed), "--resume"]);

@@ -23,12 +23,13 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<()> {
     let config = resnet_models::config(&args.arch)?;
     let size = args.image_size.map_or(config.image_size, |size| size as usize);
-    let summary = resnet_models::summary(&args.arch, args.classes.map(|n| n as usize), (size, size)).map_err(|error| {
-        match error {
-            // The name and the classes were checked above: what is left is the size.
-            resnet_models::Error::Tensor(error) => bad_input(format!("--image-size {size}: {error}")),
-            other => other.into(),
-        }
-    })?;
+    let summary =
+        resnet_models::summary(&args.arch, args.classes.map(|n| n as usize), (size, size)).map_err(|error| {
+            match error {
+                // The name and the classes were checked above: what is left is the size.
+                resnet_models::Error::Tensor(error) => bad_input(format!("--image-size {size}: {error}")),
+                other => other.into(),
+            }
+        })?;
     if args.json.json { output::json(&summary) } else { output::text(summary) }
 }

@@ -24,10 +24,10 @@ pub struct Args {
     #[arg(long, value_name = "NAME|FILE")]
     recipe: Option<String>,
     /// Length of the training; the schedule is stretched with it
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     epochs: Option<u64>,
     /// Greatest learning rate
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     lr: Option<f64>,
     /// Decides initial weights, order and augmentation
     #[arg(long, value_name = "N")]

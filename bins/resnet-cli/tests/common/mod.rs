@@ -86,8 +86,11 @@ pub fn weights_file_with(
 ) -> PathBuf {
     let parameters = Parameters::new(7, DType::F32, &Device::Cpu);
     resnet_models::create(arch, parameters.builder(), classes).unwrap();
-    let tensors: Vec<(String, Tensor)> =
-        parameters.named().into_iter().map(|(name, var)| (name.clone(), change(&name, var.as_tensor().clone()))).collect();
+    let tensors: Vec<(String, Tensor)> = parameters
+        .named()
+        .into_iter()
+        .map(|(name, var)| (name.clone(), change(&name, var.as_tensor().clone())))
+        .collect();
     let path = folder.join(format!("{arch}.safetensors"));
     weights::save(&path, &tensors, &Default::default()).unwrap();
     path
