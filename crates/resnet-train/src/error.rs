@@ -143,7 +143,7 @@ pub enum Error {
 
     /// The data could not be read.
     #[error(transparent)]
-    Data(#[from] resnet_data::Error),
+    Data(Box<resnet_data::Error>),
 
     /// The network could not be made.
     #[error(transparent)]
@@ -158,13 +158,25 @@ pub enum Error {
     Report(#[from] crate::report::ReportError),
 }
 
+impl From<resnet_data::Error> for Error {
+    fn from(error: resnet_data::Error) -> Self {
+        Self::Data(Box::new(error))
+    }
+}
+
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// Whether the cause lies in what the user gave (a file, a flag, a recipe) and not in the program.
+    /// Whether the cause lies in what the user gave (a file, a flag, a recipe) and not in the program or in how the
+    /// training went.
     pub fn is_bad_input(&self) -> bool {
-        !matches!(self, Error::Tensor(_))
+        match self {
+            Self::Tensor(_) | Self::Model(resnet_models::Error::Tensor(_)) => false,
+            Self::LossNotFinite { .. } | Self::GradientNotFinite { .. } | Self::WeightNotFinite { .. } => false,
+            Self::Data(error) => !matches!(**error, resnet_data::Error::Tensor(_) | resnet_data::Error::Worker { .. }),
+            _ => true,
+        }
     }
 
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {

@@ -134,8 +134,14 @@ fn a_stop_flag_saves_at_the_step_reached() {
     let outcome = session.train(&again, &mut StopAt(again.clone(), 6)).unwrap();
     assert_eq!((outcome.end, outcome.steps, outcome.epochs), (End::Stopped, 6, 0));
     assert!(outcome.evaluation.is_none());
+    // And the same after the very last step.
+    let again = TrainOptions { resume: true, ..options(tmp.path()) };
+    let session = common::session(recipe(""));
+    let outcome = session.train(&again, &mut StopAt(again.clone(), 12)).unwrap();
+    assert_eq!((outcome.end, outcome.steps, outcome.epochs), (End::Stopped, 12, 1));
     let outcome = train(&recipe(""), &TrainOptions { resume: true, ..options(tmp.path()) }).unwrap();
     assert_eq!((outcome.end, outcome.epochs), (End::Finished, 2));
+    assert!(outcome.best.is_some() && outcome.evaluation.is_some());
     let epochs: Vec<u64> =
         records(tmp.path()).iter().filter(|r| r.kind == RecordKind::Epoch).map(|r| r.epoch).collect();
     assert_eq!(epochs, [1, 2]);

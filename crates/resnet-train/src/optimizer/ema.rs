@@ -151,9 +151,9 @@ pub(crate) fn first_not_finite(named: &[(String, Var)]) -> Result<Option<&str>> 
         let finite = if fused::applies(var) {
             fused::all_finite(var)?
         } else {
-            // x - x is 0 for every finite x and NaN otherwise.
+            // 0 times x is 0 for every finite x and NaN otherwise.
             let x = var.as_detached_tensor().to_dtype(candle_core::DType::F32)?;
-            (&x - &x)?.sum_all()?.to_scalar::<f32>()? == 0.0
+            (x * 0.0)?.sum_all()?.to_scalar::<f32>()? == 0.0
         };
         if !finite {
             return Ok(Some(name));

@@ -36,6 +36,8 @@ pub struct Counters {
     pub batch: usize,
     /// Optimizer steps done.
     pub step: u64,
+    /// The step after which an epoch was last ended: evaluated where due, and logged.
+    pub ended_at: u64,
     /// Seconds of training so far.
     pub seconds: f64,
     /// Updates of the average of the weights.

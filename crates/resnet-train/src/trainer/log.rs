@@ -55,14 +55,14 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Opens a log and drops the records that a checkpoint at `step` does not know of yet: a run that was killed
-    /// writes them again.
-    pub(super) fn open(path: &Path, step: u64, epochs_done: u64) -> Result<Self> {
+    /// Opens a log and drops the records that a checkpoint at `step` does not know of, nor of epochs that
+    /// ended after `ended_at`: a run that was killed writes them again.
+    pub(super) fn open(path: &Path, step: u64, ended_at: u64) -> Result<Self> {
         let kept: Vec<String> = read(path)?
             .into_iter()
             .filter(|record| match record.kind {
                 RecordKind::Step => record.step <= step,
-                RecordKind::Epoch => record.epoch <= epochs_done,
+                RecordKind::Epoch => record.step <= ended_at,
             })
             .map(|record| line(&record))
             .collect::<Result<_>>()?;

@@ -161,3 +161,22 @@ fn accumulated_batches_weigh_by_their_images() {
     let (scale, _) = sum.clipped_scale(10.0).unwrap();
     assert_eq!(scale, sum.scale());
 }
+
+/// A step over the parameters of ResNet-50, timed; prints, and fails only where something is badly wrong.
+#[test]
+fn a_step_of_25_million_parameters_is_a_matter_of_memory() {
+    let n = 25_600_000 / 16;
+    let named: Vec<(String, Var)> =
+        (0..16).map(|i| (format!("w{i}"), Var::zeros(n, DType::F32, &Device::Cpu).unwrap())).collect();
+    let mut sgd = Sgd::new(&named, SgdConfig::default()).unwrap();
+    let g = gradients(&named, &vec![Some(vec![1e-3; n]); 16]);
+    let seconds = (0..5)
+        .map(|_| {
+            let start = std::time::Instant::now();
+            sgd.step(&g, 1.0, 0.1).unwrap();
+            start.elapsed().as_secs_f64()
+        })
+        .fold(f64::INFINITY, f64::min);
+    println!("{:.1} ms", 1e3 * seconds);
+    assert!(seconds < 0.5, "{seconds} s");
+}

@@ -1,0 +1,146 @@
+//! One epoch: its steps, and what comes after the last.
+
+use std::time::Instant;
+
+use candle_nn::ModuleT;
+use resnet_data::Batch;
+
+use super::Run;
+use crate::metrics::{self, Evaluation};
+use crate::optimizer::Gradients;
+use crate::trainer::checkpoint::Best;
+use crate::trainer::evaluate::evaluate;
+use crate::trainer::log::{Record, RecordKind};
+use crate::trainer::meter::{Place, Sums};
+use crate::trainer::progress::Progress;
+use crate::{Error, Result};
+
+/// The stop flag came up during an evaluation.
+pub(super) struct Interrupted;
+
+impl Run<'_> {
+    /// Trains on what is left of the epoch; false when stopped before its end.
+    pub(super) fn train_epoch(&mut self, progress: &mut dyn Progress) -> Result<bool> {
+        if self.counters.step >= self.steps {
+            // Stopped after the last step, before the evaluation.
+            return Ok(true);
+        }
+        (self.clock.epoch_began, self.clock.epoch_images) = (Instant::now(), 0);
+        let batches = self.counters.batches_per_epoch;
+        let mut gradients = Gradients::new();
+        let mut taken = self.counters.batch;
+        for batch in self.session.train.epoch(self.counters.epoch, taken) {
+            self.forward_backward(&batch?, &mut gradients)?;
+            taken += 1;
+            if gradients.batches() < self.session.recipe.accumulation && taken < batches {
+                continue;
+            }
+            self.step(&std::mem::take(&mut gradients))?;
+            // Only whole steps count: a checkpoint never falls between two batches of one.
+            self.counters.batch = taken;
+            progress.step(&self.status());
+            if self.counters.step == self.steps {
+                break;
+            }
+            if self.stopped() && taken < batches {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn forward_backward(&mut self, batch: &Batch, gradients: &mut Gradients) -> Result<()> {
+        let device = &self.session.device;
+        let (images, labels) = (batch.images.to_device(device)?, batch.labels.to_device(device)?);
+        self.lr = self.rate.at(self.counters.step);
+        let logits = self.session.network.forward_t(&images, true)?;
+        let loss = self.loss.forward(&logits, &labels)?;
+        let place = Place { epoch: self.counters.epoch + 1, step: self.counters.step + 1, lr: self.lr };
+        let count = batch.indices.len();
+        self.meter.push(&loss, metrics::correct(&logits, &labels)?, count, place)?;
+        gradients.add(&self.trainable, loss.backward()?, count)?;
+        self.clock.epoch_images += count;
+        Ok(())
+    }
+
+    fn step(&mut self, gradients: &Gradients) -> Result<()> {
+        let scale = match self.session.recipe.clip_norm {
+            None => gradients.scale(),
+            Some(max) => {
+                let (scale, norm) = gradients.clipped_scale(max)?;
+                if !norm.is_finite() {
+                    let (epoch, step) = (self.counters.epoch + 1, self.counters.step + 1);
+                    return Err(Error::GradientNotFinite { norm, epoch, step, lr: self.lr });
+                }
+                scale
+            }
+        };
+        self.sgd.step(gradients, scale, self.lr)?;
+        if let Some(ema) = &mut self.ema {
+            ema.update()?;
+        }
+        self.counters.step += 1;
+        self.steps_now += 1;
+        if self.rate.watches_error() {
+            self.meter.flush()?;
+        }
+        let (correct, images) = self.meter.take_step();
+        self.rate.record(self.counters.step, correct, images);
+        if self.counters.step.is_multiple_of(self.options.log_every.max(1)) {
+            self.meter.flush()?;
+            let sums = std::mem::take(&mut self.meter.interval);
+            let record = self.record(RecordKind::Step, &sums, None);
+            self.log.write(&record)?;
+        }
+        Ok(())
+    }
+
+    /// Evaluates where it is due, writes log, checkpoint and weights.
+    pub(super) fn end_epoch(
+        &mut self,
+        progress: &mut dyn Progress,
+    ) -> Result<std::result::Result<Option<Evaluation>, Interrupted>> {
+        self.meter.flush()?;
+        let images_per_second = self.clock.images_per_second();
+        let last = self.counters.step >= self.steps;
+        let epoch = self.counters.epoch + 1;
+        self.check_weights()?;
+        let mut evaluation = None;
+        if last || epoch.is_multiple_of(self.session.recipe.evaluate_every) {
+            evaluation = self.evaluate(progress)?;
+            let Some(result) = &evaluation else { return Ok(Err(Interrupted)) };
+            let best = self.counters.best;
+            if best.is_none_or(|b| result.top1 > b.top1 || (result.top1 == b.top1 && result.loss < b.loss)) {
+                self.counters.best = Some(Best { epoch, top1: result.top1, loss: result.loss });
+                // Before the checkpoint: after a crash between the two the epoch is done again, to the same bits.
+                self.publish(&self.dir.best())?;
+            }
+        }
+        let sums = self.meter.epoch;
+        let record = Record { images_per_second, ..self.record(RecordKind::Epoch, &sums, evaluation.as_ref()) };
+        self.log.write(&record)?;
+        if self.counters.batch >= self.counters.batches_per_epoch {
+            (self.counters.epoch, self.counters.batch) = (epoch, 0);
+            self.meter.epoch = Sums::default();
+        }
+        self.counters.ended_at = self.counters.step;
+        self.save()?;
+        progress.epoch(&record, self.epochs);
+        self.write_report(evaluation.as_ref())?;
+        Ok(Ok(evaluation))
+    }
+
+    /// Evaluates the weights, or their average where there is one; nothing when stopped.
+    pub(super) fn evaluate(&mut self, progress: &mut dyn Progress) -> Result<Option<Evaluation>> {
+        if let Some(ema) = &mut self.ema {
+            ema.swap()?;
+        }
+        let s = self.session;
+        // A stop at the very end lets the run finish: only a set flag ends an evaluation, not a step limit.
+        let result = evaluate(&s.network, &s.test, &s.device, Some(&self.options.stop), progress);
+        if let Some(ema) = &mut self.ema {
+            ema.swap()?;
+        }
+        result
+    }
+}

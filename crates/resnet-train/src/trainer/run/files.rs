@@ -1,0 +1,98 @@
+//! What a run writes: checkpoint, weights, report, and the numbers for the log and the progress.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::Tensor;
+use resnet_models::weights;
+
+use super::Run;
+use crate::metrics::Evaluation;
+use crate::optimizer::{Ema, first_not_finite};
+use crate::trainer::log::{self, Record, RecordKind};
+use crate::trainer::meter::Sums;
+use crate::trainer::progress::Status;
+use crate::trainer::{checkpoint, page};
+use crate::{Error, Result};
+
+impl Run<'_> {
+    pub(super) fn check_weights(&self) -> Result<()> {
+        match first_not_finite(&self.named)? {
+            None => Ok(()),
+            Some(name) => Err(Error::WeightNotFinite {
+                name: name.to_string(),
+                epoch: self.counters.epoch + 1,
+                step: self.counters.step,
+            }),
+        }
+    }
+
+    /// Writes the checkpoint and then the weights beside it.
+    pub(super) fn save(&mut self) -> Result<()> {
+        self.meter.flush()?;
+        self.check_weights()?;
+        self.counters.seconds = self.clock.seconds();
+        self.counters.ema_updates = self.ema.as_ref().map_or(0, Ema::updates);
+        self.counters.hold = self.rate.state;
+        (self.counters.epoch_sums, self.counters.interval_sums) = (self.meter.epoch, self.meter.interval);
+        checkpoint::save(&self.dir.state(), &self.named, &self.sgd, self.ema.as_ref(), &self.counters)?;
+        self.publish(&self.dir.last())
+    }
+
+    /// Writes the weights that are evaluated, with what it takes to use them.
+    pub(super) fn publish(&self, path: &Path) -> Result<()> {
+        let tensors: Vec<(String, Tensor)> = match &self.ema {
+            Some(ema) => ema.state()?,
+            None => self.named.iter().map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect(),
+        };
+        let json = |value: serde_json::Result<String>| value.map_err(|e| Error::Invalid(format!("metadata: {e}")));
+        let metadata = BTreeMap::from([
+            ("format".to_string(), "pt".to_string()),
+            ("arch".into(), self.session.recipe.arch.clone()),
+            ("dataset".into(), self.session.recipe.dataset.clone()),
+            ("classes".into(), json(serde_json::to_string(&self.config.run.classes))?),
+            ("normalize".into(), json(serde_json::to_string(&self.session.recipe.normalize))?),
+            ("step".into(), self.counters.step.to_string()),
+        ]);
+        Ok(weights::save(path, &tensors, &metadata)?)
+    }
+
+    pub(super) fn write_report(&self, evaluation: Option<&Evaluation>) -> Result<()> {
+        // Between evaluations the page would lose its pictures.
+        let Some(evaluation) = evaluation else { return Ok(()) };
+        let parameters = self.trainable.iter().map(|(_, var)| var.elem_count()).sum();
+        let records = log::read(&self.dir.log())?;
+        let test = self.session.test.dataset();
+        let report = page::report(&self.config, &records, parameters, Some(evaluation), &**test)?;
+        Ok(report.write(&self.dir.report())?)
+    }
+
+    pub(super) fn record(&self, kind: RecordKind, sums: &Sums, evaluation: Option<&Evaluation>) -> Record {
+        Record {
+            kind,
+            epoch: self.counters.epoch + 1,
+            step: self.counters.step,
+            lr: self.lr,
+            train_loss: sums.loss(),
+            train_top1: sums.top1(),
+            test_loss: evaluation.map(|e| e.loss),
+            test_top1: evaluation.map(|e| e.top1),
+            test_top5: evaluation.map(|e| e.top5),
+            images_per_second: self.clock.images_per_second(),
+            seconds: self.clock.seconds(),
+        }
+    }
+
+    pub(super) fn status(&self) -> Status {
+        Status {
+            epoch: self.counters.epoch + 1,
+            epochs: self.epochs,
+            step: self.counters.step,
+            steps: self.steps,
+            loss: self.meter.epoch.loss(),
+            top1: self.meter.epoch.top1(),
+            lr: self.lr,
+            images_per_second: self.clock.images_per_second(),
+        }
+    }
+}
