@@ -1,14 +1,27 @@
-//! The fused engine for f32 tensors on the CPU.
+//! The fused engine for f32 tensors on the CPU: a whole graph as one differentiable operation.
+//!
+//! Maps are stored channels-last. A convolution reads its input through the batch norm and ReLU before it, and its
+//! output's gradient through the backward pass of the norm after it, so that neither is ever written to memory; sums
+//! for the norms are taken while a convolution's result is still in the cache.
+
+mod autograd;
+mod backward;
+mod buffer;
+mod conv;
+mod element;
+mod elementwise;
+mod finish;
+mod forward;
+mod gather;
+mod geometry;
 pub(crate) mod isa;
+mod pack;
+mod plan;
+mod pool;
+mod stats;
+mod threads;
+mod tile;
+mod weights;
 
-use candle_core::{DType, Result, Tensor};
-
-pub(crate) struct Plan;
-impl Plan {
-    pub(crate) fn new(_graph: &crate::Graph) -> Option<Self> {
-        None
-    }
-    pub(crate) fn run(&self, x: &Tensor, _train: bool, _dtype: DType) -> Result<Tensor> {
-        Ok(x.clone())
-    }
-}
+pub(crate) use autograd::run;
+pub(crate) use plan::Plan;

@@ -8,10 +8,11 @@ mod interpreter;
 mod shapes;
 
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use candle_core::{DType, Result, Tensor, Var};
 
-use crate::{ConvConfig, NormConfig, PoolConfig};
+use crate::{ConvConfig, NormConfig, PoolConfig, cpu};
 pub use builder::GraphBuilder;
 pub use shapes::MapShape;
 
@@ -114,7 +115,7 @@ pub struct Graph {
     output: Value,
     backend: Backend,
     compute: DType,
-    plan: std::sync::Arc<std::sync::OnceLock<Option<crate::cpu::Plan>>>,
+    plan: Arc<OnceLock<Option<Arc<cpu::Plan>>>>,
 }
 
 impl Graph {
@@ -124,7 +125,7 @@ impl Graph {
     }
 
     pub(crate) fn from_nodes(nodes: Vec<Node>, output: Value) -> Self {
-        let plan = std::sync::Arc::default();
+        let plan = Arc::default();
         Self { nodes, output, backend: Backend::Auto, compute: DType::F32, plan }
     }
 
@@ -166,10 +167,12 @@ impl Graph {
     /// # Errors
     /// If the input's shape, dtype or device does not fit the parameters.
     pub fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
-        if self.backend == Backend::Auto && x.device().is_cpu() && x.dtype() == DType::F32 {
-            if let Some(plan) = self.plan.get_or_init(|| crate::cpu::Plan::new(self)) {
-                return plan.run(x, train, self.compute);
-            }
+        if self.backend == Backend::Auto
+            && x.device().is_cpu()
+            && x.dtype() == DType::F32
+            && let Some(plan) = self.plan.get_or_init(|| cpu::Plan::new(self).map(Arc::new))
+        {
+            return cpu::run(plan, x, train, self.compute);
         }
         interpreter::run(self, x, train)
     }

@@ -1,9 +1,131 @@
-//! Which instructions the kernels use.
+//! Which instructions the kernels use, chosen at run time.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod scalar;
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
+
 /// An instruction set that the kernels are written for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Isa {
-    /// x
-    Scalar,
+    /// Plain Rust.
+    Scalar = 1,
+    /// AArch64's 128-bit vectors.
+    Neon = 2,
+    /// 256-bit vectors with fused multiply-add.
+    Avx2 = 3,
+    /// 512-bit vectors.
+    Avx512 = 4,
 }
-/// x
-pub fn force_isa(_isa: Option<Isa>) {}
+
+static FORCED: AtomicU8 = AtomicU8::new(0);
+
+impl Isa {
+    /// Every instruction set that this processor can execute, the plainest first.
+    pub fn available() -> Vec<Isa> {
+        let mut all = vec![Isa::Scalar];
+        #[cfg(target_arch = "aarch64")]
+        all.push(Isa::Neon);
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                all.push(Isa::Avx2);
+            }
+            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
+                all.push(Isa::Avx512);
+            }
+        }
+        all
+    }
+
+    /// The one in use: the forced one (see [`force_isa`]), else the best available. The environment variable
+    /// `RESNET_ISA` (`scalar`, `neon`, `avx2`, `avx512`), read once, sets an upper bound.
+    pub fn current() -> Isa {
+        match FORCED.load(Ordering::Relaxed) {
+            1 => Isa::Scalar,
+            2 => Isa::Neon,
+            3 => Isa::Avx2,
+            4 => Isa::Avx512,
+            _ => Isa::best(),
+        }
+    }
+
+    fn best() -> Isa {
+        static BEST: OnceLock<Isa> = OnceLock::new();
+        *BEST.get_or_init(|| {
+            let bound = match std::env::var("RESNET_ISA").as_deref() {
+                Ok("scalar") => Isa::Scalar,
+                Ok("neon") => Isa::Neon,
+                Ok("avx2") => Isa::Avx2,
+                _ => Isa::Avx512,
+            };
+            let fitting = Isa::available().into_iter().filter(|&isa| isa as u8 <= bound as u8);
+            fitting.last().unwrap_or(Isa::Scalar)
+        })
+    }
+}
+
+/// Makes all kernels use `isa` (if this processor has it) or, with `None`, the best available again.
+///
+/// Meant for tests and comparisons; it applies to the whole process.
+pub fn force_isa(isa: Option<Isa>) {
+    let code = isa.filter(|isa| Isa::available().contains(isa)).map_or(0, |isa| isa as u8);
+    FORCED.store(code, Ordering::Relaxed);
+}
+
+/// Vectors of 16 f32 lanes, whatever the width of the registers.
+///
+/// # Safety
+/// All methods may be called only where the processor has the instruction set, and pointers must be valid for 16
+/// values, or for `n` in the `_part` methods, whose other lanes are zero.
+pub(crate) trait Simd: Copy {
+    type V: Copy;
+    /// Largest number of rows of a register tile that is 1, 2 or 4 vectors wide (0: not at all).
+    const ROWS: [usize; 3];
+    unsafe fn splat(x: f32) -> Self::V;
+    unsafe fn load(p: *const f32) -> Self::V;
+    unsafe fn store(p: *mut f32, v: Self::V);
+    unsafe fn load_part(p: *const f32, n: usize) -> Self::V;
+    unsafe fn store_part(p: *mut f32, v: Self::V, n: usize);
+    unsafe fn load_bf16(p: *const u16) -> Self::V;
+    unsafe fn store_bf16(p: *mut u16, v: Self::V);
+    unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    /// `v` where `m > 0`, else 0.
+    unsafe fn where_positive(m: Self::V, v: Self::V) -> Self::V;
+}
+
+/// Code that is compiled once for each instruction set. `run` must be `#[inline(always)]`, with all it calls.
+pub(crate) trait Kernel {
+    type Output;
+    /// # Safety
+    /// Only called where the processor has the instruction set of `S`; the kernel's own pointers must be valid.
+    unsafe fn run<S: Simd>(self) -> Self::Output;
+}
+
+/// Runs a kernel with the current instruction set.
+///
+/// # Safety
+/// The kernel's pointers must be valid.
+pub(crate) unsafe fn launch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
+    unsafe {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => avx512::launch(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => avx2::launch(kernel),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => neon::launch(kernel),
+            _ => kernel.run::<scalar::Scalar>(),
+        }
+    }
+}

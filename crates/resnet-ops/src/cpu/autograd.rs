@@ -1,0 +1,195 @@
+//! The engine as an operation of candle's autograd.
+//!
+//! candle's custom operations take at most three tensors, and a network has hundreds of parameters. So each parameter
+//! passes through a [`Ticket`], an operation that turns it into one zero; all tickets together are the second argument
+//! of the [`Network`] operation. Its backward pass leaves the parameters' gradients in a shared place, where the
+//! tickets' backward passes, which candle runs afterwards, find them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
+
+use super::backward::Backward;
+use super::buffer::Buffer;
+use super::element::{Bf16, Element};
+use super::elementwise::{to_channels_first, to_channels_last};
+use super::forward::{Forward, Tape, with_values};
+use super::isa::Isa;
+use super::plan::{ParameterId, Plan};
+use super::threads;
+use crate::graph::MapShape;
+
+/// Runs the plan on `x` (N, C, H, W), f32 on the CPU.
+pub(crate) fn run(plan: &Arc<Plan>, x: &Tensor, train: bool, compute: DType) -> Result<Tensor> {
+    match compute {
+        DType::F32 => run_as::<f32>(plan, x, train),
+        DType::BF16 => run_as::<Bf16>(plan, x, train),
+        other => bail!("the CPU engine computes in f32 or bf16, not in {other:?}"),
+    }
+}
+
+type Stash = Arc<Mutex<HashMap<ParameterId, Vec<f32>>>>;
+
+fn run_as<E: Element>(plan: &Arc<Plan>, x: &Tensor, train: bool) -> Result<Tensor> {
+    let x = &x.contiguous()?;
+    let stash = Stash::default();
+    let mut tickets = Vec::new();
+    for (id, parameter) in plan.parameters() {
+        if parameter.track_op() {
+            tickets.push(parameter.apply_op1(Ticket { id, stash: stash.clone() })?);
+        }
+    }
+    let op = Network::<E> { plan: plan.clone(), train, isa: Isa::current(), tape: Mutex::new(None), stash };
+    if tickets.is_empty() && !x.track_op() {
+        let nothing = Tensor::zeros(1, DType::F32, x.device())?;
+        return x.apply_op2_no_bwd(&nothing, &Inference(op));
+    }
+    let tickets = match tickets.len() {
+        0 => Tensor::zeros(1, DType::F32, x.device())?,
+        _ => Tensor::cat(&tickets, 0)?,
+    };
+    x.apply_op2(&tickets, op)
+}
+
+/// Turns a parameter into one zero, and brings its gradient back.
+struct Ticket {
+    id: ParameterId,
+    stash: Stash,
+}
+
+impl CustomOp1 for Ticket {
+    fn name(&self) -> &'static str {
+        "parameter-ticket"
+    }
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        Ok((CpuStorage::F32(vec![0.]), Shape::from(1)))
+    }
+    fn bwd(&self, parameter: &Tensor, _: &Tensor, _: &Tensor) -> Result<Option<Tensor>> {
+        let gradient = self.stash.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+        gradient.map(|values| Tensor::from_vec(values, parameter.shape(), parameter.device())).transpose()
+    }
+}
+
+struct Network<E> {
+    plan: Arc<Plan>,
+    train: bool,
+    isa: Isa,
+    tape: Mutex<Option<Arc<Tape<E>>>>,
+    stash: Stash,
+}
+
+/// Rows and columns of a graph's input; vectors (N, C) have one of each.
+fn input_shape(layout: &Layout) -> Result<(usize, MapShape)> {
+    match *layout.dims() {
+        [n, channels, height, width] if n > 0 => Ok((n, MapShape { channels, height, width })),
+        [n, channels] if n > 0 => Ok((n, MapShape { channels, height: 1, width: 1 })),
+        ref dims => bail!("a network takes a batch (N, C, H, W), got {dims:?}"),
+    }
+}
+
+impl<E: Element> Network<E> {
+    fn forward(&self, x: &[f32], n: usize, input: MapShape, keep: bool) -> Result<Tape<E>> {
+        let mut buffer = Buffer::<E>::new(n * input.count());
+        let (pixels, shared) = (input.height * input.width, buffer.shared());
+        threads::shares(n, |share| {
+            for image in share {
+                let from = &x[image * input.count()..(image + 1) * input.count()];
+                // SAFETY: every share writes its own images.
+                let to =
+                    unsafe { std::slice::from_raw_parts_mut(shared.get().add(image * input.count()), input.count()) };
+                to_channels_last(from, input.channels, pixels, to);
+            }
+        });
+        Forward::run(&self.plan, self.isa, buffer, n, input, (self.train, keep))
+    }
+
+    fn output(&self, tape: &Tape<E>) -> Result<(CpuStorage, Shape)> {
+        let shape = tape.shapes[self.plan.stored[self.plan.output].node];
+        let values = tape.value(self.plan.output)?;
+        let out = channels_first(values, tape.n, shape);
+        let vector = matches!(
+            self.plan.nodes.last().map(|node| &node.op),
+            Some(crate::graph::Op::GlobalAvgPool | crate::graph::Op::Linear { .. })
+        );
+        let dims = match vector {
+            true => Shape::from((tape.n, shape.channels)),
+            false => Shape::from((tape.n, shape.channels, shape.height, shape.width)),
+        };
+        Ok((CpuStorage::F32(out), dims))
+    }
+
+    fn cpu(&self, storage: &CpuStorage, layout: &Layout, keep: bool) -> Result<(CpuStorage, Shape)> {
+        let (n, input) = input_shape(layout)?;
+        let values = storage.as_slice::<f32>()?;
+        let Some((start, end)) = layout.contiguous_offsets() else { bail!("the engine takes contiguous tensors") };
+        let tape = self.forward(&values[start..end], n, input, keep)?;
+        let output = self.output(&tape)?;
+        if keep {
+            *self.tape.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(tape));
+        }
+        Ok(output)
+    }
+}
+
+fn channels_first<E: Element>(values: &Buffer<E>, n: usize, shape: MapShape) -> Vec<f32> {
+    let mut out = vec![0f32; n * shape.count()];
+    for (image, to) in out.chunks_exact_mut(shape.count().max(1)).enumerate() {
+        let from = &values.as_slice()[image * shape.count()..(image + 1) * shape.count()];
+        to_channels_first(from, shape.channels, shape.height * shape.width, to);
+    }
+    out
+}
+
+impl<E: Element> CustomOp2 for Network<E> {
+    fn name(&self) -> &'static str {
+        "network"
+    }
+
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        // In evaluation gradients are rarely asked for: the values are computed again if they are.
+        self.cpu(s1, l1, self.train)
+    }
+
+    fn bwd(&self, x: &Tensor, tickets: &Tensor, _: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let kept = self.tape.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let tape = match kept {
+            Some(tape) => tape,
+            None => {
+                let (n, input) = input_shape(x.layout())?;
+                Arc::new(with_values(x, |values| self.forward(values, n, input, true))??)
+            }
+        };
+        let shape = tape.shapes[self.plan.stored[self.plan.output].node];
+        let pixels = shape.height * shape.width;
+        let mut dy = Buffer::<E>::new(tape.n * shape.count());
+        with_values(&g.contiguous()?, |g| {
+            let images = dy.as_mut_slice().chunks_exact_mut(shape.count().max(1));
+            for (to, from) in images.zip(g.chunks_exact(shape.count().max(1))) {
+                to_channels_last(from, shape.channels, pixels, to);
+            }
+        })?;
+        let gradients = Backward::run(&self.plan, self.isa, &tape, dy, x.track_op())?;
+        self.stash.lock().unwrap_or_else(PoisonError::into_inner).extend(gradients.parameters);
+        let dx = match gradients.input {
+            Some(dx) => {
+                let input = tape.shapes[0];
+                Some(Tensor::from_vec(channels_first(&dx, tape.n, input), x.shape(), x.device())?)
+            }
+            None => None,
+        };
+        Ok((dx, Some(tickets.zeros_like()?)))
+    }
+}
+
+/// The same operation where nothing tracks gradients: nothing is kept.
+struct Inference<E>(Network<E>);
+
+impl<E: Element> CustomOp2 for Inference<E> {
+    fn name(&self) -> &'static str {
+        "network-inference"
+    }
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        self.0.cpu(s1, l1, false)
+    }
+}

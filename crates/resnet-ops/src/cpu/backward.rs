@@ -1,0 +1,577 @@
+//! Runs a plan's steps backwards.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use candle_core::{Result, Tensor, bail};
+
+use super::buffer::{Buffer, Shared};
+use super::conv::{self, Epilogue, Reading, Target};
+use super::element::Element;
+use super::elementwise::{AddRows, PixelSum};
+use super::finish::{Finish, Mask, NormSums};
+use super::forward::{Tape, direct, linear_shape, target, with_values};
+use super::geometry::{ConvShape, Window};
+use super::isa::{Isa, launch};
+use super::pack::{Pack, Source};
+use super::plan::{ParameterId, Plan, Step, View};
+use super::pool::MaxPoolBackward;
+use super::threads;
+use crate::graph::{MapShape, Op};
+
+/// The gradient of a stored value.
+enum Gradient<E> {
+    Plain(Arc<Buffer<E>>),
+    /// `a g + b x + c`, what comes out of a batch norm over the stored value x.
+    Norm {
+        g: Arc<Buffer<E>>,
+        a: Vec<f32>,
+        b: Vec<f32>,
+        c: Vec<f32>,
+    },
+}
+
+impl<E: Element> Gradient<E> {
+    fn source<'a>(&'a self, x: &'a Buffer<E>) -> Source<'a, E> {
+        match self {
+            Gradient::Plain(g) => Source::Plain { x: g.as_ptr() },
+            Gradient::Norm { g, a, b, c } => Source::Gradient { g: g.as_ptr(), x: x.as_ptr(), a, b, c },
+        }
+    }
+}
+
+/// A contribution that is another gradient's buffer, seen through a subsampling and padding.
+struct Alias<E> {
+    buffer: Arc<Buffer<E>>,
+    /// Shape of the aliased gradient.
+    shape: MapShape,
+    stride: (usize, usize),
+    /// Zero channels in front; `None`: the same shape as the stored value.
+    reshaped: Option<usize>,
+}
+
+/// What a slot has collected.
+struct Collected<E> {
+    own: Option<Arc<Buffer<E>>>,
+    aliases: Vec<Alias<E>>,
+    /// One value an image and channel, the same for all its pixels.
+    broadcast: Option<Vec<f32>>,
+    open: usize,
+    done: Option<(Arc<Buffer<E>>, Option<NormSums>)>,
+}
+
+pub(crate) struct Backward<'a, E> {
+    plan: &'a Plan,
+    isa: Isa,
+    tape: &'a Tape<E>,
+    slots: Vec<Collected<E>>,
+    needs_dx: bool,
+    gradients: HashMap<ParameterId, Vec<f32>>,
+}
+
+/// The gradients of all parameters, in candle's order of values, and of the input, channels-last.
+pub(crate) struct Gradients<E> {
+    pub parameters: HashMap<ParameterId, Vec<f32>>,
+    pub input: Option<Arc<Buffer<E>>>,
+}
+
+impl<'a, E: Element> Backward<'a, E> {
+    /// From the gradient of the output (channels-last) to all others.
+    pub(crate) fn run(
+        plan: &'a Plan,
+        isa: Isa,
+        tape: &'a Tape<E>,
+        dy: Buffer<E>,
+        needs_dx: bool,
+    ) -> Result<Gradients<E>> {
+        let collected = |slot: &super::plan::Slot| Collected {
+            own: None,
+            aliases: Vec::new(),
+            broadcast: None,
+            open: slot.contributions,
+            done: None,
+        };
+        let slots = plan.slots.iter().map(collected).collect();
+        let mut backward = Self { plan, isa, tape, slots, needs_dx, gradients: HashMap::new() };
+        let raw = |tensor: usize| {
+            plan.slots.iter().position(|slot| slot.tensor == tensor && slot.norm.is_none() && !slot.relu)
+        };
+        let Some(output) = raw(plan.output) else { bail!("the output has no gradient") };
+        let shape = backward.stored_shape(plan.output);
+        backward.slots[output].aliases.push(Alias { buffer: Arc::new(dy), shape, stride: (1, 1), reshaped: None });
+        backward.contributed(output)?;
+        for step in plan.steps.iter().rev() {
+            let Some(gradient) = backward.gradient_of(step.out())? else { continue };
+            backward.step(step, &gradient)?;
+            for &slot in &plan.stored[step.out()].slots {
+                backward.slots[slot].done = None;
+            }
+        }
+        let input = match (needs_dx, backward.gradient_of(0)?) {
+            (true, Some(gradient)) => Some(backward.plain(0, gradient)?),
+            _ => None,
+        };
+        Ok(Gradients { parameters: backward.gradients, input })
+    }
+
+    fn stored_shape(&self, tensor: usize) -> MapShape {
+        self.tape.shapes[self.plan.stored[tensor].node]
+    }
+
+    /// Whether the gradient of the value behind a view is of use.
+    fn wanted(&self, view: &View) -> bool {
+        view.tensor != 0 || self.needs_dx || view.norm.is_some()
+    }
+
+    fn step(&mut self, step: &Step, gradient: &Gradient<E>) -> Result<()> {
+        match step {
+            Step::Conv { node, input, out } => {
+                let (from, to) = (self.tape.shapes[input.node], self.stored_shape(*out));
+                let shape = self.plan.conv_shape(*node, from, to, self.tape.n)?;
+                let Op::Conv { weight, bias, .. } = &self.plan.nodes[*node].op else { bail!("no convolution") };
+                self.conv(&shape, *node, weight, bias.is_some(), input, *out, gradient)
+            }
+            Step::Linear { node, input, out } => {
+                let Op::Linear { weight, bias } = &self.plan.nodes[*node].op else { bail!("no linear layer") };
+                let shape = linear_shape(weight, self.tape.n)?;
+                self.conv(&shape, *node, weight, bias.is_some(), input, *out, gradient)
+            }
+            Step::Add { a, b, out, .. } => {
+                let g = self.plain_ref(*out, gradient)?;
+                self.alias(a, &g)?;
+                self.alias(b, &g)
+            }
+            Step::Copy { input, out } => {
+                let g = self.plain_ref(*out, gradient)?;
+                self.alias(input, &g)
+            }
+            Step::MaxPool { config, input, out } => {
+                let g = self.plain_ref(*out, gradient)?;
+                self.max_pool(config, input, *out, &g)
+            }
+            Step::GlobalAvgPool { input, out } => {
+                let g = self.plain_ref(*out, gradient)?;
+                let from = self.tape.shapes[input.node];
+                let pixels = (from.height * from.width) as f32;
+                self.slots[input.slot].broadcast = Some(g.as_slice().iter().map(|v| v.to_f32() / pixels).collect());
+                self.contributed(input.slot)
+            }
+        }
+    }
+
+    fn alias(&mut self, view: &View, g: &Arc<Buffer<E>>) -> Result<()> {
+        if self.wanted(view) {
+            let shape = self.tape.shapes[view.node];
+            let reshaped = view.reshaped().then(|| view.pad.unwrap_or(0));
+            self.slots[view.slot].aliases.push(Alias { buffer: g.clone(), shape, stride: view.stride, reshaped });
+        }
+        self.contributed(view.slot)
+    }
+
+    /// Counts a contribution; with the last one, the slot is finished.
+    fn contributed(&mut self, slot: usize) -> Result<()> {
+        self.slots[slot].open = self.slots[slot].open.saturating_sub(1);
+        if self.slots[slot].open == 0 && self.slots[slot].done.is_none() {
+            self.finish_slot(slot)?;
+        }
+        Ok(())
+    }
+
+    /// The pass that ends a slot, with what is known before any pixel is.
+    fn ending(&self, slot: usize, is_last: bool) -> Result<Ending<'_, E>> {
+        let entry = &self.plan.slots[slot];
+        let collected = &self.slots[slot];
+        let shape = self.stored_shape(entry.tensor);
+        let x = self.tape.value(entry.tensor)?;
+        let norm = entry.norm.map(|node| self.tape.norm(node)).transpose()?;
+        let mask = match norm {
+            Some(norm) if entry.relu => Mask::Affine { scale: &norm.scale, shift: &norm.shift },
+            None if entry.relu || self.plan.stored[entry.tensor].rectified => Mask::Positive,
+            _ => Mask::None,
+        };
+        let mut others: Vec<&Buffer<E>> = collected.own.iter().map(|own| own.as_ref()).collect();
+        let mut reshaped = Vec::new();
+        if is_last {
+            for alias in &collected.aliases {
+                match alias.reshaped {
+                    None => others.push(&alias.buffer),
+                    Some(_) => reshaped.push(alias),
+                }
+            }
+        }
+        let broadcast = if is_last { collected.broadcast.as_deref() } else { None };
+        let (mask, mean) = if is_last { (mask, norm.map(|norm| norm.mean.as_slice())) } else { (Mask::None, None) };
+        Ok(Ending { shape, x, mask, mean, others, reshaped, broadcast })
+    }
+
+    /// Ends a slot whose last contribution was not computed pixel by pixel.
+    fn finish_slot(&mut self, slot: usize) -> Result<()> {
+        let collected = &self.slots[slot];
+        if collected.own.is_none() && collected.aliases.is_empty() && collected.broadcast.is_none() {
+            return Ok(());
+        }
+        let ending = self.ending(slot, true)?;
+        let shape = ending.shape;
+        // One gradient of the right shape passes as it is; at most its sums are taken.
+        let alone = ending.others.len() == 1 && ending.reshaped.is_empty() && ending.broadcast.is_none();
+        let passes = alone && matches!(ending.mask, Mask::None);
+        let mut out = if passes { None } else { Some(Buffer::<E>::new(self.tape.n * shape.count())) };
+        let mut sums = None;
+        if !passes || ending.mean.is_some() {
+            let shared = out.as_mut().map_or(Shared(std::ptr::null_mut()), Buffer::shared);
+            let (isa, row) = (self.isa, shape.width * shape.channels);
+            let parts = threads::shares(self.tape.n * shape.height, |share| {
+                let mut pass = EndingPass::new(&ending, shared);
+                let mut scratch = if alone { None } else { Some(Buffer::<f32>::new(row)) };
+                for r in share {
+                    let range = r * shape.width..(r + 1) * shape.width;
+                    let values = scratch.as_mut().map_or(std::ptr::null_mut(), |scratch| {
+                        scratch.as_mut_slice().fill(0.);
+                        scratch.as_mut_slice().as_mut_ptr()
+                    });
+                    // SAFETY: the scratch holds one row.
+                    unsafe { pass.pixels(isa, range, values) };
+                }
+                pass.sums
+            });
+            sums = NormSums::merge(parts);
+        }
+        let passed = ending.mean.is_some();
+        let sums = if passed { sums } else { None };
+        let buffer = match out {
+            Some(out) => Arc::new(out),
+            None => {
+                let collected = &self.slots[slot];
+                match (&collected.own, collected.aliases.first()) {
+                    (Some(own), _) => own.clone(),
+                    (None, Some(alias)) => alias.buffer.clone(),
+                    (None, None) => bail!("a gradient is empty"),
+                }
+            }
+        };
+        self.set_done(slot, buffer, sums);
+        Ok(())
+    }
+
+    fn set_done(&mut self, slot: usize, buffer: Arc<Buffer<E>>, sums: Option<NormSums>) {
+        let collected = &mut self.slots[slot];
+        collected.own = None;
+        collected.aliases.clear();
+        collected.broadcast = None;
+        collected.done = Some((buffer, sums));
+    }
+
+    /// A contribution that is computed pixel by pixel into a fresh buffer. `compute` gets the target and the maker of
+    /// passes, and returns the passes.
+    fn computed(
+        &mut self,
+        slot: usize,
+        compute: impl FnOnce(&Target, &Ending<'_, E>, Shared<E>) -> Vec<NormSums>,
+    ) -> Result<()> {
+        let is_last = self.slots[slot].open <= 1;
+        let ending = self.ending(slot, is_last)?;
+        let mut buffer = Buffer::<E>::new(self.tape.n * ending.shape.count());
+        let shared = buffer.shared();
+        let parts = compute(&target(shared), &ending, shared);
+        let wanted = ending.mean.is_some();
+        let sums = NormSums::merge(parts).filter(|_| wanted);
+        if is_last {
+            self.set_done(slot, Arc::new(buffer), sums);
+        } else {
+            self.slots[slot].own = Some(Arc::new(buffer));
+        }
+        self.contributed(slot)
+    }
+
+    /// The gradient of a stored value, or `None` if nothing depends on it.
+    fn gradient_of(&mut self, tensor: usize) -> Result<Option<Gradient<E>>> {
+        let mut terms = Vec::new();
+        for &slot in &self.plan.stored[tensor].slots {
+            let norm = self.plan.slots[slot].norm;
+            let Some((buffer, sums)) = &self.slots[slot].done else { continue };
+            let (buffer, sums) = (buffer.clone(), sums.as_ref().map(|s| (s.g.clone(), s.gx.clone())));
+            terms.push(match (norm, sums) {
+                (Some(node), Some(sums)) => self.through_norm(node, buffer, sums)?,
+                _ => Gradient::Plain(buffer),
+            });
+        }
+        let mut terms = terms.into_iter();
+        let Some(mut total) = terms.next() else { return Ok(None) };
+        for term in terms {
+            total = Gradient::Plain(self.sum(tensor, &total, Some(&term))?);
+        }
+        Ok(Some(total))
+    }
+
+    /// The backward pass of batch norm: the parameters' gradients, and the input's as a linear map of g and x.
+    fn through_norm(
+        &mut self,
+        node: usize,
+        g: Arc<Buffer<E>>,
+        (sum, product): (Vec<f64>, Vec<f64>),
+    ) -> Result<Gradient<E>> {
+        let norm = self.tape.norm(node)?;
+        let channels = norm.mean.len();
+        let mut dweight = vec![0f32; channels];
+        let (mut b, mut c) = (vec![0f32; channels], vec![0f32; channels]);
+        for i in 0..channels {
+            let inverse = f64::from(norm.inverse[i]);
+            // Σ g x̂
+            let gx = product[i] * inverse;
+            dweight[i] = gx as f32;
+            if norm.count > 0. {
+                let scale = f64::from(norm.scale[i]);
+                let slope = -scale * inverse * gx / norm.count;
+                b[i] = slope as f32;
+                c[i] = (-scale * sum[i] / norm.count - slope * f64::from(norm.mean[i])) as f32;
+            }
+        }
+        let a = norm.scale.clone();
+        // Two norms may not share parameters' gradients, but one norm may end in several slots.
+        let add = |total: &mut Vec<f32>, part: &[f32]| total.iter_mut().zip(part).for_each(|(t, p)| *t += p);
+        let dbias: Vec<f32> = sum.iter().map(|&s| s as f32).collect();
+        add(self.gradients.entry((node, 0)).or_insert_with(|| vec![0.; channels]), &dweight);
+        add(self.gradients.entry((node, 1)).or_insert_with(|| vec![0.; channels]), &dbias);
+        Ok(Gradient::Norm { g, a, b, c })
+    }
+
+    fn plain_ref(&self, tensor: usize, gradient: &Gradient<E>) -> Result<Arc<Buffer<E>>> {
+        match gradient {
+            Gradient::Plain(g) => Ok(g.clone()),
+            Gradient::Norm { .. } => self.sum(tensor, gradient, None),
+        }
+    }
+
+    fn plain(&self, tensor: usize, gradient: Gradient<E>) -> Result<Arc<Buffer<E>>> {
+        self.plain_ref(tensor, &gradient)
+    }
+
+    /// The sum of one or two gradients of a stored value as a buffer.
+    fn sum(&self, tensor: usize, first: &Gradient<E>, second: Option<&Gradient<E>>) -> Result<Arc<Buffer<E>>> {
+        let shape = self.stored_shape(tensor);
+        let x = self.tape.value(tensor)?;
+        // What reaches a rectified value through a norm still has to pass its ReLU.
+        let rectified = self.plan.stored[tensor].rectified;
+        let mut out = Buffer::<E>::new(self.tape.n * shape.count());
+        let shared = out.shared();
+        let sources: Vec<_> = [Some(first), second].into_iter().flatten().map(|g| Reading(g.source(x))).collect();
+        let (isa, row) = (self.isa, shape.width * shape.channels);
+        let x = Shared(x.as_ptr().cast_mut());
+        threads::shares(self.tape.n * shape.height, |share| {
+            let mut scratch: Vec<Buffer<f32>> = sources.iter().map(|_| Buffer::new(row)).collect();
+            for r in share {
+                // SAFETY: scratches hold one row; every share writes its own rows.
+                unsafe {
+                    for (source, scratch) in sources.iter().zip(&mut scratch) {
+                        let (source, scratch) = (source.0.at(r * row), scratch.as_mut_slice().as_mut_ptr());
+                        let image = (1, shape.width, shape.channels);
+                        launch(isa, Pack { source, image, window: row_window(shape), scratch });
+                    }
+                    let a = scratch[0].as_mut_slice().as_mut_ptr();
+                    let b = scratch.get(1).map_or(std::ptr::null(), |b| b.as_ptr());
+                    let mask = if rectified { x.get().add(r * row).cast_const() } else { std::ptr::null() };
+                    launch(isa, AddRows { a, b, relu: false, mask, out: shared.get().add(r * row), len: row });
+                }
+            }
+        });
+        Ok(Arc::new(out))
+    }
+
+    #[allow(clippy::too_many_arguments)] // each is a different thing
+    fn conv(
+        &mut self,
+        shape: &ConvShape,
+        node: usize,
+        weight: &Tensor,
+        has_bias: bool,
+        input: &View,
+        out: usize,
+        gradient: &Gradient<E>,
+    ) -> Result<()> {
+        let isa = self.isa;
+        let tape = self.tape;
+        let x = Reading(tape.source(self.plan, input)?);
+        let dy = Reading(gradient.source(tape.value(out)?));
+        if has_bias {
+            let pixels = shape.n * shape.oh * shape.ow;
+            self.gradients.insert((node, 1), channel_sums(isa, &dy, pixels, shape.o));
+        }
+        let mut dw = None;
+        if self.wanted(input) {
+            let weights = with_values(weight, |values| conv::pack_backward(isa, values, shape))?;
+            self.computed(input.slot, |target, ending, shared| {
+                let target = if ending.writes_in_place() { target } else { &Target::Scratch };
+                let epilogue = || EndingPass::new(ending, shared);
+                let (gradient, passes) = conv::backward(isa, shape, x, dy, Some(&weights), true, target, epilogue);
+                dw = gradient;
+                passes.into_iter().map(|pass| pass.sums).collect()
+            })?;
+        } else {
+            let nothing = Target::Scratch;
+            dw = conv::backward(isa, shape, x, dy, None, true, &nothing, || Nothing).0;
+        }
+        if let Some(dw) = dw {
+            self.gradients.insert((node, 0), dw);
+        }
+        Ok(())
+    }
+
+    fn max_pool(&mut self, config: &crate::PoolConfig, input: &View, out: usize, g: &Arc<Buffer<E>>) -> Result<()> {
+        if !self.wanted(input) {
+            return self.contributed(input.slot);
+        }
+        let (from, to) = (self.tape.shapes[input.node], self.stored_shape(out));
+        let Some(positions) = &self.tape.positions[out] else { bail!("max_pool2d: no positions") };
+        let (isa, n, config) = (self.isa, self.tape.n, *config);
+        let g = Reading(Source::Plain { x: g.as_ptr() });
+        self.computed(input.slot, |_, ending, shared| {
+            threads::shares(n, |share| {
+                let mut pass = EndingPass::new(ending, shared);
+                let mut scratch = Buffer::<f32>::new(from.count());
+                for image in share {
+                    scratch.as_mut_slice().fill(0.);
+                    let dx = scratch.as_mut_slice().as_mut_ptr();
+                    let Source::Plain { x: dy } = g.source().at(image * to.count()) else { continue };
+                    let positions = positions.as_slice()[image * to.count()..].as_ptr();
+                    let pixels = from.height * from.width;
+                    // SAFETY: scratch and gradient hold one image from here on.
+                    unsafe {
+                        launch(isa, MaxPoolBackward { config, input: from, output: to, dy, positions, dx });
+                        pass.pixels(isa, image * pixels..(image + 1) * pixels, dx);
+                    }
+                }
+                pass.sums
+            })
+        })
+    }
+}
+
+fn row_window(shape: MapShape) -> Window {
+    Window { row: 0, col: 0, rows: 1, cols: shape.width, row_step: 1, col_step: 1, pixel: shape.channels }
+}
+
+/// Sums over all pixels, for the gradient of a bias.
+fn channel_sums<E: Element>(isa: Isa, dy: &Reading<E>, pixels: usize, channels: usize) -> Vec<f32> {
+    const BLOCK: usize = 64;
+    let parts = threads::shares(pixels.div_ceil(BLOCK), |share| {
+        let dy = dy;
+        let mut scratch = Buffer::<f32>::new(BLOCK * channels);
+        let (mut total, mut sums) = (vec![0f64; channels], vec![0f32; channels]);
+        for block in share {
+            let count = BLOCK.min(pixels - block * BLOCK);
+            let window = Window { row: 0, col: 0, rows: 1, cols: count, row_step: 1, col_step: 1, pixel: channels };
+            let x = scratch.as_mut_slice().as_mut_ptr();
+            sums.fill(0.);
+            // SAFETY: the scratch holds a block.
+            unsafe {
+                let source = dy.0.at(block * BLOCK * channels);
+                launch(isa, Pack { source, image: (1, count, channels), window, scratch: x });
+                launch(isa, PixelSum { x, pixels: count, channels, sums: sums.as_mut_ptr() });
+            }
+            total.iter_mut().zip(&sums).for_each(|(t, &s)| *t += f64::from(s));
+        }
+        total
+    });
+    (0..channels).map(|c| parts.iter().map(|part| part[c]).sum::<f64>() as f32).collect()
+}
+
+/// What ends a slot: the mask, the sums, the other contributions.
+struct Ending<'a, E> {
+    shape: MapShape,
+    x: &'a Buffer<E>,
+    mask: Mask<'a>,
+    mean: Option<&'a [f32]>,
+    others: Vec<&'a Buffer<E>>,
+    reshaped: Vec<&'a Alias<E>>,
+    broadcast: Option<&'a [f32]>,
+}
+
+impl<E: Element> Ending<'_, E> {
+    /// Whether the values may be computed where the result goes: nothing there is read any more.
+    fn writes_in_place(&self) -> bool {
+        direct::<E>()
+    }
+}
+
+/// A share's passes over its pixels.
+struct EndingPass<'a, E> {
+    ending: &'a Ending<'a, E>,
+    out: Shared<E>,
+    sums: NormSums,
+}
+
+impl<'a, E: Element> EndingPass<'a, E> {
+    fn new(ending: &'a Ending<'a, E>, out: Shared<E>) -> Self {
+        Self { ending, out, sums: NormSums::new(ending.shape.channels) }
+    }
+
+    /// Adds what is not laid out like the stored value to `values`.
+    unsafe fn add_reshaped(&self, range: &Range<usize>, values: *mut f32) {
+        let MapShape { channels, height, width } = self.ending.shape;
+        for (at, pixel) in range.clone().enumerate() {
+            let (image, i, j) = (pixel / (height * width), pixel / width % height, pixel % width);
+            // SAFETY: `values` holds the range.
+            let values = unsafe { std::slice::from_raw_parts_mut(values.add(at * channels), channels) };
+            if let Some(broadcast) = self.ending.broadcast {
+                let part = &broadcast[image * channels..(image + 1) * channels];
+                values.iter_mut().zip(part).for_each(|(v, b)| *v += b);
+            }
+            for alias in &self.ending.reshaped {
+                let (stride, before) = (alias.stride, alias.reshaped.unwrap_or(0));
+                if i % stride.0 == 0 && j % stride.1 == 0 {
+                    let from = (image * alias.shape.height + i / stride.0) * alias.shape.width + j / stride.1;
+                    let from = from * alias.shape.channels + before;
+                    let part = &alias.buffer.as_slice()[from..from + channels];
+                    values.iter_mut().zip(part).for_each(|(v, g)| *v += g.to_f32());
+                }
+            }
+        }
+    }
+}
+
+impl<E: Element> Epilogue for EndingPass<'_, E> {
+    unsafe fn pixels(&mut self, isa: Isa, range: Range<usize>, values: *mut f32) {
+        let ending = self.ending;
+        let channels = ending.shape.channels;
+        // SAFETY: `values` holds the range, the other maps everything.
+        unsafe {
+            if ending.broadcast.is_some() || !ending.reshaped.is_empty() {
+                self.add_reshaped(&range, values);
+            }
+            let at = range.start * channels;
+            let mut others = ending.others.iter().map(|buffer| buffer.as_ptr().add(at));
+            let mut rest = others.clone().skip(2);
+            let pair = [others.next().unwrap_or(std::ptr::null()), others.next().unwrap_or(std::ptr::null())];
+            // More than two further contributions are rare: they are added one by one.
+            for other in rest.by_ref() {
+                for i in 0..range.len() * channels {
+                    *values.add(i) += (*other.add(i)).to_f32();
+                }
+            }
+            let out = if self.out.get().is_null() { self.out.get() } else { self.out.get().add(at) };
+            let pass = Finish {
+                values,
+                others: pair,
+                x: ending.x.as_ptr().add(at),
+                mask: ending.mask,
+                mean: ending.mean,
+                out,
+                sums: std::ptr::null_mut(),
+                pixels: range.len(),
+                channels,
+            };
+            self.sums.run(isa, pass);
+        }
+    }
+}
+
+// SAFETY: a pass reads shared maps and writes its own pixels.
+unsafe impl<E: Element> Send for EndingPass<'_, E> {}
+
+/// Where no gradient of the input is asked for.
+struct Nothing;
+
+impl Epilogue for Nothing {
+    unsafe fn pixels(&mut self, _: Isa, _: Range<usize>, _: *mut f32) {}
+}

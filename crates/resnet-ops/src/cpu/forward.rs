@@ -1,0 +1,445 @@
+//! Runs a plan's steps forwards.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use candle_core::{Result, Tensor, Var, bail};
+
+use super::buffer::{Buffer, Shared};
+use super::conv::{self, Epilogue, Reading, Target};
+use super::element::Element;
+use super::elementwise::{AddRows, PixelSum, Store};
+use super::geometry::{ConvShape, Window};
+use super::isa::{Isa, launch};
+use super::pack::{Pack, Source};
+use super::plan::{Plan, Step, View};
+use super::pool::MaxPool;
+use super::stats::Moments;
+use super::threads;
+use crate::ConvConfig;
+use crate::graph::{MapShape, NormParameters, Op};
+
+/// A batch norm as one multiplication and addition a channel.
+pub(crate) struct NormRun {
+    pub scale: Vec<f32>,
+    pub shift: Vec<f32>,
+    pub mean: Vec<f32>,
+    /// 1 / √(variance + ε)
+    pub inverse: Vec<f32>,
+    /// Values a channel in the batch; 0 where the statistics are constants.
+    pub count: f64,
+}
+
+/// What a forward pass leaves for the backward pass.
+pub(crate) struct Tape<E> {
+    pub n: usize,
+    /// Shape of every node's value.
+    pub shapes: Vec<MapShape>,
+    pub values: Vec<Option<Arc<Buffer<E>>>>,
+    pub norms: Vec<Option<NormRun>>,
+    /// Where the maxima came from, by stored value.
+    pub positions: Vec<Option<Buffer<u8>>>,
+}
+
+/// The values of an f32 tensor on the CPU.
+pub(crate) fn read(tensor: &Tensor) -> Result<Vec<f32>> {
+    tensor.flatten_all()?.to_vec1()
+}
+
+/// Calls `f` with the tensor's values, without a copy where they are contiguous.
+pub(crate) fn with_values<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
+    let (storage, layout) = tensor.storage_and_layout();
+    if let (candle_core::Storage::Cpu(cpu), Some((start, end))) = (&*storage, layout.contiguous_offsets()) {
+        return Ok(f(&cpu.as_slice::<f32>()?[start..end]));
+    }
+    drop(storage);
+    Ok(f(&read(tensor)?))
+}
+
+/// Stores a convolution's result and takes its statistics.
+struct StoreResult<E> {
+    out: Shared<E>,
+    direct: bool,
+    channels: usize,
+    moments: Option<Moments>,
+}
+
+impl<E: Element> Epilogue for StoreResult<E> {
+    unsafe fn pixels(&mut self, isa: Isa, range: Range<usize>, values: *mut f32) {
+        // SAFETY: `values` holds the range, and `out` the whole map.
+        unsafe {
+            if !self.direct {
+                let out = self.out.get().add(range.start * self.channels);
+                launch(isa, Store { values, out, len: range.len() * self.channels });
+            }
+            if let Some(moments) = &mut self.moments {
+                moments.add(isa, values, range.len());
+            }
+        }
+    }
+}
+
+/// Whether results of this element type are computed where they are stored.
+pub(crate) fn direct<E: 'static>() -> bool {
+    std::any::TypeId::of::<E>() == std::any::TypeId::of::<f32>()
+}
+
+/// Where a new map is computed.
+pub(crate) fn target<E: 'static>(out: Shared<E>) -> Target {
+    if direct::<E>() { Target::Direct(Shared(out.get().cast())) } else { Target::Scratch }
+}
+
+pub(crate) struct Forward<'a, E> {
+    pub plan: &'a Plan,
+    pub isa: Isa,
+    pub train: bool,
+    /// Whether values are kept for a backward pass.
+    pub keep: bool,
+    pub tape: Tape<E>,
+}
+
+impl<'a, E: Element> Forward<'a, E> {
+    /// Runs all steps on `x` (N, H, W, C).
+    pub(crate) fn run(
+        plan: &'a Plan,
+        isa: Isa,
+        x: Buffer<E>,
+        n: usize,
+        input: MapShape,
+        (train, keep): (bool, bool),
+    ) -> Result<Tape<E>> {
+        let shapes = shapes(plan, input)?;
+        let stored = plan.stored.len();
+        let tape = Tape {
+            n,
+            shapes,
+            values: (0..stored).map(|_| None).collect(),
+            norms: plan.nodes.iter().map(|_| None).collect(),
+            positions: (0..stored).map(|_| None).collect(),
+        };
+        let mut forward = Self { plan, isa, train, keep, tape };
+        if !train {
+            forward.constant_norms()?;
+        }
+        forward.finish(0, x, None)?;
+        for (i, step) in plan.steps.iter().enumerate() {
+            forward.step(step)?;
+            if !keep {
+                for (t, value) in forward.tape.values.iter_mut().enumerate() {
+                    if plan.stored[t].last_use == i {
+                        *value = None;
+                    }
+                }
+            }
+        }
+        Ok(forward.tape)
+    }
+
+    fn step(&mut self, step: &Step) -> Result<()> {
+        match step {
+            Step::Conv { node, input, out } => self.conv(*node, input, *out),
+            Step::Linear { node, input, out } => self.linear(*node, input, *out),
+            Step::Add { a, b, relu, out } => self.add(a, Some(b), *relu, *out),
+            Step::Copy { input, out } => self.add(input, None, false, *out),
+            Step::MaxPool { config, input, out } => self.max_pool(config, input, *out),
+            Step::GlobalAvgPool { input, out } => self.global_avg_pool(input, *out),
+        }
+    }
+
+    fn shape(&self, tensor: usize) -> MapShape {
+        self.tape.shapes[self.plan.stored[tensor].node]
+    }
+
+    /// Whether the norms of this value need the batch's statistics.
+    fn needs_moments(&self, tensor: usize) -> bool {
+        self.train && !self.plan.stored[tensor].norms.is_empty()
+    }
+
+    fn moments(&self, tensor: usize) -> Option<Moments> {
+        self.needs_moments(tensor).then(|| Moments::new(self.shape(tensor).channels))
+    }
+
+    fn conv(&mut self, node: usize, input: &View, out: usize) -> Result<()> {
+        let shape = self.plan.conv_shape(node, self.tape.shapes[input.node], self.shape(out), self.tape.n)?;
+        let Op::Conv { weight, bias, .. } = &self.plan.nodes[node].op else { bail!("node {node} is no convolution") };
+        self.convolve(&shape, weight, bias.as_ref(), input, out)
+    }
+
+    fn linear(&mut self, node: usize, input: &View, out: usize) -> Result<()> {
+        let Op::Linear { weight, bias } = &self.plan.nodes[node].op else { bail!("node {node} is no linear layer") };
+        let shape = linear_shape(weight, self.tape.n)?;
+        self.convolve(&shape, weight, bias.as_ref(), input, out)
+    }
+
+    fn convolve(
+        &mut self,
+        shape: &ConvShape,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        input: &View,
+        out: usize,
+    ) -> Result<()> {
+        let bias = bias.map(read).transpose()?;
+        let isa = self.isa;
+        let weights = with_values(weight, |values| conv::pack_forward(isa, values, shape))?;
+        let mut buffer = Buffer::<E>::new(shape.n * shape.oh * shape.ow * shape.o);
+        let (shared, channels) = (buffer.shared(), shape.o);
+        let source = Reading(self.tape.source(self.plan, input)?);
+        let this = &*self;
+        let epilogue = || StoreResult { out: shared, direct: direct::<E>(), channels, moments: this.moments(out) };
+        let done = conv::forward(isa, shape, source, &weights, bias.as_deref(), &target(shared), epilogue);
+        let moments = done.into_iter().filter_map(|epilogue| epilogue.moments).collect();
+        self.finish(out, buffer, Some(moments))
+    }
+
+    fn add(&mut self, a: &View, b: Option<&View>, relu: bool, out: usize) -> Result<()> {
+        let shape = self.shape(out);
+        let row = shape.width * shape.channels;
+        let mut buffer = Buffer::<E>::new(self.tape.n * shape.count());
+        let shared = buffer.shared();
+        let readings =
+            [Some(a), b].into_iter().flatten().map(|view| self.rows(view, shape)).collect::<Result<Vec<_>>>()?;
+        let (isa, this) = (self.isa, &*self);
+        let parts = threads::shares(self.tape.n * shape.height, |share| {
+            let mut moments = this.moments(out);
+            let mut scratch: Vec<Buffer<f32>> = readings.iter().map(|_| Buffer::zeroed(row)).collect();
+            for r in share {
+                let (image, i) = (r / shape.height, r % shape.height);
+                // SAFETY: scratches hold one row; every share writes its own rows.
+                unsafe {
+                    for (reading, scratch) in readings.iter().zip(&mut scratch) {
+                        reading.row(isa, image, i, scratch.as_mut_slice().as_mut_ptr());
+                    }
+                    let a = scratch[0].as_mut_slice().as_mut_ptr();
+                    let b = scratch.get(1).map_or(std::ptr::null(), |b| b.as_ptr());
+                    let mask = std::ptr::null();
+                    launch(isa, AddRows { a, b, relu, mask, out: shared.get().add(r * row), len: row });
+                    if let Some(moments) = &mut moments {
+                        moments.add(isa, a, shape.width);
+                    }
+                }
+            }
+            moments
+        });
+        self.finish(out, buffer, Some(parts.into_iter().flatten().collect()))
+    }
+
+    fn rows<'b>(&'b self, view: &View, shape: MapShape) -> Result<RowReading<'b, E>> {
+        let from = self.shape(view.tensor);
+        let source = Reading(self.tape.source(self.plan, view)?);
+        Ok(RowReading { source, from, to: shape, stride: view.stride, before: view.pad.unwrap_or(0) })
+    }
+
+    fn max_pool(&mut self, config: &crate::PoolConfig, input: &View, out: usize) -> Result<()> {
+        let (from, to) = (self.tape.shapes[input.node], self.shape(out));
+        let mut buffer = Buffer::<E>::new(self.tape.n * to.count());
+        let mut positions = Buffer::<u8>::new(self.tape.n * to.count());
+        let (shared, taps) = (buffer.shared(), positions.shared());
+        let reading = self.rows(input, from)?;
+        let (isa, this, channels) = (self.isa, &*self, to.channels);
+        let parts = threads::shares(self.tape.n, |share| {
+            let mut moments = this.moments(out);
+            let mut scratch = Buffer::<f32>::new(from.count());
+            let mut result = Buffer::<f32>::new(to.count());
+            for image in share {
+                let x = scratch.as_mut_slice().as_mut_ptr();
+                let y = result.as_mut_slice().as_mut_ptr();
+                // SAFETY: the scratches hold one image; every share writes its own images.
+                unsafe {
+                    for i in 0..from.height {
+                        reading.row(isa, image, i, x.add(i * from.width * from.channels));
+                    }
+                    let positions = taps.get().add(image * to.count());
+                    launch(isa, MaxPool { config: *config, input: from, output: to, x, y, positions });
+                    launch(isa, Store { values: y, out: shared.get().add(image * to.count()), len: to.count() });
+                    if let Some(moments) = &mut moments {
+                        moments.add(isa, y, to.count() / channels);
+                    }
+                }
+            }
+            moments
+        });
+        if self.keep {
+            self.tape.positions[out] = Some(positions);
+        }
+        self.finish(out, buffer, Some(parts.into_iter().flatten().collect()))
+    }
+
+    fn global_avg_pool(&mut self, input: &View, out: usize) -> Result<()> {
+        let from = self.tape.shapes[input.node];
+        let channels = from.channels;
+        let mut buffer = Buffer::<E>::new(self.tape.n * channels);
+        let shared = buffer.shared();
+        let reading = self.rows(input, from)?;
+        let (isa, pixels) = (self.isa, (from.height * from.width) as f32);
+        threads::shares(self.tape.n, |share| {
+            let mut scratch = Buffer::<f32>::new(from.width * channels);
+            let mut sums = vec![0f32; channels];
+            for image in share {
+                sums.fill(0.);
+                for i in 0..from.height {
+                    let x = scratch.as_mut_slice().as_mut_ptr();
+                    // SAFETY: the scratch holds one row.
+                    unsafe {
+                        reading.row(isa, image, i, x);
+                        launch(isa, PixelSum { x, pixels: from.width, channels, sums: sums.as_mut_ptr() });
+                    }
+                }
+                for (c, sum) in sums.iter().enumerate() {
+                    // SAFETY: every share writes its own images.
+                    unsafe { *shared.get().add(image * channels + c) = E::from_f32(sum / pixels) };
+                }
+            }
+        });
+        self.finish(out, buffer, None)
+    }
+
+    /// Stores a value and prepares the norms that are taken of it.
+    fn finish(&mut self, tensor: usize, buffer: Buffer<E>, moments: Option<Vec<Moments>>) -> Result<()> {
+        let shape = self.shape(tensor);
+        if self.needs_moments(tensor) {
+            let moments = match moments {
+                Some(moments) if !moments.is_empty() => moments,
+                _ => self.moments_of(&buffer, shape),
+            };
+            let (mean, variance, count) = Moments::merge(&moments, shape.channels);
+            if count < 2. {
+                bail!("batch_norm: training needs more than one value a channel, got {count}");
+            }
+            for &node in &self.plan.stored[tensor].norms {
+                let Some(parameters) = self.plan.norm(node) else { bail!("node {node} is no norm") };
+                update_running(parameters, &mean, &variance, count)?;
+                self.tape.norms[node] = Some(norm_run(parameters, mean.clone(), &variance, count)?);
+            }
+        }
+        self.tape.values[tensor] = Some(Arc::new(buffer));
+        Ok(())
+    }
+
+    fn moments_of(&self, buffer: &Buffer<E>, shape: MapShape) -> Vec<Moments> {
+        let pixels = buffer.len() / shape.channels.max(1);
+        threads::shares(pixels.div_ceil(64), |share| {
+            let mut moments = Moments::new(shape.channels);
+            for block in share {
+                let end = ((block + 1) * 64).min(pixels);
+                let part = &buffer.as_slice()[block * 64 * shape.channels..end * shape.channels];
+                let values: Vec<f32> = part.iter().map(|value| value.to_f32()).collect();
+                // SAFETY: `values` holds these pixels.
+                unsafe { moments.add(self.isa, values.as_ptr(), end - block * 64) };
+            }
+            moments
+        })
+    }
+
+    fn constant_norms(&mut self) -> Result<()> {
+        for node in 0..self.plan.nodes.len() {
+            if let Some(parameters) = self.plan.norm(node) {
+                let mean = read(parameters.running_mean.as_tensor())?;
+                let variance = read(parameters.running_var.as_tensor())?;
+                self.tape.norms[node] = Some(norm_run(parameters, mean, &variance, 0.)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads rows of a view into a scratch.
+pub(crate) struct RowReading<'a, E> {
+    source: Reading<'a, E>,
+    from: MapShape,
+    to: MapShape,
+    stride: (usize, usize),
+    before: usize,
+}
+
+impl<E: Element> RowReading<'_, E> {
+    /// Row `i` of image `image` of the view.
+    ///
+    /// # Safety
+    /// `scratch` must hold one row of the view.
+    unsafe fn row(&self, isa: Isa, image: usize, i: usize, scratch: *mut f32) {
+        let window = Window {
+            row: (i * self.stride.0) as isize,
+            col: 0,
+            rows: 1,
+            cols: self.to.width,
+            row_step: self.stride.0,
+            col_step: self.stride.1,
+            pixel: self.to.channels,
+        };
+        if self.from.channels != self.to.channels {
+            // SAFETY: as the caller promises.
+            unsafe { std::slice::from_raw_parts_mut(scratch, self.to.width * self.to.channels).fill(0.) };
+        }
+        let size = (self.from.height, self.from.width, self.from.channels);
+        let source = self.source.0.at(image * self.from.count());
+        // SAFETY: the stored map holds the row; the scratch is the caller's.
+        unsafe { launch(isa, Pack { source, image: size, window, scratch: scratch.add(self.before) }) }
+    }
+}
+
+impl<E: Element> Tape<E> {
+    pub(crate) fn value(&self, tensor: usize) -> Result<&Arc<Buffer<E>>> {
+        match &self.values[tensor] {
+            Some(value) => Ok(value),
+            None => bail!("the engine lost stored value {tensor}"),
+        }
+    }
+
+    pub(crate) fn norm(&self, node: usize) -> Result<&NormRun> {
+        match &self.norms[node] {
+            Some(norm) => Ok(norm),
+            None => bail!("the engine has no statistics for node {node}"),
+        }
+    }
+
+    /// The stored value with what the view applies to it.
+    pub(crate) fn source<'b>(&'b self, plan: &Plan, view: &View) -> Result<Source<'b, E>> {
+        let x = self.value(view.tensor)?.as_ptr();
+        Ok(match view.norm {
+            Some(node) => {
+                let norm = self.norm(node)?;
+                Source::Affine { x, scale: &norm.scale, shift: &norm.shift, relu: view.relu }
+            }
+            None if view.relu && !plan.stored[view.tensor].rectified => Source::Relu { x },
+            None => Source::Plain { x },
+        })
+    }
+}
+
+/// A linear layer is a 1×1 convolution over the batch as one row of pixels.
+pub(crate) fn linear_shape(weight: &Tensor, n: usize) -> Result<ConvShape> {
+    let (o, c) = weight.dims2()?;
+    Ok(ConvShape { n: 1, h: 1, w: n, c, o, kh: 1, kw: 1, oh: 1, ow: n, config: ConvConfig::default() })
+}
+
+fn shapes(plan: &Plan, input: MapShape) -> Result<Vec<MapShape>> {
+    let last = crate::Value(plan.nodes.len() - 1);
+    crate::Graph::from_nodes(plan.nodes.clone(), last).shapes(input)
+}
+
+fn norm_run(p: &NormParameters, mean: Vec<f32>, variance: &[f32], count: f64) -> Result<NormRun> {
+    let channels = mean.len();
+    let weight = p.weight.as_ref().map(read).transpose()?.unwrap_or_else(|| vec![1.; channels]);
+    let bias = p.bias.as_ref().map(read).transpose()?.unwrap_or_else(|| vec![0.; channels]);
+    if [weight.len(), bias.len(), variance.len()] != [channels; 3] {
+        bail!("batch_norm: parameters of {} and {} values do not fit {channels} channels", weight.len(), bias.len());
+    }
+    let inverse: Vec<f32> = variance.iter().map(|&v| (1. / (f64::from(v) + p.config.eps).sqrt()) as f32).collect();
+    let scale: Vec<f32> = weight.iter().zip(&inverse).map(|(w, i)| w * i).collect();
+    let shift = bias.iter().zip(&mean).zip(&scale).map(|((b, m), s)| b - m * s).collect();
+    Ok(NormRun { scale, shift, mean, inverse, count })
+}
+
+fn update_running(p: &NormParameters, mean: &[f32], variance: &[f32], count: f64) -> Result<()> {
+    let momentum = p.config.momentum;
+    let update = |var: &Var, batch: &[f32], factor: f64| -> Result<()> {
+        let old = read(&var.as_detached_tensor().to_dtype(candle_core::DType::F32)?)?;
+        let mix = |(&o, &b): (&f32, &f32)| ((1. - momentum) * f64::from(o) + momentum * factor * f64::from(b)) as f32;
+        let new: Vec<f32> = old.iter().zip(batch).map(mix).collect();
+        var.set(&Tensor::from_vec(new, var.shape(), var.device())?.to_dtype(var.dtype())?)
+    };
+    update(&p.running_mean, mean, 1.)?;
+    // The running variance is the unbiased one (as in PyTorch).
+    update(&p.running_var, variance, count / (count - 1.))
+}

@@ -1,0 +1,295 @@
+//! A graph as steps of the fused engine: which values are stored, and what is applied to them on the way.
+
+use std::collections::HashMap;
+
+use candle_core::{Result, Tensor};
+
+use super::geometry::ConvShape;
+use crate::graph::{MapShape, Node, NormParameters, Op};
+use crate::{Graph, PoolConfig};
+
+/// A stored value as a consumer sees it: normalised, rectified, subsampled, with zero channels around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct View {
+    pub tensor: usize,
+    /// Node of the batch norm on the way.
+    pub norm: Option<usize>,
+    pub relu: bool,
+    pub stride: (usize, usize),
+    /// Zero channels in front, where there are any around it.
+    pub pad: Option<usize>,
+    /// Node whose shape the view has.
+    pub node: usize,
+    /// Where its gradient is collected.
+    pub slot: usize,
+}
+
+impl View {
+    pub(crate) fn reshaped(&self) -> bool {
+        self.stride != (1, 1) || self.pad.is_some()
+    }
+}
+
+/// A stored value.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    /// Node whose shape it has.
+    pub node: usize,
+    /// Whether no value is negative, because a ReLU is applied before storing.
+    pub rectified: bool,
+    /// Norms that are taken of it.
+    pub norms: Vec<usize>,
+    /// Slots that collect its gradient.
+    pub slots: Vec<usize>,
+    /// Last step that reads it.
+    pub last_use: usize,
+}
+
+/// Collects the gradient of a stored value as seen through one norm and ReLU.
+#[derive(Debug, Clone)]
+pub(crate) struct Slot {
+    pub tensor: usize,
+    pub norm: Option<usize>,
+    pub relu: bool,
+    /// Consumers that contribute.
+    pub contributions: usize,
+}
+
+/// One operation of the engine; `out` is a stored value.
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    Conv { node: usize, input: View, out: usize },
+    Linear { node: usize, input: View, out: usize },
+    Add { a: View, b: View, relu: bool, out: usize },
+    Copy { input: View, out: usize },
+    MaxPool { config: PoolConfig, input: View, out: usize },
+    GlobalAvgPool { input: View, out: usize },
+}
+
+impl Step {
+    pub(crate) fn out(&self) -> usize {
+        match *self {
+            Step::Conv { out, .. }
+            | Step::Linear { out, .. }
+            | Step::Add { out, .. }
+            | Step::Copy { out, .. }
+            | Step::MaxPool { out, .. }
+            | Step::GlobalAvgPool { out, .. } => out,
+        }
+    }
+    fn inputs(&self) -> Vec<View> {
+        match *self {
+            Step::Add { a, b, .. } => vec![a, b],
+            Step::Conv { input, .. }
+            | Step::Linear { input, .. }
+            | Step::Copy { input, .. }
+            | Step::MaxPool { input, .. }
+            | Step::GlobalAvgPool { input, .. } => vec![input],
+        }
+    }
+}
+
+/// What the engine executes.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub nodes: Vec<Node>,
+    pub stored: Vec<Stored>,
+    pub slots: Vec<Slot>,
+    pub steps: Vec<Step>,
+    /// A stored value without anything on the way.
+    pub output: usize,
+}
+
+/// A parameter's place: its node, and 0 for the weight or 1 for the bias.
+pub(crate) type ParameterId = (usize, usize);
+
+impl Plan {
+    /// `None` where the engine lacks an operation of the graph.
+    pub(crate) fn new(graph: &Graph) -> Option<Self> {
+        let nodes = graph.nodes()[..=graph.output().index()].to_vec();
+        let mut lowering = Lowering::new(&nodes, graph.output().index());
+        for i in 0..nodes.len() {
+            let view = lowering.lower(i)?;
+            lowering.views.push(view);
+        }
+        let view = lowering.views[graph.output().index()];
+        let output = lowering.plain(view).tensor;
+        let Lowering { stored, slots, steps, .. } = lowering;
+        let mut plan = Self { nodes, stored, slots, steps, output };
+        for (i, step) in plan.steps.iter().enumerate() {
+            for view in step.inputs() {
+                plan.stored[view.tensor].last_use = i;
+                plan.slots[view.slot].contributions += 1;
+            }
+        }
+        plan.stored[output].last_use = usize::MAX;
+        // The gradient of the output enters here.
+        let slot = plan.slots.iter().position(|slot| slot.tensor == output && slot.norm.is_none() && !slot.relu);
+        if let Some(slot) = slot {
+            plan.slots[slot].contributions += 1;
+        }
+        Some(plan)
+    }
+
+    pub(crate) fn norm(&self, node: usize) -> Option<&NormParameters> {
+        match &self.nodes[node].op {
+            Op::Norm(parameters) => Some(parameters),
+            _ => None,
+        }
+    }
+
+    /// All parameters with their places.
+    pub(crate) fn parameters(&self) -> Vec<(ParameterId, &Tensor)> {
+        let mut all = Vec::new();
+        for (i, node) in self.nodes.iter().enumerate() {
+            let (weight, bias) = match &node.op {
+                Op::Conv { weight, bias, .. } | Op::Linear { weight, bias } => (Some(weight), bias.as_ref()),
+                Op::Norm(p) => (p.weight.as_ref(), p.bias.as_ref()),
+                _ => continue,
+            };
+            all.extend(weight.map(|weight| ((i, 0), weight)));
+            all.extend(bias.map(|bias| ((i, 1), bias)));
+        }
+        all
+    }
+
+    /// The sizes of a convolution step on a batch of `n`.
+    pub(crate) fn conv_shape(&self, node: usize, input: MapShape, output: MapShape, n: usize) -> Result<ConvShape> {
+        let Op::Conv { weight, config, .. } = &self.nodes[node].op else {
+            candle_core::bail!("graph: node {node} is no convolution")
+        };
+        let (o, _, kh, kw) = weight.dims4()?;
+        let MapShape { channels: c, height: h, width: w } = input;
+        Ok(ConvShape { n, h, w, c, o, kh, kw, oh: output.height, ow: output.width, config: *config })
+    }
+}
+
+struct Lowering<'a> {
+    nodes: &'a [Node],
+    consumers: Vec<usize>,
+    views: Vec<View>,
+    stored: Vec<Stored>,
+    slots: Vec<Slot>,
+    index: HashMap<(usize, Option<usize>, bool), usize>,
+    steps: Vec<Step>,
+}
+
+impl<'a> Lowering<'a> {
+    fn new(nodes: &'a [Node], output: usize) -> Self {
+        let mut consumers = vec![0; nodes.len()];
+        consumers[output] += 1;
+        for input in nodes.iter().flat_map(|node| &node.inputs) {
+            consumers[input.index()] += 1;
+        }
+        let (views, stored, slots, steps) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { nodes, consumers, views, stored, slots, index: HashMap::new(), steps }
+    }
+
+    fn lower(&mut self, i: usize) -> Option<View> {
+        let node = &self.nodes[i];
+        let inputs: Vec<View> = node.inputs.iter().map(|v| self.views[v.index()]).collect();
+        Some(match (&node.op, inputs.as_slice()) {
+            (Op::Input, []) => self.store(i, false),
+            (Op::Conv { weight, config, .. }, &[x]) => {
+                let (_, _, kh, kw) = weight.dims4().ok()?;
+                if weight.dtype() != candle_core::DType::F32 || !ConvShape::supported(kh, kw, config) {
+                    return None;
+                }
+                let input = self.unshaped(x);
+                let view = self.store(i, false);
+                self.steps.push(Step::Conv { node: i, input, out: view.tensor });
+                view
+            }
+            (Op::Linear { weight, .. }, &[x]) => {
+                if weight.dtype() != candle_core::DType::F32 {
+                    return None;
+                }
+                let input = self.plain(x);
+                let view = self.store(i, false);
+                self.steps.push(Step::Linear { node: i, input, out: view.tensor });
+                view
+            }
+            (Op::Norm(_), &[x]) => {
+                let x = self.plain(x);
+                self.stored[x.tensor].norms.push(i);
+                self.view(View { norm: Some(i), node: i, ..x })
+            }
+            (Op::Relu, &[x]) => {
+                let x = self.unshaped(x);
+                self.view(View { relu: true, node: i, ..x })
+            }
+            (Op::Add, &[a, b]) => {
+                let relu = self.consumers[i] == 1 && self.read_by_relu(i);
+                let view = self.store(i, relu);
+                self.steps.push(Step::Add { a, b, relu, out: view.tensor });
+                view
+            }
+            (Op::MaxPool(config), &[x]) => {
+                if config.kernel.0 * config.kernel.1 > 255 {
+                    return None;
+                }
+                let input = self.unshaped(x);
+                let view = self.store(i, false);
+                self.steps.push(Step::MaxPool { config: *config, input, out: view.tensor });
+                view
+            }
+            (Op::GlobalAvgPool, &[x]) => {
+                let input = self.unshaped(x);
+                let view = self.store(i, false);
+                self.steps.push(Step::GlobalAvgPool { input, out: view.tensor });
+                view
+            }
+            (Op::Subsample { stride }, &[x]) => {
+                let x = self.unshaped(x);
+                View { stride: *stride, node: i, ..x }
+            }
+            (Op::PadChannels { before, .. }, &[x]) => {
+                let x = if x.pad.is_some() { self.copy(x) } else { x };
+                View { pad: Some(*before), node: i, ..x }
+            }
+            _ => return None,
+        })
+    }
+
+    fn read_by_relu(&self, i: usize) -> bool {
+        self.nodes.iter().any(|n| matches!(n.op, Op::Relu) && n.inputs.first().is_some_and(|v| v.index() == i))
+    }
+
+    fn store(&mut self, node: usize, rectified: bool) -> View {
+        let tensor = self.stored.len();
+        self.stored.push(Stored { node, rectified, norms: Vec::new(), slots: Vec::new(), last_use: 0 });
+        self.view(View { tensor, norm: None, relu: false, stride: (1, 1), pad: None, node, slot: 0 })
+    }
+
+    /// The view with its slot; rectifying what is rectified changes nothing.
+    fn view(&mut self, mut view: View) -> View {
+        if view.norm.is_none() && self.stored[view.tensor].rectified {
+            view.relu = false;
+        }
+        let key = (view.tensor, view.norm, view.relu);
+        view.slot = *self.index.entry(key).or_insert_with(|| {
+            self.slots.push(Slot { tensor: view.tensor, norm: view.norm, relu: view.relu, contributions: 0 });
+            self.slots.len() - 1
+        });
+        if !self.stored[view.tensor].slots.contains(&view.slot) {
+            self.stored[view.tensor].slots.push(view.slot);
+        }
+        view
+    }
+
+    /// A view without subsampling or padding.
+    fn unshaped(&mut self, x: View) -> View {
+        if x.reshaped() { self.copy(x) } else { x }
+    }
+
+    /// A view of a stored value as it is.
+    fn plain(&mut self, x: View) -> View {
+        if x.reshaped() || x.norm.is_some() || x.relu { self.copy(x) } else { x }
+    }
+
+    fn copy(&mut self, input: View) -> View {
+        let view = self.store(input.node, false);
+        self.steps.push(Step::Copy { input, out: view.tensor });
+        view
+    }
+}

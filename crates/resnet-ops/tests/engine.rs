@@ -1,0 +1,226 @@
+//! The fused engine against the portable interpreter (in f64) on random shapes, on every instruction set that this
+//! machine has, and both against finite differences.
+
+use candle_core::{DType, Device, Result, Tensor, Var};
+use proptest::prelude::*;
+use resnet_ops::graph::NormParameters;
+use resnet_ops::{Backend, ConvConfig, Graph, GraphBuilder, Isa, NormConfig, PoolConfig, Value, force_isa};
+
+/// Repeatable values in ±1.
+fn noise(dims: &[usize], seed: u32) -> Tensor {
+    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12345);
+    let values: Vec<f32> = (0..dims.iter().product::<usize>())
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / 8_388_608. - 1.
+        })
+        .collect();
+    Tensor::from_vec(values, dims, &Device::Cpu).unwrap()
+}
+
+/// Variables of a test network, made in f32 and copied to f64.
+struct Vars {
+    dtype: DType,
+    seed: u32,
+    all: Vec<Var>,
+}
+
+impl Vars {
+    fn new(dtype: DType) -> Self {
+        Self { dtype, seed: 0, all: Vec::new() }
+    }
+    fn var(&mut self, dims: &[usize]) -> Tensor {
+        self.seed += 1;
+        let var = Var::from_tensor(&noise(dims, self.seed).to_dtype(self.dtype).unwrap()).unwrap();
+        self.all.push(var.clone());
+        var.as_tensor().clone()
+    }
+    fn norm(&mut self, channels: usize) -> NormParameters {
+        let buffer = |value: f64| {
+            let full = (Tensor::ones(channels, self.dtype, &Device::Cpu).unwrap() * value).unwrap();
+            Var::from_tensor(&full).unwrap()
+        };
+        let (running_mean, running_var) = (buffer(0.1), buffer(0.7));
+        NormParameters {
+            weight: Some(self.var(&[channels])),
+            bias: Some(self.var(&[channels])),
+            running_mean,
+            running_var,
+            config: NormConfig::default(),
+        }
+    }
+}
+
+type Build = dyn Fn(&mut GraphBuilder, &mut Vars) -> Value;
+
+/// Output, gradient of the input, gradients of all variables, running statistics are left out.
+fn run(build: &Build, dims: &[usize], dtype: DType, backend: Backend, train: bool) -> Result<Vec<Tensor>> {
+    let mut vars = Vars::new(dtype);
+    let mut graph = Graph::builder();
+    let output = build(&mut graph, &mut vars);
+    let graph = graph.finish(output).with_backend(backend);
+    let x = Var::from_tensor(&noise(dims, 99).to_dtype(dtype)?)?;
+    let y = graph.forward_t(x.as_tensor(), train)?;
+    let weights = noise(y.dims(), 77).to_dtype(dtype)?;
+    let gradients = (&y * weights)?.sum_all()?.backward()?;
+    let mut all = vec![y];
+    for var in std::iter::once(&x).chain(&vars.all) {
+        all.push(gradients.get(var.as_tensor()).expect("every variable has a gradient").clone());
+    }
+    Ok(all)
+}
+
+fn compare(build: &Build, dims: &[usize], train: bool) {
+    let reference = run(build, dims, DType::F64, Backend::Portable, train).unwrap();
+    for isa in Isa::available() {
+        force_isa(Some(isa));
+        let ours = run(build, dims, DType::F32, Backend::Auto, train);
+        force_isa(None);
+        let ours = ours.unwrap();
+        assert_eq!(ours.len(), reference.len());
+        for (i, (ours, reference)) in ours.iter().zip(&reference).enumerate() {
+            assert_eq!(ours.dims(), reference.dims());
+            let difference = (ours.to_dtype(DType::F64).unwrap() - reference).unwrap().abs().unwrap();
+            let largest = |t: &Tensor| t.flatten_all().unwrap().max(0).unwrap().to_scalar::<f64>().unwrap();
+            let scale = largest(&reference.abs().unwrap()).max(1.);
+            let error = largest(&difference);
+            assert!(error <= 2e-4 * scale, "{isa:?}, result {i} of {dims:?}: off by {error}, scale {scale}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn convolution_equals_portable(
+        n in 1usize..4, (h, w) in (1usize..14, 1usize..14), groups in 1usize..4, cg in 1usize..20, og in 1usize..40,
+        (kh, kw) in (1usize..5, 1usize..5), stride in (1usize..4, 1usize..4), dilation in (1usize..3, 1usize..3),
+        pad in (0usize..3, 0usize..3), bias: bool,
+    ) {
+        let config = ConvConfig {
+            stride,
+            padding: (pad.0.min(dilation.0 * (kh - 1)), pad.1.min(dilation.1 * (kw - 1))),
+            dilation,
+            groups,
+        };
+        prop_assume!(config.output_size((h, w), (kh, kw)).is_ok());
+        let build = move |g: &mut GraphBuilder, v: &mut Vars| {
+            let weight = v.var(&[og * groups, cg, kh, kw]);
+            let bias = bias.then(|| v.var(&[og * groups]));
+            g.conv("conv", g.input(), &weight, bias.as_ref(), config)
+        };
+        compare(&build, &[n, cg * groups, h, w], true);
+    }
+
+    #[test]
+    fn max_pool_equals_portable(
+        n in 1usize..3, c in 1usize..20, (h, w) in (2usize..12, 2usize..12),
+        kernel in (1usize..4, 1usize..4), stride in (1usize..4, 1usize..4),
+    ) {
+        let config = PoolConfig { kernel, stride, padding: (kernel.0 / 2, kernel.1 / 2) };
+        prop_assume!(config.output_size((h, w)).is_ok());
+        compare(&move |g, _| g.max_pool("pool", g.input(), config), &[n, c, h, w], true);
+    }
+
+    #[test]
+    fn a_residual_block_equals_portable(
+        n in 1usize..4, (h, w) in (2usize..9, 2usize..9), c in 1usize..36, wide in 0usize..20, stride in 1usize..3,
+        kind in 0usize..4, train: bool,
+    ) {
+        let build = move |g: &mut GraphBuilder, v: &mut Vars| residual_block(g, v, c, c + wide, stride, kind);
+        compare(&build, &[n, c, h, w], train);
+    }
+}
+
+/// Original or pre-activation order, shortcut A or B.
+fn residual_block(g: &mut GraphBuilder, v: &mut Vars, c: usize, o: usize, stride: usize, kind: usize) -> Value {
+    let three = |stride| ConvConfig::square(stride, 1);
+    let (pre, projection) = (kind % 2 == 1, kind / 2 == 1);
+    // A convolution in front, so that the block's input is a value of the engine's own.
+    let stem = v.var(&[c, c, 1, 1]);
+    let x = g.conv("stem", g.input(), &stem, None, ConvConfig::default());
+    let shortcut = |g: &mut GraphBuilder, v: &mut Vars, x: Value| {
+        if projection {
+            let weight = v.var(&[o, c, 1, 1]);
+            let y = g.conv("down", x, &weight, None, ConvConfig::square(stride, 0));
+            if pre { y } else { g.norm("downbn", y, &v.norm(o)) }
+        } else {
+            let y = g.subsample(x, (stride, stride));
+            g.pad_channels(y, (o - c) / 2, o - c - (o - c) / 2)
+        }
+    };
+    let sum = if pre {
+        let y = g.norm("bn1", x, &v.norm(c));
+        let y = g.relu(y);
+        let weight = v.var(&[o, c, 3, 3]);
+        let y = g.conv("conv1", y, &weight, None, three(stride));
+        let around = shortcut(g, v, x);
+        g.add(y, around)
+    } else {
+        let weight = v.var(&[o, c, 3, 3]);
+        let y = g.conv("conv1", x, &weight, None, three(stride));
+        let y = g.norm("bn1", y, &v.norm(o));
+        let y = g.relu(y);
+        let weight = v.var(&[o, o, 3, 3]);
+        let y = g.conv("conv2", y, &weight, None, three(1));
+        let y = g.norm("bn2", y, &v.norm(o));
+        let around = shortcut(g, v, x);
+        let y = g.add(y, around);
+        g.relu(y)
+    };
+    let y = g.norm("last", sum, &v.norm(o));
+    let y = g.relu(y);
+    let y = g.global_avg_pool("pool", y);
+    let (weight, bias) = (v.var(&[5, o]), v.var(&[5]));
+    g.linear("fc", y, &weight, Some(&bias))
+}
+
+#[test]
+fn portable_gradients_equal_finite_differences() {
+    let build = |g: &mut GraphBuilder, v: &mut Vars| {
+        let config = ConvConfig { stride: (2, 1), padding: (1, 0), dilation: (1, 2), groups: 2 };
+        let (weight, bias) = (v.var(&[4, 2, 3, 2]), v.var(&[4]));
+        let y = g.conv("conv", g.input(), &weight, Some(&bias), config);
+        let y = g.max_pool("pool", y, PoolConfig { kernel: (3, 2), stride: (2, 1), padding: (1, 1) });
+        let y = g.norm("bn", y, &v.norm(4));
+        let y = g.relu(y);
+        let y = g.global_avg_pool("avg", y);
+        let (weight, bias) = (v.var(&[3, 4]), v.var(&[3]));
+        g.linear("fc", y, &weight, Some(&bias))
+    };
+    for train in [true, false] {
+        finite_differences(&build, &[2, 4, 7, 6], train).unwrap();
+    }
+}
+
+fn finite_differences(build: &Build, dims: &[usize], train: bool) -> Result<()> {
+    let mut vars = Vars::new(DType::F64);
+    let mut graph = Graph::builder();
+    let output = build(&mut graph, &mut vars);
+    let graph = graph.finish(output).with_backend(Backend::Portable);
+    let x = Var::from_tensor(&noise(dims, 99).to_dtype(DType::F64)?)?;
+    let loss = || -> Result<Tensor> {
+        let y = graph.forward_t(x.as_tensor(), train)?;
+        (&y * noise(y.dims(), 77).to_dtype(DType::F64)?)?.sum_all()
+    };
+    let gradients = if train { loss()?.backward()? } else { loss()?.backward()? };
+    let step = 1e-6;
+    for var in std::iter::once(&x).chain(&vars.all) {
+        let gradient = gradients.get(var.as_tensor()).expect("a gradient").flatten_all()?.to_vec1::<f64>()?;
+        let values = var.flatten_all()?.to_vec1::<f64>()?;
+        for i in (0..values.len()).step_by(1 + values.len() / 7) {
+            let at = |delta: f64| -> Result<f64> {
+                let mut moved = values.clone();
+                moved[i] += delta;
+                var.set(&Tensor::from_vec(moved, var.shape(), &Device::Cpu)?)?;
+                loss()?.to_scalar::<f64>()
+            };
+            let numeric = (at(step)? - at(-step)?) / (2. * step);
+            at(0.)?;
+            let error = (numeric - gradient[i]).abs();
+            assert!(error < 1e-4 * numeric.abs().max(1.), "{:?}[{i}]: {} against {numeric}", var.dims(), gradient[i]);
+        }
+    }
+    Ok(())
+}
