@@ -1,2 +1,46 @@
-//! Residual networks on candle: the papers' tables by name, weights in and out
+//! Residual networks on candle: the papers' tables by name, weights in and out.
+//!
+//! ```
+//! use candle_core::{DType, Device, Tensor};
+//! use candle_nn::ModuleT;
+//! use resnet_models::{Parameters, create};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let parameters = Parameters::new(42, DType::F32, &Device::Cpu);
+//! let network = create("resnet20", parameters.builder(), Some(10))?;
+//! let images = Tensor::zeros((2, 3, 32, 32), DType::F32, &Device::Cpu)?;
+//! assert_eq!(network.forward_t(&images, false)?.dims(), [2, 10]);
+//! # Ok(())
+//! # }
+//! ```
+
+mod config;
+mod error;
+mod network;
+mod registry;
+mod summary;
 pub mod weights;
+
+use candle_nn::VarBuilder;
+
+pub use config::{Config, Stem};
+pub use error::Error;
+pub use network::Network;
+pub use registry::{Entry, NETWORKS, config, entry, names};
+pub use resnet_blocks::Parameters;
+pub use summary::{LayerSummary, Summary, summarise, summary};
+
+/// The network of that name, with its parameters from `vb` and, if given, another number of classes.
+///
+/// # Errors
+/// If the name is unknown, `classes` is 0 or the builder lacks a parameter.
+pub fn create(arch: &str, vb: VarBuilder, classes: Option<usize>) -> Result<Network, Error> {
+    let mut config = config(arch)?;
+    if let Some(classes) = classes {
+        config = config.with_classes(classes);
+    }
+    if config.classes == 0 {
+        return Err(Error::NoClasses);
+    }
+    Ok(Network::new(&config, vb)?)
+}

@@ -1,0 +1,152 @@
+//! The networks by name, in one table.
+
+use resnet_blocks::{Branch, Order, ShortcutKind, StrideIn};
+
+use crate::weights::nearest;
+use crate::{Config, Error, Stem};
+
+use Branch::{Basic, Bottleneck};
+use ShortcutKind::{A, B, None as Plain};
+
+/// One row: a name, what it stands for, and what was published of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// Name in the registry.
+    pub name: &'static str,
+    /// Where it comes from.
+    pub source: &'static str,
+    /// Published multiply-adds in 10⁹ as printed (He et al. 2015, Table 1).
+    pub published_multiply_adds: Option<f64>,
+    family: Family,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Family {
+    /// Stages of 64, 128, 256, 512 inner channels on 224×224 images.
+    ImageNet { blocks: [usize; 4], branch: Branch, shortcut: ShortcutKind },
+    /// Stages of 16, 32, 64 inner channels, equally deep, on 32×32 images.
+    Cifar { blocks: usize, branch: Branch, order: Order, shortcut: ShortcutKind },
+}
+
+const fn imagenet(
+    name: &'static str,
+    published: f64,
+    blocks: [usize; 4],
+    branch: Branch,
+    shortcut: ShortcutKind,
+) -> Entry {
+    let source = "He et al. 2015, Table 1";
+    Entry {
+        name,
+        source,
+        published_multiply_adds: Some(published),
+        family: Family::ImageNet { blocks, branch, shortcut },
+    }
+}
+
+/// Stride in the 3×3: what torchvision and timm call by these names. The paper prints no multiply-adds for it.
+const fn torchvision(name: &'static str, blocks: [usize; 4]) -> Entry {
+    let family = Family::ImageNet { blocks, branch: Bottleneck(StrideIn::Middle), shortcut: B };
+    Entry { name, source: "torchvision (stride in the 3x3)", published_multiply_adds: None, family }
+}
+
+const fn cifar(name: &'static str, blocks: usize, shortcut: ShortcutKind) -> Entry {
+    let family = Family::Cifar { blocks, branch: Basic, order: Order::Original, shortcut };
+    Entry { name, source: "He et al. 2015, 4.2", published_multiply_adds: None, family }
+}
+
+const fn preact(name: &'static str, blocks: usize, branch: Branch, shortcut: ShortcutKind) -> Entry {
+    let family = Family::Cifar { blocks, branch, order: Order::PreActivation, shortcut };
+    Entry { name, source: "He et al. 2016, Table 3", published_multiply_adds: None, family }
+}
+
+/// All networks.
+pub const NETWORKS: &[Entry] = &[
+    imagenet("resnet18", 1.8, [2, 2, 2, 2], Basic, B),
+    imagenet("resnet34", 3.6, [3, 4, 6, 3], Basic, B),
+    torchvision("resnet50", [3, 4, 6, 3]),
+    torchvision("resnet101", [3, 4, 23, 3]),
+    torchvision("resnet152", [3, 8, 36, 3]),
+    imagenet("resnet50_v1", 3.8, [3, 4, 6, 3], Bottleneck(StrideIn::First), B),
+    imagenet("resnet101_v1", 7.6, [3, 4, 23, 3], Bottleneck(StrideIn::First), B),
+    imagenet("resnet152_v1", 11.3, [3, 8, 36, 3], Bottleneck(StrideIn::First), B),
+    imagenet("plain18", 1.8, [2, 2, 2, 2], Basic, Plain),
+    imagenet("plain34", 3.6, [3, 4, 6, 3], Basic, Plain),
+    cifar("resnet20", 3, A),
+    cifar("resnet32", 5, A),
+    cifar("resnet44", 7, A),
+    cifar("resnet56", 9, A),
+    cifar("resnet110", 18, A),
+    cifar("resnet1202", 200, A),
+    cifar("plain20", 3, Plain),
+    cifar("plain32", 5, Plain),
+    cifar("plain44", 7, Plain),
+    cifar("plain56", 9, Plain),
+    cifar("plain110", 18, Plain),
+    preact("preact_resnet20", 3, Basic, A),
+    preact("preact_resnet32", 5, Basic, A),
+    preact("preact_resnet44", 7, Basic, A),
+    preact("preact_resnet56", 9, Basic, A),
+    preact("preact_resnet110", 18, Basic, A),
+    preact("preact_resnet164", 18, Bottleneck(StrideIn::First), B),
+    preact("preact_resnet1001", 111, Bottleneck(StrideIn::First), B),
+];
+
+/// The names of all networks, in the order of the table.
+pub fn names() -> Vec<&'static str> {
+    NETWORKS.iter().map(|entry| entry.name).collect()
+}
+
+/// The table's row of that name.
+///
+/// # Errors
+/// [`Error::UnknownNetwork`] with the nearest name.
+pub fn entry(name: &str) -> Result<&'static Entry, Error> {
+    NETWORKS.iter().find(|entry| entry.name == name).ok_or_else(|| Error::UnknownNetwork {
+        name: name.to_string(),
+        nearest: nearest(name, NETWORKS.iter().map(|entry| entry.name)).unwrap_or("resnet18").to_string(),
+    })
+}
+
+/// The configuration of that name.
+///
+/// # Errors
+/// [`Error::UnknownNetwork`] with the nearest name.
+pub fn config(name: &str) -> Result<Config, Error> {
+    Ok(entry(name)?.config())
+}
+
+impl Entry {
+    /// What the name stands for.
+    pub fn config(&self) -> Config {
+        let name = self.name.to_string();
+        match self.family {
+            Family::ImageNet { blocks, branch, shortcut } => Config {
+                name,
+                stem: Stem::ImageNet,
+                stem_channels: 64,
+                blocks: blocks.to_vec(),
+                widths: vec![64, 128, 256, 512],
+                branch,
+                order: Order::Original,
+                shortcut,
+                zero_init_last: false,
+                classes: 1000,
+                image_size: 224,
+            },
+            Family::Cifar { blocks, branch, order, shortcut } => Config {
+                name,
+                stem: Stem::Cifar,
+                stem_channels: 16,
+                blocks: vec![blocks; 3],
+                widths: vec![16, 32, 64],
+                branch,
+                order,
+                shortcut,
+                zero_init_last: false,
+                classes: 10,
+                image_size: 32,
+            },
+        }
+    }
+}
