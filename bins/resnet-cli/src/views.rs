@@ -56,8 +56,10 @@ impl Views {
             Crop::Ten => vec![size * 8 / 7],
             Crop::Multiscale => SCALES.iter().map(|scale| scale * size / SCALES_OF).collect(),
         };
-        let transform =
-            |size| Transform::new(vec![Augment::Resize { size, filter: Filter::Bilinear }], normalize.clone());
+        let transform = |size| -> anyhow::Result<Transform> {
+            let resize = Augment::Resize { size, filter: Filter::Bilinear };
+            Ok(Transform::new(vec![resize], normalize.clone())?)
+        };
         Ok(Self { transforms: shorter.into_iter().map(transform).collect::<Result<_, _>>()?, size, crop })
     }
 

@@ -34,13 +34,35 @@ impl Axis {
         Axis { low: first as f64 * step, high: last as f64 * step, from, to, scale: Scale::Linear, ticks }
     }
 
+    /// Ends and ticks at 1, 2 and 5 times powers of ten over up to two decades, at powers of ten over more.
     fn log(low: f64, high: f64, from: f64, to: f64) -> Axis {
-        let first = (low.log10() + 1e-9).floor() as i32;
-        let last = ((high.log10() - 1e-9).ceil() as i32).max(first + 1);
+        let (least, most) = ((low.log10() + 1e-9).floor() as i32, (high.log10() - 1e-9).ceil() as i32);
+        let most = most.max(least + 1);
+        let near = high / low <= 100.0;
+        let mantissas: &[f64] = if near { &[1.0, 2.0, 5.0] } else { &[1.0] };
         // Over many decades a label at each would touch the next.
-        let every = ((last - first) / 8 + 1) as usize;
-        let ticks = (first..=last).step_by(every).map(|e| (10f64.powi(e), power_label(e))).collect();
-        Axis { low: 10f64.powi(first), high: 10f64.powi(last), from, to, scale: Scale::Log, ticks }
+        let every = ((most - least) / 8 + 1) as usize;
+        let round = (least..=most).step_by(every).flat_map(|e| mantissas.iter().map(move |m| (m * 10f64.powi(e), e)));
+        let mut ticks: Vec<(f64, String)> = round.map(|(value, e)| (value, power_label(value, e))).collect();
+        if near {
+            let first = ticks.iter().rposition(|(value, _)| *value <= low * (1.0 + 1e-9)).unwrap_or(0);
+            let last = ticks.iter().position(|(value, _)| *value >= high * (1.0 - 1e-9)).unwrap_or(ticks.len() - 1);
+            ticks = ticks.drain(first..=last.max(first + 1).min(ticks.len() - 1)).collect();
+        }
+        let ends = |i: Option<&(f64, String)>, or: f64| i.map_or(or, |(value, _)| *value);
+        let high = ends(ticks.last(), high).max(high);
+        Axis { low: ends(ticks.first(), low), high, from, to, scale: Scale::Log, ticks }
+    }
+
+    /// The same axis with ticks at whole numbers only.
+    pub fn whole(mut self) -> Axis {
+        self.ticks.retain(|(value, _)| (value - value.round()).abs() < 1e-9);
+        for (_, label) in &mut self.ticks {
+            if let Some((integer, _)) = label.split_once('.') {
+                *label = integer.to_owned();
+            }
+        }
+        self
     }
 
     /// The same axis whose range ends exactly at `low` and `high`; ticks outside are dropped.
@@ -78,12 +100,12 @@ fn label(value: f64, decimals: usize, thousands: bool) -> String {
     if text.trim_start_matches('-').chars().all(|c| matches!(c, '0' | '.')) { "0".into() } else { text }
 }
 
-fn power_label(exponent: i32) -> String {
+fn power_label(value: f64, exponent: i32) -> String {
     if (-4..=4).contains(&exponent) {
         let decimals = (-exponent).max(0) as usize;
-        format!("{:.decimals$}", 10f64.powi(exponent))
+        format!("{value:.decimals$}")
     } else {
-        format!("1e{exponent}")
+        format!("{value:e}")
     }
 }
 
@@ -117,5 +139,23 @@ mod tests {
         let axis = Axis::new(0.0008, 0.1, 0.0, 30.0, 5, Scale::Log);
         assert_eq!(labels(&axis), ["0.0001", "0.001", "0.01", "0.1"]);
         assert!((axis.pixel(0.01) - 20.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_short_log_axis_has_more_ticks_and_ends_near_the_values() {
+        let axis = Axis::new(0.3, 12.0, 0.0, 30.0, 5, Scale::Log);
+        assert_eq!(labels(&axis), ["0.2", "0.5", "1", "2", "5", "10", "20"]);
+        assert!((axis.pixel(0.2)).abs() < 1e-9 && (axis.pixel(20.0) - 30.0).abs() < 1e-9);
+        for value in [1e-9, 0.02, 1.0, 1.5, 7.0, 1e6] {
+            let axis = Axis::new(value, value, 0.0, 30.0, 5, Scale::Log);
+            assert!(axis.pixel(value).is_finite() && axis.ticks.len() >= 2, "{value}");
+            assert!((-1e-6..=30.0 + 1e-6).contains(&axis.pixel(value)), "{value}");
+        }
+    }
+
+    #[test]
+    fn whole_numbers_have_no_decimals() {
+        let axis = Axis::new(1.0, 4.0, 0.0, 1.0, 7, Scale::Linear).whole();
+        assert_eq!(labels(&axis), ["1", "2", "3", "4"]);
     }
 }

@@ -85,7 +85,11 @@ impl Chart {
         if self.scale == Scale::Linear && y.0 > 0.0 && y.0 < 0.35 * y.1 {
             y.0 = 0.0;
         }
-        let across = Axis::new(x.0, x.1, LEFT, WIDTH - RIGHT, 7, Scale::Linear).tight(x.0, x.1);
+        let mut across = Axis::new(x.0, x.1, LEFT, WIDTH - RIGHT, 7, Scale::Linear).tight(x.0, x.1);
+        // Epochs and steps are counted: there is none in between.
+        if lines.iter().flat_map(|line| &line.points).all(|(x, _)| x.fract() == 0.0) {
+            across = across.whole();
+        }
         let up = Axis::new(y.0, y.1, HEIGHT - BOTTOM, TOP, 5, self.scale);
         Some((across, up))
     }

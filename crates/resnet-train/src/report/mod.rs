@@ -49,7 +49,7 @@ pub struct Report {
     pub charts: Vec<Chart>,
     /// The evaluated split's confusion matrix.
     pub confusion: Option<Confusion>,
-    /// The most confidently wrong images, worst first.
+    /// Wrongly classified images, those of the least probable truth first.
     pub worst_errors: Vec<WorstError>,
     /// The settings that decide the run: (name, value), in the order shown.
     pub configuration: Vec<(String, String)>,

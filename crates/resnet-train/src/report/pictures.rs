@@ -32,8 +32,8 @@ const SIDE: usize = 128;
 /// The section with all of them, in the order given.
 pub(super) fn render(errors: &[WorstError]) -> Result<String, ReportError> {
     let mut out = String::from(
-        "<section>\n<h2>Worst errors</h2>\n<p class=\"note\">Wrong answers, the most confident first: the predicted class, \
-         and under it the true one, each with its probability.</p>\n<div class=\"errors\">\n",
+        "<section>\n<h2>Worst errors</h2>\n<p class=\"note\">Wrong answers, the least probable truth first: the predicted \
+         class, and under it the true one, each with its probability.</p>\n<div class=\"errors\">\n",
     );
     for error in errors {
         push(
