@@ -48,7 +48,8 @@ fn parse(name: &str) -> Result<Source> {
         return Ok(Source::Folder(folder.into()));
     }
     let near = |known: &&str| strsim::normalized_damerau_levenshtein(&name.to_lowercase().replace('-', ""), known);
-    let nearest = names().into_iter().max_by(|a, b| near(a).total_cmp(&near(b))).filter(|known| near(known) >= 0.5);
+    let nearest =
+        names().into_iter().rev().max_by(|a, b| near(a).total_cmp(&near(b))).filter(|known| near(known) >= 0.5);
     let hint = match nearest {
         _ if Path::new(name).is_dir() => format!("for the images in that folder say folder:{name}"),
         Some(nearest) => format!("did you mean {nearest}? ({})", names().join(", ")),
@@ -184,9 +185,13 @@ mod tests {
     #[test]
     fn unknown_names_suggest_the_nearest() {
         let message = |name: &str| info(name).unwrap_err().to_string();
-        for (name, nearest) in
-            [("cifar-10", "cifar10"), ("shape", "shapes"), ("CIFAR100", "cifar100"), ("cifr10", "cifar10")]
-        {
+        for (name, nearest) in [
+            ("cifar-10", "cifar10"),
+            ("shape", "shapes"),
+            ("CIFAR100", "cifar100"),
+            ("cifr10", "cifar10"),
+            ("cifar10x", "cifar10"),
+        ] {
             assert!(message(name).contains(&format!("did you mean {nearest}?")), "{}", message(name));
         }
         assert!(message("mnist").contains("there are shapes, cifar10"), "{}", message("mnist"));
