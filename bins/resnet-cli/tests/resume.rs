@@ -26,7 +26,8 @@ fn killed_and_resumed_is_bit_for_bit_uninterrupted() {
     write_recipe(&recipe, &data);
     let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
     let train = |out: &Path| -> Vec<String> {
-        let arguments = ["train", "--recipe", text(&recipe), "--out", text(out)];
+        // Long enough to be killed on the fastest machine.
+        let arguments = ["train", "--recipe", text(&recipe), "--epochs", "15", "--out", text(out)];
         arguments.map(str::to_owned).into()
     };
     let arguments: Vec<String> = train(&whole);
