@@ -70,7 +70,12 @@ pub fn batch_norm_add_relu(
     stats: &BatchStats,
     train: bool,
 ) -> Result<Tensor> {
-    batch_norm(x, weight, bias, stats, train)?.add(residual)?.relu()
+    let mut graph = Graph::builder();
+    let y = graph.norm("batch_norm", graph.input(), &stats.with(weight, bias));
+    let residual = graph.given(residual);
+    let y = graph.add(y, residual);
+    let y = graph.relu(y);
+    graph.finish(y).forward_t(x, train)
 }
 
 /// Maximum of each window; the border counts as minus infinity, the first of equal maxima takes the gradient.

@@ -177,6 +177,21 @@ fn residual_block(g: &mut GraphBuilder, v: &mut Vars, c: usize, o: usize, stride
 }
 
 #[test]
+fn norm_add_relu_equals_portable() {
+    for (n, c, h, w) in [(1, 1, 3, 2), (2, 17, 5, 5), (3, 32, 4, 7)] {
+        let build = move |g: &mut GraphBuilder, v: &mut Vars| {
+            let y = g.norm("bn", g.input(), &v.norm(c));
+            let residual = g.given(&v.var(&[n, c, h, w]));
+            let y = g.add(y, residual);
+            g.relu(y)
+        };
+        for train in [true, false] {
+            compare(&build, &[n, c, h, w], train);
+        }
+    }
+}
+
+#[test]
 fn portable_gradients_equal_finite_differences() {
     let build = |g: &mut GraphBuilder, v: &mut Vars| {
         let config = ConvConfig { stride: (2, 1), padding: (1, 0), dilation: (1, 2), groups: 2 };

@@ -11,13 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
 
 use super::backward::Backward;
-use super::buffer::Buffer;
 use super::element::{Bf16, Element};
-use super::elementwise::{to_channels_first, to_channels_last};
-use super::forward::{Forward, Tape, with_values};
+use super::forward::{Forward, Tape, channels_first, channels_last, with_values};
 use super::isa::Isa;
 use super::plan::{ParameterId, Plan};
-use super::threads;
 use crate::graph::MapShape;
 
 /// Runs the plan on `x` (N, C, H, W), f32 on the CPU.
@@ -90,17 +87,7 @@ fn input_shape(layout: &Layout) -> Result<(usize, MapShape)> {
 
 impl<E: Element> Network<E> {
     fn forward(&self, x: &[f32], n: usize, input: MapShape, keep: bool) -> Result<Tape<E>> {
-        let mut buffer = Buffer::<E>::new(n * input.count());
-        let (pixels, shared) = (input.height * input.width, buffer.shared());
-        threads::shares(n, |share| {
-            for image in share {
-                let from = &x[image * input.count()..(image + 1) * input.count()];
-                // SAFETY: every share writes its own images.
-                let to =
-                    unsafe { std::slice::from_raw_parts_mut(shared.get().add(image * input.count()), input.count()) };
-                to_channels_last(from, input.channels, pixels, to);
-            }
-        });
+        let buffer = channels_last::<E>(x, n, input);
         Forward::run(&self.plan, self.isa, buffer, n, input, (self.train, keep))
     }
 
@@ -132,15 +119,6 @@ impl<E: Element> Network<E> {
     }
 }
 
-fn channels_first<E: Element>(values: &Buffer<E>, n: usize, shape: MapShape) -> Vec<f32> {
-    let mut out = vec![0f32; n * shape.count()];
-    for (image, to) in out.chunks_exact_mut(shape.count().max(1)).enumerate() {
-        let from = &values.as_slice()[image * shape.count()..(image + 1) * shape.count()];
-        to_channels_first(from, shape.channels, shape.height * shape.width, to);
-    }
-    out
-}
-
 impl<E: Element> CustomOp2 for Network<E> {
     fn name(&self) -> &'static str {
         "network"
@@ -161,14 +139,7 @@ impl<E: Element> CustomOp2 for Network<E> {
             }
         };
         let shape = tape.shapes[self.plan.stored[self.plan.output].node];
-        let pixels = shape.height * shape.width;
-        let mut dy = Buffer::<E>::new(tape.n * shape.count());
-        with_values(&g.contiguous()?, |g| {
-            let images = dy.as_mut_slice().chunks_exact_mut(shape.count().max(1));
-            for (to, from) in images.zip(g.chunks_exact(shape.count().max(1))) {
-                to_channels_last(from, shape.channels, pixels, to);
-            }
-        })?;
+        let dy = with_values(&g.contiguous()?, |g| channels_last::<E>(g, tape.n, shape))?;
         let gradients = Backward::run(&self.plan, self.isa, &tape, dy, x.track_op())?;
         self.stash.lock().unwrap_or_else(PoisonError::into_inner).extend(gradients.parameters);
         let dx = match gradients.input {

@@ -11,7 +11,7 @@ use super::conv::{self, Epilogue, Reading, Target};
 use super::element::Element;
 use super::elementwise::{AddRows, PixelSum};
 use super::finish::{Finish, Mask, NormSums};
-use super::forward::{Tape, direct, linear_shape, target, with_values};
+use super::forward::{Tape, channels_first, direct, linear_shape, target, with_values};
 use super::geometry::{ConvShape, Window};
 use super::isa::{Isa, launch};
 use super::pack::{Pack, Source};
@@ -136,6 +136,12 @@ impl<'a, E: Element> Backward<'a, E> {
                 let Op::Linear { weight, bias } = &self.plan.nodes[*node].op else { bail!("no linear layer") };
                 let shape = linear_shape(weight, self.tape.n)?;
                 self.conv(&shape, *node, weight, bias.is_some(), input, *out, gradient)
+            }
+            Step::Given { node, out } => {
+                let g = self.plain_ref(*out, gradient)?;
+                let values = channels_first(&g, self.tape.n, self.stored_shape(*out));
+                self.gradients.insert((*node, 0), values);
+                Ok(())
             }
             Step::Add { a, b, out, .. } => {
                 let g = self.plain_ref(*out, gradient)?;

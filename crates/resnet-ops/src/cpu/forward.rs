@@ -8,7 +8,7 @@ use candle_core::{Result, Tensor, Var, bail};
 use super::buffer::{Buffer, Shared};
 use super::conv::{self, Epilogue, Reading, Target};
 use super::element::Element;
-use super::elementwise::{AddRows, PixelSum, Store};
+use super::elementwise::{AddRows, PixelSum, Store, to_channels_first, to_channels_last};
 use super::geometry::{ConvShape, Window};
 use super::isa::{Isa, launch};
 use super::pack::{Pack, Source};
@@ -54,6 +54,30 @@ pub(crate) fn with_values<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Re
     }
     drop(storage);
     Ok(f(&read(tensor)?))
+}
+
+/// A batch (N, C, H, W) as a stored map.
+pub(crate) fn channels_last<E: Element>(x: &[f32], n: usize, shape: MapShape) -> Buffer<E> {
+    let mut buffer = Buffer::<E>::new(n * shape.count());
+    let (pixels, count, shared) = (shape.height * shape.width, shape.count(), buffer.shared());
+    threads::shares(n, |share| {
+        for image in share {
+            // SAFETY: every share writes its own images.
+            let to = unsafe { std::slice::from_raw_parts_mut(shared.get().add(image * count), count) };
+            to_channels_last(&x[image * count..(image + 1) * count], shape.channels, pixels, to);
+        }
+    });
+    buffer
+}
+
+/// A stored map as a batch (N, C, H, W).
+pub(crate) fn channels_first<E: Element>(values: &Buffer<E>, n: usize, shape: MapShape) -> Vec<f32> {
+    let mut out = vec![0f32; n * shape.count()];
+    for (image, to) in out.chunks_exact_mut(shape.count().max(1)).enumerate() {
+        let from = &values.as_slice()[image * shape.count()..(image + 1) * shape.count()];
+        to_channels_first(from, shape.channels, shape.height * shape.width, to);
+    }
+    out
 }
 
 /// Stores a convolution's result and takes its statistics.
@@ -137,6 +161,7 @@ impl<'a, E: Element> Forward<'a, E> {
 
     fn step(&mut self, step: &Step) -> Result<()> {
         match step {
+            Step::Given { node, out } => self.given(*node, *out),
             Step::Conv { node, input, out } => self.conv(*node, input, *out),
             Step::Linear { node, input, out } => self.linear(*node, input, *out),
             Step::Add { a, b, relu, out } => self.add(a, Some(b), *relu, *out),
@@ -157,6 +182,16 @@ impl<'a, E: Element> Forward<'a, E> {
 
     fn moments(&self, tensor: usize) -> Option<Moments> {
         self.needs_moments(tensor).then(|| Moments::new(self.shape(tensor).channels))
+    }
+
+    fn given(&mut self, node: usize, out: usize) -> Result<()> {
+        let Op::Given(map) = &self.plan.nodes[node].op else { bail!("node {node} is no given map") };
+        if map.dim(0)? != self.tape.n {
+            bail!("a given map {:?} does not fit a batch of {}", map.dims(), self.tape.n);
+        }
+        let (n, shape) = (self.tape.n, self.shape(out));
+        let buffer = with_values(map, |values| channels_last::<E>(values, n, shape))?;
+        self.finish(out, buffer, None)
     }
 
     fn conv(&mut self, node: usize, input: &View, out: usize) -> Result<()> {

@@ -58,6 +58,7 @@ pub(crate) struct Slot {
 /// One operation of the engine; `out` is a stored value.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
+    Given { node: usize, out: usize },
     Conv { node: usize, input: View, out: usize },
     Linear { node: usize, input: View, out: usize },
     Add { a: View, b: View, relu: bool, out: usize },
@@ -69,7 +70,8 @@ pub(crate) enum Step {
 impl Step {
     pub(crate) fn out(&self) -> usize {
         match *self {
-            Step::Conv { out, .. }
+            Step::Given { out, .. }
+            | Step::Conv { out, .. }
             | Step::Linear { out, .. }
             | Step::Add { out, .. }
             | Step::Copy { out, .. }
@@ -79,6 +81,7 @@ impl Step {
     }
     fn inputs(&self) -> Vec<View> {
         match *self {
+            Step::Given { .. } => Vec::new(),
             Step::Add { a, b, .. } => vec![a, b],
             Step::Conv { input, .. }
             | Step::Linear { input, .. }
@@ -145,6 +148,7 @@ impl Plan {
             let (weight, bias) = match &node.op {
                 Op::Conv { weight, bias, .. } | Op::Linear { weight, bias } => (Some(weight), bias.as_ref()),
                 Op::Norm(p) => (p.weight.as_ref(), p.bias.as_ref()),
+                Op::Given(map) => (Some(map), None),
                 _ => continue,
             };
             all.extend(weight.map(|weight| ((i, 0), weight)));
@@ -190,6 +194,14 @@ impl<'a> Lowering<'a> {
         let inputs: Vec<View> = node.inputs.iter().map(|v| self.views[v.index()]).collect();
         Some(match (&node.op, inputs.as_slice()) {
             (Op::Input, []) => self.store(i, false),
+            (Op::Given(map), []) => {
+                if map.dtype() != candle_core::DType::F32 || !map.device().is_cpu() {
+                    return None;
+                }
+                let view = self.store(i, false);
+                self.steps.push(Step::Given { node: i, out: view.tensor });
+                view
+            }
             (Op::Conv { weight, config, .. }, &[x]) => {
                 let (_, _, kh, kw) = weight.dims4().ok()?;
                 if weight.dtype() != candle_core::DType::F32 || !ConvShape::supported(kh, kw, config) {

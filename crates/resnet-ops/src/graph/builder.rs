@@ -19,6 +19,11 @@ impl GraphBuilder {
         Value(0)
     }
 
+    /// A given map (N, C, H, W), with the batch of the input.
+    pub fn given(&mut self, map: &Tensor) -> Value {
+        self.push("", Op::Given(map.clone()), &[])
+    }
+
     /// Convolution with `weight` (O, C / groups, kh, kw) and `bias` (O).
     pub fn conv(&mut self, name: &str, x: Value, weight: &Tensor, bias: Option<&Tensor>, config: ConvConfig) -> Value {
         self.push(name, Op::Conv { weight: weight.clone(), bias: bias.cloned(), config }, &[x])

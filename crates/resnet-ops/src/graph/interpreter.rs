@@ -24,6 +24,7 @@ pub(super) fn run(graph: &Graph, x: &Tensor, train: bool) -> Result<Tensor> {
         }
         let result = match (&node.op, inputs.as_slice()) {
             (Op::Input, []) => x.clone(),
+            (Op::Given(map), []) => map.to_dtype(x.dtype())?,
             (Op::Conv { weight, bias, config }, [x]) => {
                 let (weight, bias) = (weight.to_dtype(x.dtype())?, bias.as_ref().map(|b| b.to_dtype(x.dtype())));
                 portable::conv2d(x, &weight, bias.transpose()?.as_ref(), config)?

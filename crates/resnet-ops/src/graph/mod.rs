@@ -47,6 +47,8 @@ pub struct NormParameters {
 pub enum Op {
     /// The graph's input.
     Input,
+    /// A given map (N, C, H, W) with the batch of the input; gradients flow to it as to a parameter.
+    Given(Tensor),
     /// Two-dimensional convolution, weight (O, C / groups, kh, kw), bias (O).
     Conv {
         /// (O, C / groups, kh, kw)

@@ -47,6 +47,10 @@ impl Graph {
 fn infer(op: &Op, inputs: &[MapShape], input: MapShape) -> Result<MapShape> {
     Ok(match (op, inputs) {
         (Op::Input, []) => input,
+        (Op::Given(map), []) => {
+            let (_, channels, height, width) = map.dims4()?;
+            MapShape { channels, height, width }
+        }
         (Op::Conv { weight, config, .. }, &[x]) => {
             let (o, cg, kh, kw) = weight.dims4()?;
             if cg * config.groups != x.channels {
