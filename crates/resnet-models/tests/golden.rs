@@ -70,7 +70,7 @@ fn filled(name: &str, dims: &[usize], dtype: DType) -> Tensor {
         .map(|i| {
             let mut z = i.wrapping_mul(2_654_435_761).wrapping_add(offset);
             for _ in 0..2 {
-                z = (z ^ (z >> 16)).wrapping_mul(0x45d9_f3b);
+                z = (z ^ (z >> 16)).wrapping_mul(0x045d_9f3b);
             }
             z ^= z >> 16;
             scale(f64::from(z) / 4_294_967_296. - 0.5) as f32
@@ -95,7 +95,8 @@ fn check(file: &str, arch: &str, backend: Backend) {
 
     let mut names: Vec<_> = parameters.named().iter().map(|(n, v)| format!("{n} {:?}", v.dims())).collect();
     let mut expected = golden.names.clone();
-    (names.sort(), expected.sort());
+    names.sort();
+    expected.sort();
     assert_eq!(names, expected, "{file}: names and shapes");
     assert_eq!(parameters.trainable().iter().map(|(_, v)| v.elem_count()).sum::<usize>(), golden.params, "{file}");
 

@@ -461,7 +461,6 @@ fn row_window(shape: MapShape) -> Window {
 fn channel_sums<E: Element>(isa: Isa, dy: &Reading<E>, pixels: usize, channels: usize) -> Vec<f32> {
     const BLOCK: usize = 64;
     let parts = threads::shares(pixels.div_ceil(BLOCK), |share| {
-        let dy = dy;
         let mut scratch = Buffer::<f32>::new(BLOCK * channels);
         let (mut total, mut sums) = (vec![0f64; channels], vec![0f32; channels]);
         for block in share {
@@ -471,7 +470,7 @@ fn channel_sums<E: Element>(isa: Isa, dy: &Reading<E>, pixels: usize, channels: 
             sums.fill(0.);
             // SAFETY: the scratch holds a block.
             unsafe {
-                let source = dy.0.at(block * BLOCK * channels);
+                let source = dy.source().at(block * BLOCK * channels);
                 launch(isa, Pack { source, image: (1, count, channels), window, scratch: x });
                 launch(isa, PixelSum { x, pixels: count, channels, sums: sums.as_mut_ptr() });
             }

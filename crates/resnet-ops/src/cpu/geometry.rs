@@ -73,7 +73,11 @@ impl Window {
 
 /// Values from one scratch pixel to the next: more than the channels where many pixels would fall into one cache set.
 pub(crate) fn pixel_len(channels: usize, step: usize, single_column: bool) -> usize {
-    if single_column && channels * step >= 256 && (channels * step) % 128 == 0 { channels + 16 } else { channels }
+    if single_column && channels * step >= 256 && (channels * step).is_multiple_of(128) {
+        channels + 16
+    } else {
+        channels
+    }
 }
 
 /// One output phase: output pixels (first + i · step) in rows and columns, and the taps that reach them.

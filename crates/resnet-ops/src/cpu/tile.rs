@@ -92,10 +92,10 @@ unsafe fn gather<S: Simd, const P: usize, const NV: usize>(t: &GatherTile) {
                 for (v, value) in row.iter_mut().enumerate() {
                     *value = S::load(w.add(16 * v));
                 }
-                for p in 0..P {
+                for (p, acc) in acc.iter_mut().enumerate() {
                     let xp = S::splat(*x.add(strides.offset(p)));
-                    for v in 0..NV {
-                        acc[p][v] = S::fma(xp, row[v], acc[p][v]);
+                    for (a, &w) in acc.iter_mut().zip(&row) {
+                        *a = S::fma(xp, w, *a);
                     }
                 }
                 w = w.add(16 * NV);
@@ -154,10 +154,10 @@ unsafe fn outer<S: Simd, const P: usize, const NV: usize>(t: &OuterTile) {
                 for (v, value) in row.iter_mut().enumerate() {
                     *value = S::load(dy.add(16 * v));
                 }
-                for p in 0..P {
+                for (p, acc) in acc.iter_mut().enumerate() {
                     let xp = S::splat(*x.add(p));
-                    for v in 0..NV {
-                        acc[p][v] = S::fma(xp, row[v], acc[p][v]);
+                    for (a, &g) in acc.iter_mut().zip(&row) {
+                        *a = S::fma(xp, g, *a);
                     }
                 }
                 x = x.add(t.x_pixel);

@@ -66,8 +66,8 @@ impl Isa {
                 Ok("avx2") => Isa::Avx2,
                 _ => Isa::Avx512,
             };
-            let fitting = Isa::available().into_iter().filter(|&isa| isa as u8 <= bound as u8);
-            fitting.last().unwrap_or(Isa::Scalar)
+            let mut fitting = Isa::available().into_iter().filter(|&isa| isa as u8 <= bound as u8);
+            fitting.next_back().unwrap_or(Isa::Scalar)
         })
     }
 }
