@@ -55,10 +55,21 @@ type Build = dyn Fn(&mut GraphBuilder, &mut Vars) -> Value;
 
 /// Output, gradient of the input, gradients of all variables, running statistics are left out.
 fn run(build: &Build, dims: &[usize], dtype: DType, backend: Backend, train: bool) -> Result<Vec<Tensor>> {
+    run_computing_in(DType::F32, build, dims, dtype, backend, train)
+}
+
+fn run_computing_in(
+    compute: DType,
+    build: &Build,
+    dims: &[usize],
+    dtype: DType,
+    backend: Backend,
+    train: bool,
+) -> Result<Vec<Tensor>> {
     let mut vars = Vars::new(dtype);
     let mut graph = Graph::builder();
     let output = build(&mut graph, &mut vars);
-    let graph = graph.finish(output).with_backend(backend);
+    let graph = graph.finish(output).with_backend(backend).with_compute_dtype(compute);
     let x = Var::from_tensor(&noise(dims, 99).to_dtype(dtype)?)?;
     let y = graph.forward_t(x.as_tensor(), train)?;
     let weights = noise(y.dims(), 77).to_dtype(dtype)?;
@@ -176,6 +187,29 @@ fn residual_block(g: &mut GraphBuilder, v: &mut Vars, c: usize, o: usize, stride
     g.linear("fc", y, &weight, Some(&bias))
 }
 
+/// bf16 keeps eight bits: the whole of each result is compared, not value by value.
+#[test]
+fn bf16_activations_stay_close() {
+    for kind in 0..4 {
+        for (c, wide, stride) in [(16, 16, 2), (17, 5, 1)] {
+            let build = move |g: &mut GraphBuilder, v: &mut Vars| residual_block(g, v, c, c + wide, stride, kind);
+            let dims = [4, c, 8, 8];
+            let reference = run(&build, &dims, DType::F64, Backend::Portable, true).unwrap();
+            for isa in Isa::available() {
+                force_isa(Some(isa));
+                let ours = run_computing_in(DType::BF16, &build, &dims, DType::F32, Backend::Auto, true);
+                force_isa(None);
+                for (i, (ours, reference)) in ours.unwrap().iter().zip(&reference).enumerate() {
+                    let norm = |t: &Tensor| t.sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap().sqrt();
+                    let error = norm(&(ours.to_dtype(DType::F64).unwrap() - reference).unwrap());
+                    let scale = norm(reference).max(0.5);
+                    assert!(error <= 0.08 * scale, "{isa:?}, kind {kind}, result {i}: {error} of {scale}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn norm_add_relu_equals_portable() {
     for (n, c, h, w) in [(1, 1, 3, 2), (2, 17, 5, 5), (3, 32, 4, 7)] {
@@ -219,7 +253,7 @@ fn finite_differences(build: &Build, dims: &[usize], train: bool) -> Result<()> 
         let y = graph.forward_t(x.as_tensor(), train)?;
         (&y * noise(y.dims(), 77).to_dtype(DType::F64)?)?.sum_all()
     };
-    let gradients = if train { loss()?.backward()? } else { loss()?.backward()? };
+    let gradients = loss()?.backward()?;
     let step = 1e-6;
     for var in std::iter::once(&x).chain(&vars.all) {
         let gradient = gradients.get(var.as_tensor()).expect("a gradient").flatten_all()?.to_vec1::<f64>()?;
