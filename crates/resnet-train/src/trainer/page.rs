@@ -1,7 +1,5 @@
 //! A run as a page: curves from the log, pictures from the data set.
 
-use std::collections::BTreeSet;
-
 use resnet_data::Dataset;
 
 use super::log::{Record, RecordKind};
@@ -69,11 +67,13 @@ fn charts(records: &[Record]) -> Vec<Chart> {
         name: name.into(),
         points: epochs.iter().filter_map(|r| Some((r.epoch as f64, value(r)?))).collect(),
     };
-    let over_steps = |name: &str, value: fn(&Record) -> Option<f64>| {
-        // At an epoch's end a step record and the epoch's stand at the same step.
-        let mut seen = BTreeSet::new();
-        let points = records.iter().filter(|r| seen.insert(r.step)).filter_map(|r| Some((r.step as f64, value(r)?)));
-        Series { name: name.into(), points: points.collect() }
+    // An epoch's record holds the mean over the whole epoch: beside the steps' it would be a kink in the curve. A run
+    // that is too short for a step's record has only those.
+    let has_steps = records.iter().any(|r| r.kind == RecordKind::Step);
+    let steps: Vec<&Record> = records.iter().filter(|r| !has_steps || r.kind == RecordKind::Step).collect();
+    let over_steps = |name: &str, value: fn(&Record) -> Option<f64>| Series {
+        name: name.into(),
+        points: steps.iter().filter_map(|r| Some((r.step as f64, value(r)?))).collect(),
     };
     let chart = |title: &str, x: &str, y: &str, scale, series: Vec<Series>| Chart {
         title: title.into(),
