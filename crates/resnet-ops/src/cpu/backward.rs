@@ -11,7 +11,7 @@ use super::conv::{self, Epilogue, Reading, Target};
 use super::element::Element;
 use super::elementwise::{AddRows, PixelSum};
 use super::finish::{Finish, Mask, NormSums};
-use super::forward::{Tape, channels_first, direct, linear_shape, target, with_values};
+use super::forward::{Tape, channels_first, linear_shape, target, with_values};
 use super::geometry::{ConvShape, Window};
 use super::isa::{Isa, launch};
 use super::pack::{Pack, Source};
@@ -109,7 +109,7 @@ impl<'a, E: Element> Backward<'a, E> {
             }
         }
         let input = match (needs_dx, backward.gradient_of(0)?) {
-            (true, Some(gradient)) => Some(backward.plain(0, gradient)?),
+            (true, Some(gradient)) => Some(backward.plain(0, &gradient)?),
             _ => None,
         };
         Ok(Gradients { parameters: backward.gradients, input })
@@ -138,26 +138,26 @@ impl<'a, E: Element> Backward<'a, E> {
                 self.conv(&shape, *node, weight, bias.is_some(), input, *out, gradient)
             }
             Step::Given { node, out } => {
-                let g = self.plain_ref(*out, gradient)?;
+                let g = self.plain(*out, gradient)?;
                 let values = channels_first(&g, self.tape.n, self.stored_shape(*out));
                 self.gradients.insert((*node, 0), values);
                 Ok(())
             }
             Step::Add { a, b, out, .. } => {
-                let g = self.plain_ref(*out, gradient)?;
+                let g = self.plain(*out, gradient)?;
                 self.alias(a, &g)?;
                 self.alias(b, &g)
             }
             Step::Copy { input, out } => {
-                let g = self.plain_ref(*out, gradient)?;
+                let g = self.plain(*out, gradient)?;
                 self.alias(input, &g)
             }
             Step::MaxPool { config, input, out } => {
-                let g = self.plain_ref(*out, gradient)?;
+                let g = self.plain(*out, gradient)?;
                 self.max_pool(config, input, *out, &g)
             }
             Step::GlobalAvgPool { input, out } => {
-                let g = self.plain_ref(*out, gradient)?;
+                let g = self.plain(*out, gradient)?;
                 let from = self.tape.shapes[input.node];
                 let pixels = (from.height * from.width) as f32;
                 self.slots[input.slot].broadcast = Some(g.as_slice().iter().map(|v| v.to_f32() / pixels).collect());
@@ -342,15 +342,11 @@ impl<'a, E: Element> Backward<'a, E> {
         Ok(Gradient::Norm { g, a, b, c })
     }
 
-    fn plain_ref(&self, tensor: usize, gradient: &Gradient<E>) -> Result<Arc<Buffer<E>>> {
+    fn plain(&self, tensor: usize, gradient: &Gradient<E>) -> Result<Arc<Buffer<E>>> {
         match gradient {
             Gradient::Plain(g) => Ok(g.clone()),
             Gradient::Norm { .. } => self.sum(tensor, gradient, None),
         }
-    }
-
-    fn plain(&self, tensor: usize, gradient: Gradient<E>) -> Result<Arc<Buffer<E>>> {
-        self.plain_ref(tensor, &gradient)
     }
 
     /// The sum of one or two gradients of a stored value as a buffer.
@@ -407,7 +403,6 @@ impl<'a, E: Element> Backward<'a, E> {
         if self.wanted(input) {
             let weights = with_values(weight, |values| conv::pack_backward(isa, values, shape))?;
             self.computed(input.slot, |target, ending, shared| {
-                let target = if ending.writes_in_place() { target } else { &Target::Scratch };
                 let epilogue = || EndingPass::new(ending, shared);
                 let (gradient, passes) = conv::backward(isa, shape, x, dy, Some(&weights), true, target, epilogue);
                 dw = gradient;
@@ -490,13 +485,6 @@ struct Ending<'a, E> {
     others: Vec<&'a Buffer<E>>,
     reshaped: Vec<&'a Alias<E>>,
     broadcast: Option<&'a [f32]>,
-}
-
-impl<E: Element> Ending<'_, E> {
-    /// Whether the values may be computed where the result goes: nothing there is read any more.
-    fn writes_in_place(&self) -> bool {
-        direct::<E>()
-    }
 }
 
 /// A share's passes over its pixels.
