@@ -4,7 +4,7 @@
 use candle_core::{DType, Device, Result, Tensor, Var};
 use proptest::prelude::*;
 use resnet_ops::graph::NormParameters;
-use resnet_ops::{Backend, ConvConfig, Graph, GraphBuilder, Isa, NormConfig, PoolConfig, Value, force_isa};
+use resnet_ops::{Backend, ConvConfig, Graph, GraphBuilder, Inference, Isa, NormConfig, PoolConfig, Value, force_isa};
 
 /// Repeatable values in ±1.
 fn noise(dims: &[usize], seed: u32) -> Tensor {
@@ -187,6 +187,37 @@ fn residual_block(g: &mut GraphBuilder, v: &mut Vars, c: usize, o: usize, stride
     let y = g.global_avg_pool("pool", y);
     let (weight, bias) = (v.var(&[5, o]), v.var(&[5]));
     g.linear("fc", y, &weight, Some(&bias))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    /// Winograd's algorithm included: it runs from 32 channels and 14 squares of 4 pixels on.
+    #[test]
+    fn inference_equals_evaluation(
+        n in 1usize..4, (h, w) in (4usize..19, 4usize..19), c in prop::sample::select(vec![3usize, 16, 32, 48, 64]),
+        wide in prop::sample::select(vec![0usize, 5, 16, 32]), stride in 1usize..3, kind in 0usize..4,
+    ) {
+        let build = move |dtype: DType| {
+            let (mut g, mut v) = (Graph::builder(), Vars::new(dtype));
+            let output = residual_block(&mut g, &mut v, c, c + wide, stride, kind);
+            g.finish(output)
+        };
+        let x = noise(&[n, c, h, w], 5).to_dtype(DType::F64).unwrap();
+        let reference = build(DType::F64).with_backend(Backend::Portable).forward_t(&x, false).unwrap();
+        let graph = build(DType::F32);
+        for isa in Isa::available() {
+            force_isa(Some(isa));
+            let inference = Inference::new(&graph).unwrap();
+            let ours = inference.forward(&x.to_dtype(DType::F32).unwrap());
+            force_isa(None);
+            prop_assert!(inference.is_folded());
+            let difference = (ours.unwrap().to_dtype(DType::F64).unwrap() - &reference).unwrap().abs().unwrap();
+            let largest = |t: &Tensor| t.flatten_all().unwrap().max(0).unwrap().to_scalar::<f64>().unwrap();
+            let (error, scale) = (largest(&difference), largest(&reference.abs().unwrap()).max(1.));
+            prop_assert!(error <= 2e-4 * scale, "{isa:?}: off by {error}, scale {scale}");
+        }
+    }
 }
 
 /// Small integers and their products are exact in bf16, and so are sums in f32: only what is stored in bf16 is rounded.

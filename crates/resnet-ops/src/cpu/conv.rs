@@ -13,7 +13,7 @@ use super::threads;
 use super::weights::{Direction, GradientLayout, Packed};
 
 /// Rows of packed weights that one pass over the pixels uses, times the vectors of a row.
-const BLOCK_ROWS: usize = 1536;
+pub(crate) const BLOCK_ROWS: usize = 1536;
 
 /// Vectors of output channels that a tile is wide.
 pub(crate) fn tile_vectors(isa: Isa, outputs: usize, cols: usize) -> usize {
@@ -195,6 +195,7 @@ pub(crate) fn forward<E: Element, P: Epilogue>(
                     let gather = Gather {
                         scratch: x.add(first * x_image),
                         images,
+                        x_step: 1,
                         x_image,
                         x_row: reading.steps.0 * window.row_len(),
                         x_group: panels.of_group() * window.panel_len(),
@@ -212,6 +213,8 @@ pub(crate) fn forward<E: Element, P: Epilogue>(
                         rows,
                         cols,
                         residual: std::ptr::null(),
+                        residual_row: 0,
+                        residual_vector: 0,
                         relu: false,
                     };
                     launch_in(isa, arithmetic, gather);
@@ -469,6 +472,7 @@ pub(crate) fn backward<E: Element, P: Epilogue>(
                         let gather = Gather {
                             scratch: g.add(first * dy_image),
                             images,
+                            x_step: 1,
                             x_image: dy_image,
                             x_row: dy_window.row_len(),
                             x_group: dy_panels.of_group() * dy_window.panel_len(),
@@ -486,6 +490,8 @@ pub(crate) fn backward<E: Element, P: Epilogue>(
                             rows: rows.saturating_sub(phase.first.0).div_ceil(stride.0),
                             cols: (cols - phase.first.1).div_ceil(stride.1),
                             residual: std::ptr::null(),
+                            residual_row: 0,
+                            residual_vector: 0,
                             relu: false,
                         };
                         launch_in(isa, arithmetic, gather);

@@ -10,6 +10,8 @@ use super::weights::Packed;
 pub(crate) struct Gather<'a> {
     pub scratch: *const f32,
     pub images: usize,
+    /// Scratch pixels from one output pixel to the next: 1 or 2.
+    pub x_step: usize,
     /// Scratch units from one image, and from one output row, to the next.
     pub x_image: usize,
     pub x_row: usize,
@@ -32,8 +34,11 @@ pub(crate) struct Gather<'a> {
     pub y_group: usize,
     pub rows: usize,
     pub cols: usize,
-    /// A map laid out as `y` that is added at the end, or null.
+    /// A map that is added at the end, or null; its pixels are as far apart as those of `y`.
     pub residual: *const f32,
+    /// Values of the residual from one row, and from one vector of channels, to the next.
+    pub residual_row: usize,
+    pub residual_vector: usize,
     /// Whether negative results become zero.
     pub relu: bool,
 }
@@ -42,6 +47,19 @@ impl Kernel for Gather<'_> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            match self.x_step {
+                1 => self.tiles::<S, 1>(),
+                _ => self.tiles::<S, 2>(),
+            }
+        }
+    }
+}
+
+impl Gather<'_> {
+    #[inline(always)]
+    unsafe fn tiles<S: Simd, const STEP: usize>(self) {
         let nv = self.weights.vectors;
         let most = S::ROWS[width_index(nv)];
         let (width, outputs) = (self.weights.width(), self.weights.outputs);
@@ -64,13 +82,19 @@ impl Kernel for Gather<'_> {
                                     std::ptr::null()
                                 };
                                 let residual = if last && !self.residual.is_null() {
-                                    self.residual.add(at)
+                                    // A residual comes with one image, and groups of whole panels.
+                                    let vector = group * outputs.div_ceil(LANES) + block * nv;
+                                    let pixel = r * self.residual_row + start * self.y_pixel;
+                                    self.residual.add(pixel + vector * self.residual_vector)
                                 } else {
                                     std::ptr::null()
                                 };
                                 let tile = GatherTile {
                                     x: self.scratch.add(
-                                        image * self.x_image + r * self.x_row + start * LANES + group * self.x_group,
+                                        image * self.x_image
+                                            + r * self.x_row
+                                            + start * STEP * LANES
+                                            + group * self.x_group,
                                     ),
                                     runs,
                                     weights: self.weights.data.as_ptr().add(first),
@@ -81,9 +105,10 @@ impl Kernel for Gather<'_> {
                                     accumulate: k > 0,
                                     bias,
                                     residual,
+                                    residual_vector: self.residual_vector,
                                     relu: last && self.relu,
                                 };
-                                gather_tile::<S>(p, nv, &tile);
+                                gather_tile::<S, STEP>(p, nv, &tile);
                             }
                         }
                     }

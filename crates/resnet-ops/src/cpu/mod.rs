@@ -14,6 +14,7 @@ mod finish;
 mod forward;
 mod gather;
 mod geometry;
+mod inference;
 pub(crate) mod isa;
 mod items;
 mod pack;
@@ -25,4 +26,5 @@ mod tile;
 mod weights;
 
 pub(crate) use autograd::run;
+pub use inference::Inference;
 pub(crate) use plan::Plan;

@@ -33,14 +33,16 @@ pub(crate) struct GatherTile<'a> {
     pub accumulate: bool,
     /// Initial value of each channel (16 · NV), or null for zero.
     pub bias: *const f32,
-    /// A map laid out as `y` that is added, or null.
+    /// A map that is added, or null; its pixels are as far apart as those of `y`.
     pub residual: *const f32,
+    /// Values of the residual from one vector of channels to the next.
+    pub residual_vector: usize,
     /// Whether negative results become zero.
     pub relu: bool,
 }
 
 #[inline(always)]
-unsafe fn gather<S: Simd, const P: usize, const NV: usize>(t: &GatherTile) {
+unsafe fn gather<S: Simd, const P: usize, const NV: usize, const STEP: usize>(t: &GatherTile) {
     unsafe {
         let mut acc = [[S::splat(0.); NV]; P];
         if !t.bias.is_null() {
@@ -59,7 +61,7 @@ unsafe fn gather<S: Simd, const P: usize, const NV: usize>(t: &GatherTile) {
                     *value = S::load(w.add(LANES * v));
                 }
                 for (p, acc) in acc.iter_mut().enumerate() {
-                    let xp = S::splat(*x.add(LANES * p));
+                    let xp = S::splat(*x.add(STEP * LANES * p));
                     for (a, &w) in acc.iter_mut().zip(&row) {
                         *a = S::multiply_add(xp, w, *a);
                     }
@@ -71,10 +73,10 @@ unsafe fn gather<S: Simd, const P: usize, const NV: usize>(t: &GatherTile) {
         // Only loops that are unrolled may touch the sums, or they would live in memory: each step is one of its own.
         if t.channels == LANES * NV {
             if t.accumulate {
-                add::<S, P, NV>(&mut acc, t.y, t);
+                add::<S, P, NV>(&mut acc, t.y, t.y_pixel, t.y_vector);
             }
             if !t.residual.is_null() {
-                add::<S, P, NV>(&mut acc, t.residual, t);
+                add::<S, P, NV>(&mut acc, t.residual, t.y_pixel, t.residual_vector);
             }
             if t.relu {
                 for a in acc.as_flattened_mut() {
@@ -104,7 +106,7 @@ unsafe fn gather<S: Simd, const P: usize, const NV: usize>(t: &GatherTile) {
                         sum = S::add(sum, S::load_part(t.y.add(at), n));
                     }
                     if !t.residual.is_null() {
-                        sum = S::add(sum, S::load_part(t.residual.add(at), n));
+                        sum = S::add(sum, S::load_part(t.residual.add(p * t.y_pixel + v * t.residual_vector), n));
                     }
                     if t.relu {
                         sum = S::max(S::splat(0.), sum);
@@ -117,11 +119,16 @@ unsafe fn gather<S: Simd, const P: usize, const NV: usize>(t: &GatherTile) {
 }
 
 #[inline(always)]
-unsafe fn add<S: Simd, const P: usize, const NV: usize>(acc: &mut [[S::V; NV]; P], from: *const f32, t: &GatherTile) {
+unsafe fn add<S: Simd, const P: usize, const NV: usize>(
+    acc: &mut [[S::V; NV]; P],
+    from: *const f32,
+    pixel: usize,
+    vector: usize,
+) {
     for (p, row) in acc.iter_mut().enumerate() {
         for (v, a) in row.iter_mut().enumerate() {
-            // SAFETY: `from` is laid out as the tile's output.
-            *a = unsafe { S::add(*a, S::load(from.add(p * t.y_pixel + v * t.y_vector))) };
+            // SAFETY: `from` holds the tile's pixels and channels.
+            *a = unsafe { S::add(*a, S::load(from.add(p * pixel + v * vector))) };
         }
     }
 }
@@ -182,25 +189,32 @@ unsafe fn outer<S: Simd, const P: usize, const NV: usize>(t: &OuterTile) {
 }
 
 macro_rules! by_rows {
-    ($f:ident, $s:ty, $p:expr, $nv:expr, $t:expr; $($n:literal)*) => {
+    ($f:ident, $s:ty $(, $step:ident)?; $p:expr, $nv:expr, $t:expr; $($n:literal)*) => {
         match $nv {
-            1 => match $p { $($n if $n <= <$s>::ROWS[0] => $f::<$s, $n, 1>($t),)* _ => unreachable!() },
-            2 => match $p { $($n if $n <= <$s>::ROWS[1] => $f::<$s, $n, 2>($t),)* _ => unreachable!() },
-            _ => match $p { $($n if $n <= <$s>::ROWS[2] => $f::<$s, $n, 4>($t),)* _ => unreachable!() },
+            1 => by_rows!(@ROWS[0], $f, $s, $p, 1 $(, $step)?; $t; $($n)*),
+            2 => by_rows!(@ROWS[1], $f, $s, $p, 2 $(, $step)?; $t; $($n)*),
+            _ => by_rows!(@ROWS[2], $f, $s, $p, 4 $(, $step)?; $t; $($n)*),
         }
+    };
+    (@ROWS[$i:literal], $f:ident, $s:ty, $p:expr, $nv:literal, $step:ident; $t:expr; $($n:literal)*) => {
+        match $p { $($n if $n <= <$s>::ROWS[$i] => $f::<$s, $n, $nv, $step>($t),)* _ => unreachable!() }
+    };
+    (@ROWS[$i:literal], $f:ident, $s:ty, $p:expr, $nv:literal; $t:expr; $($n:literal)*) => {
+        match $p { $($n if $n <= <$s>::ROWS[$i] => $f::<$s, $n, $nv>($t),)* _ => unreachable!() }
     };
 }
 
 /// # Safety
-/// The tile's pointers must be valid for `p` pixels and `nv` vectors; `p` at most `S::ROWS` for that width.
+/// The tile's pointers must be valid for `p` pixels, `STEP` pixels of the scratch apart, and `nv` vectors; `p` at most
+/// `S::ROWS` for that width.
 #[inline(always)]
-pub(crate) unsafe fn gather_tile<S: Simd>(p: usize, nv: usize, t: &GatherTile) {
-    unsafe { by_rows!(gather, S, p, nv, t; 1 2 3 4 5 6 7 8 9 10 11 12 13 14) }
+pub(crate) unsafe fn gather_tile<S: Simd, const STEP: usize>(p: usize, nv: usize, t: &GatherTile) {
+    unsafe { by_rows!(gather, S, STEP; p, nv, t; 1 2 3 4 5 6 7 8 9 10 11 12 13 14) }
 }
 
 /// # Safety
-/// As [`gather_tile`]; at most 8 rows and 2 vectors.
+/// As [`gather_tile`]; at most 8 rows.
 #[inline(always)]
 pub(crate) unsafe fn outer_tile<S: Simd>(p: usize, nv: usize, t: &OuterTile) {
-    unsafe { by_rows!(outer, S, p, nv, t; 1 2 3 4 5 6 7 8) }
+    unsafe { by_rows!(outer, S; p, nv, t; 1 2 3 4 5 6 7 8) }
 }
