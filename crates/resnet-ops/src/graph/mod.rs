@@ -11,7 +11,7 @@ mod shapes;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use candle_core::{DType, Result, Tensor, Var};
+use candle_core::{DType, Result, Tensor, Var, bail};
 
 use crate::{AvgPoolConfig, ConvConfig, NormConfig, PoolConfig, cpu};
 pub use builder::GraphBuilder;
@@ -251,6 +251,32 @@ impl Graph {
         let mut graph = Self::from_nodes(self.nodes[..=value.0].to_vec(), value);
         (graph.backend, graph.compute, graph.noise) = (self.backend, self.compute, self.noise.clone());
         graph
+    }
+
+    /// The graph's input.
+    pub fn input(&self) -> Value {
+        Value(0)
+    }
+
+    /// The graph that computes `to` from `from`, on the same parameters.
+    ///
+    /// # Errors
+    /// If `to` comes before `from` or depends on a value before it by another way.
+    pub fn between(&self, from: Value, to: Value) -> Result<Self> {
+        if from > to || to.0 >= self.nodes.len() {
+            bail!("graph: there is nothing between node {} and node {}", from.0, to.0);
+        }
+        let mut nodes = vec![Node { name: String::new(), op: Op::Input, inputs: Vec::new() }];
+        for node in &self.nodes[from.0 + 1..=to.0] {
+            if let Some(value) = node.inputs.iter().find(|value| **value < from) {
+                bail!("graph: {} reads node {}, which comes before node {}", node.name, value.0, from.0);
+            }
+            let inputs = node.inputs.iter().map(|value| Value(value.0 - from.0)).collect();
+            nodes.push(Node { inputs, ..node.clone() });
+        }
+        let mut graph = Self::from_nodes(nodes, Value(to.0 - from.0));
+        (graph.backend, graph.compute, graph.noise) = (self.backend, self.compute, self.noise.clone());
+        Ok(graph)
     }
 
     /// Where dropout takes its random numbers from; shared by all clones of this graph.
