@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Result, Tensor};
 use candle_nn::{ModuleT, VarBuilder};
-use resnet_blocks::{Layer, Linear, Naming, Norm2d, ResidualBlock};
+use resnet_blocks::{Conv2d, Layer, Linear, Naming, Norm2d, ResidualBlock};
 use resnet_ops::{Backend, Graph, GraphBuilder, Noise, Value};
 
 use crate::stem::stem;
@@ -98,21 +98,28 @@ fn stages(config: &Config, graph: &mut GraphBuilder, mut x: Value, vb: &VarBuild
 }
 
 fn head(config: &Config, graph: &mut GraphBuilder, mut x: Value, vb: &VarBuilder) -> Result<Value> {
-    let features = config.features();
     if config.order.norm_first() {
         let name = match config.naming {
-            Naming::Torchvision => "bn1",
+            Naming::Torchvision | Naming::Configurable => "bn1",
             Naming::ResNetV2 => "norm",
         };
-        x = Norm2d::of_kind(config.norm, features, 1., vb.pp(name))?.append(graph, name, x);
+        x = Norm2d::of_kind(config.norm, config.map_channels(), 1., vb.pp(name))?.append(graph, name, x);
     }
     if config.order.is_pre_activation() {
-        x = graph.relu(x);
+        x = config.activation.append(graph, x);
+    }
+    let features = config.features();
+    if config.final_features.is_some() {
+        let vb = vb.pp("final_conv");
+        let conv = Conv2d::new(config.map_channels(), features, 1, 1, vb.pp("conv"))?;
+        x = conv.append(graph, "final_conv.conv", x);
+        x = Norm2d::of_kind(config.norm, features, 1., vb.pp("bn"))?.append(graph, "final_conv.bn", x);
+        x = config.activation.append(graph, x);
     }
     x = graph.global_avg_pool("avgpool", x);
     let (name, vb) = (config.head(), vb.pp(config.head()));
     let linear = match config.naming {
-        Naming::Torchvision => Linear::new(features, config.classes, vb)?,
+        Naming::Torchvision | Naming::Configurable => Linear::new(features, config.classes, vb)?,
         Naming::ResNetV2 => Linear::pointwise(features, config.classes, vb)?,
     };
     Ok(linear.append(graph, name, x))

@@ -41,6 +41,8 @@ const ALWAYS: &[&str] = &[
     "resnetaa34d",
     "resnetrs50",
     "resnetv2_18d",
+    "seresnext26ts",
+    "eca_resnet33ts",
     "resnetv2_50t",
     "resnetv2_50x1_bit",
 ];

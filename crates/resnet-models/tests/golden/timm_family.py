@@ -2,7 +2,7 @@
 
     python timm_family.py [NAME ...]
 
-Without names, every network of timm's resnet and resnetv2 modules that the registry has. One object a network: the
+Without names, every network of timm's resnet and resnetv2 modules that the registry has, and the like in byobnet. One object a network: the
 number of parameters, the CRC-32 of the sorted lines "name [shape]" of its state dict (counters left out), and the first
 eight logits of one image in evaluation. Existing entries are kept; each network is written as soon as it is done.
 75 pixels give odd sizes on the way: 38, 19, 10, 5, 3. Average pooling in place of strides needs even ones.
@@ -10,6 +10,10 @@ eight logits of one image in evaluation. Existing entries are kept; each network
 import json, os, sys, zlib
 import numpy as np, timm, torch
 
+BYOB = [
+    "resnext26ts", "seresnext26ts", "eca_resnext26ts",
+    "resnet32ts", "resnet33ts", "seresnet33ts", "eca_resnet33ts",
+]
 PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "timm_family.json")
 
 
@@ -57,7 +61,7 @@ def golden(name):
 
 def main():
     done = json.load(open(PATH)) if os.path.exists(PATH) else {}
-    names = sys.argv[1:] or timm.list_models(module="resnet") + timm.list_models(module="resnetv2")
+    names = sys.argv[1:] or timm.list_models(module="resnet") + timm.list_models(module="resnetv2") + BYOB
     without = ("pruned", "evos", "frn", "test_resnet")  # other shapes, other norms
     for name in names:
         if name in done or any(word in name for word in without):
