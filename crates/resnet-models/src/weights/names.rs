@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::error::WeightsError;
 use super::fault::show;
+use super::transformers::torchvision_name;
 use std::path::Path;
 
 /// Put before every name by wrappers: data parallelism, compilation, Lightning and the like.
@@ -19,7 +20,8 @@ pub(super) fn is_ignored(name: &str) -> bool {
 }
 
 /// A file's tensors under torchvision's names: without `module.` and `_orig_mod.`, without an
-/// owner's name that all share, `fc` for `linear`, `downsample` for `shortcut`; counters left out.
+/// owner's name that all share, `fc` for `linear`, `downsample` for `shortcut`, transformers' names turned into
+/// torchvision's; counters left out.
 ///
 /// # Errors
 /// When two names become one.
@@ -43,13 +45,23 @@ pub(super) fn normalize<T>(tensors: BTreeMap<String, T>, file: &Path) -> Result<
             *name = unwrap(&name[owner.len()..]);
         }
     }
+    for (name, _) in &mut tensors {
+        if let Some(theirs) = torchvision_name(name) {
+            *name = theirs;
+        }
+    }
     let has_fc = tensors.iter().any(|(name, _)| name.starts_with("fc."));
     let mut normalized = BTreeMap::new();
     for (mut name, tensor) in tensors {
         if !has_fc && let Some(rest) = name.strip_prefix("linear.") {
             name = format!("fc.{rest}");
         }
-        name = name.replace(".shortcut.", ".downsample.");
+        // Not where it is the name of a unit with convolution and norm, as in timm's configurable networks.
+        if let Some((block, rest)) = name.split_once(".shortcut.")
+            && rest.starts_with(|c: char| c.is_ascii_digit())
+        {
+            name = format!("{block}.downsample.{rest}");
+        }
         if normalized.insert(name.clone(), tensor).is_some() {
             return Err(WeightsError::Damaged {
                 file: file.to_owned(),
@@ -120,8 +132,8 @@ mod tests {
     #[test]
     fn heads_and_shortcuts_get_torchvision_names() {
         assert_eq!(
-            normalized(&["linear.weight", "layer1.0.shortcut.0.weight"]),
-            ["fc.weight", "layer1.0.downsample.0.weight"]
+            normalized(&["linear.weight", "layer1.0.shortcut.0.weight", "stages.0.0.shortcut.conv.weight"]),
+            ["fc.weight", "layer1.0.downsample.0.weight", "stages.0.0.shortcut.conv.weight"]
         );
         assert_eq!(normalized(&["linear.weight", "fc.weight"]), ["fc.weight", "linear.weight"]);
     }

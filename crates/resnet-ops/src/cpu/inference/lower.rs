@@ -6,6 +6,7 @@ use candle_core::{DType, Result, Tensor, bail};
 use super::weights::Weights;
 use crate::PoolConfig;
 use crate::cpu::forward::read;
+use crate::cpu::standardize::effective;
 use crate::graph::{Graph, NormParameters, Op};
 
 /// Position of a value: the node that it stands for.
@@ -115,8 +116,8 @@ pub(super) fn lower(graph: &Graph) -> Result<Option<(Vec<Step>, Id)>> {
             *out = next;
         };
         let step = match (&node.op, inputs.as_slice()) {
-            (Op::Conv { weight, bias, config }, &[input]) => {
-                let mut weights = Weights::new(weight, bias.as_ref(), *config)?;
+            (Op::Conv { weight, bias, config, standardize }, &[input]) => {
+                let mut weights = Weights::new(&effective(weight, *standardize)?, bias.as_ref(), *config)?;
                 if let Some(next) = only(out)
                     && let Op::Norm(norm) = &nodes[next].op
                 {
