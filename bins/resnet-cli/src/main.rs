@@ -40,6 +40,7 @@ enum Command {
     List(commands::list::Args),
     Summary(commands::summary::Args),
     Bench(commands::bench::Args),
+    Diagnose(commands::diagnose::Args),
 }
 
 impl Command {
@@ -52,6 +53,7 @@ impl Command {
             Command::List(args) => commands::list::run(args),
             Command::Summary(args) => commands::summary::run(args),
             Command::Bench(args) => commands::bench::run(args),
+            Command::Diagnose(args) => commands::diagnose::run(args),
         }
     }
 }

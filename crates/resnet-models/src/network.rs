@@ -15,6 +15,8 @@ use crate::{Config, Stem};
 pub struct Network {
     config: Config,
     graph: Graph,
+    stem: Value,
+    blocks: Vec<(String, Value)>,
 }
 
 impl Network {
@@ -24,10 +26,11 @@ impl Network {
     /// If the builder lacks a parameter.
     pub fn new(config: &Config, vb: VarBuilder) -> Result<Self> {
         let mut graph = Graph::builder();
-        let x = stem(config, &mut graph, &vb)?;
-        let x = stages(config, &mut graph, x, &vb)?;
-        let logits = head(config, &mut graph, x, &vb)?;
-        Ok(Self { config: config.clone(), graph: graph.finish(logits) })
+        let stem = stem(config, &mut graph, &vb)?;
+        let blocks = stages(config, &mut graph, stem, &vb)?;
+        let features = blocks.last().map_or(stem, |(_, output)| *output);
+        let logits = head(config, &mut graph, features, &vb)?;
+        Ok(Self { config: config.clone(), graph: graph.finish(logits), stem, blocks })
     }
 
     /// What the network is made of.
@@ -38,6 +41,17 @@ impl Network {
     /// The network as a list of operations.
     pub fn graph(&self) -> &Graph {
         &self.graph
+    }
+
+    /// The value that enters the first block.
+    pub fn stem(&self) -> Value {
+        self.stem
+    }
+
+    /// Path (`layer1.0`) and output of every block, in the order of execution. With [`Network::stem`] these are the
+    /// places where one value alone passes, so that the network can be cut there ([`Graph::segment`]).
+    pub fn blocks(&self) -> &[(String, Value)] {
+        &self.blocks
     }
 
     /// The same network, run by another interpreter.
@@ -71,7 +85,8 @@ fn stem(config: &Config, graph: &mut GraphBuilder, vb: &VarBuilder) -> Result<Va
     })
 }
 
-fn stages(config: &Config, graph: &mut GraphBuilder, mut x: Value, vb: &VarBuilder) -> Result<Value> {
+fn stages(config: &Config, graph: &mut GraphBuilder, mut x: Value, vb: &VarBuilder) -> Result<Vec<(String, Value)>> {
+    let mut outputs_of = Vec::new();
     let mut inputs = config.stem_channels;
     for (stage, (&blocks, &width)) in config.blocks.iter().zip(&config.widths).enumerate() {
         for block in 0..blocks {
@@ -89,10 +104,11 @@ fn stages(config: &Config, graph: &mut GraphBuilder, mut x: Value, vb: &VarBuild
             };
             let path = format!("layer{}.{block}", stage + 1);
             x = ResidualBlock::new(&block_config, vb.pp(&path))?.append(graph, &path, x);
+            outputs_of.push((path, x));
             inputs = outputs;
         }
     }
-    Ok(x)
+    Ok(outputs_of)
 }
 
 fn head(config: &Config, graph: &mut GraphBuilder, mut x: Value, vb: &VarBuilder) -> Result<Value> {

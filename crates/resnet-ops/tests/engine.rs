@@ -211,6 +211,49 @@ fn bf16_activations_stay_close() {
     }
 }
 
+/// A value that nothing depends on once kept the gradients of what it was made of from coming.
+#[test]
+fn values_that_are_not_used_change_nothing() {
+    let build = |g: &mut GraphBuilder, v: &mut Vars| {
+        let x = g.conv("a", g.input(), &v.var(&[4, 3, 1, 1]), None, ConvConfig::default());
+        let y = g.conv("b", x, &v.var(&[4, 4, 1, 1]), None, ConvConfig::default());
+        let dead = g.add(x, y);
+        g.relu(dead);
+        y
+    };
+    compare(&build, &[2, 3, 5, 4], true);
+}
+
+/// A network cut in two gives what the whole gives, and looks at no statistics when they are frozen.
+#[test]
+fn parts_of_a_graph_make_the_whole() -> Result<()> {
+    let mut v = Vars::new(DType::F32);
+    let mut g = Graph::builder();
+    let cut = g.conv("conv", g.input(), &v.var(&[6, 3, 3, 3]), None, ConvConfig::square(1, 1));
+    let norm = v.norm(6);
+    let y = g.norm("bn", cut, &norm);
+    let y = g.relu(y);
+    let y = g.add(cut, y);
+    let whole = g.finish(y).with_frozen_statistics();
+    let x = noise(&[2, 3, 6, 6], 1);
+    for backend in [Backend::Auto, Backend::Portable] {
+        let whole = whole.clone().with_backend(backend);
+        let want = whole.forward_t(&x, true)?;
+        let middle = whole.until(cut).forward_t(&x, true)?;
+        let got = whole.segment(cut, y)?.forward_t(&middle, true)?;
+        let off = (want - got)?.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>()?;
+        assert!(off < 1e-5, "{off}");
+    }
+    assert_eq!(norm.running_mean.to_vec1::<f32>()?, [0.1; 6]);
+    assert!(whole.segment(y, cut).is_err());
+    assert!(whole.segment(Value::default(), y).is_ok());
+    // The sum reads the convolution, from before the norm.
+    let norm_only = whole.nodes().iter().position(|node| node.name == "bn").map(|i| &whole.nodes()[i + 1].inputs[0]);
+    let error = whole.segment(*norm_only.expect("the norm"), y).map(drop).unwrap_err().to_string();
+    assert!(error.contains("from before"), "{error}");
+    Ok(())
+}
+
 #[test]
 fn norm_add_relu_equals_portable() {
     for (n, c, h, w) in [(1, 1, 3, 2), (2, 17, 5, 5), (3, 32, 4, 7)] {

@@ -2,7 +2,8 @@
 //!
 //! A [`recipe::Recipe`] decides a run, a [`trainer::Session`] carries it out in a run directory that it can be resumed
 //! from, bit for bit. The parts stand alone too: [`optimizer`], [`schedule`], [`loss`], [`metrics`] and
-//! [`trainer::evaluate`] work with any network that is a [`candle_nn::ModuleT`].
+//! [`trainer::evaluate`] work with any network that is a [`candle_nn::ModuleT`]. [`diagnose`] looks at signals and
+//! gradients inside a network.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -23,7 +24,9 @@
 //! ```
 
 pub mod bench;
+pub mod diagnose;
 mod error;
+mod files;
 pub mod loss;
 pub mod metrics;
 pub mod optimizer;

@@ -1,6 +1,7 @@
 //! One file a command: its flags, and `run`.
 
 pub mod bench;
+pub mod diagnose;
 pub mod eval;
 pub mod forward;
 pub mod list;

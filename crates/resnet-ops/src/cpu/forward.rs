@@ -468,6 +468,9 @@ fn norm_run(p: &NormParameters, mean: Vec<f32>, variance: &[f32], count: f64) ->
 
 fn update_running(p: &NormParameters, mean: &[f32], variance: &[f32], count: f64) -> Result<()> {
     let momentum = p.config.momentum;
+    if momentum == 0. {
+        return Ok(());
+    }
     let update = |var: &Var, batch: &[f32], factor: f64| -> Result<()> {
         let old = read(&var.as_detached_tensor().to_dtype(candle_core::DType::F32)?)?;
         let mix = |(&o, &b): (&f32, &f32)| ((1. - momentum) * f64::from(o) + momentum * factor * f64::from(b)) as f32;

@@ -5,6 +5,7 @@
 
 mod builder;
 mod interpreter;
+mod segment;
 mod shapes;
 
 use std::fmt;

@@ -54,6 +54,7 @@ pub(super) fn report(
         title: format!("{} on {}", recipe.arch, recipe.dataset),
         subtitle: recipe.description.clone(),
         headline,
+        tables: Vec::new(),
         charts: charts(records),
         confusion,
         worst_errors,
@@ -66,6 +67,7 @@ fn charts(records: &[Record]) -> Vec<Chart> {
     let over_epochs = |name: &str, value: fn(&Record) -> Option<f64>| Series {
         name: name.into(),
         points: epochs.iter().filter_map(|r| Some((r.epoch as f64, value(r)?))).collect(),
+        ..Series::default()
     };
     // An epoch's record holds the mean over the whole epoch: beside the steps' it would be a kink in the curve. A run
     // that is too short for a step's record has only those.
@@ -74,6 +76,7 @@ fn charts(records: &[Record]) -> Vec<Chart> {
     let over_steps = |name: &str, value: fn(&Record) -> Option<f64>| Series {
         name: name.into(),
         points: steps.iter().filter_map(|r| Some((r.step as f64, value(r)?))).collect(),
+        ..Series::default()
     };
     let chart = |title: &str, x: &str, y: &str, scale, series: Vec<Series>| Chart {
         title: title.into(),

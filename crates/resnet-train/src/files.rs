@@ -1,0 +1,27 @@
+//! Files that a reader never sees half written.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::{Error, Result};
+
+/// Writes a file under a temporary name beside it and renames it.
+pub(crate) fn write(path: &Path, content: &[u8]) -> Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    std::fs::write(&temporary, content)
+        .and_then(|()| std::fs::rename(&temporary, path))
+        .map_err(Error::io("write", path))
+}
+
+/// Rows as CSV with a line of names.
+pub(crate) fn csv<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Result<String> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let invalid = |error: String| Error::Invalid(format!("a table cannot be written as CSV: {error}"));
+    for row in rows {
+        writer.serialize(row).map_err(|error| invalid(error.to_string()))?;
+    }
+    let bytes = writer.into_inner().map_err(|error| invalid(error.to_string()))?;
+    String::from_utf8(bytes).map_err(|error| invalid(error.to_string()))
+}
