@@ -15,9 +15,18 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> Result<()> {
         .map_err(Error::io("write", path))
 }
 
-/// Rows as CSV with a line of names.
+/// Rows as CSV with a line of their fields' names.
 pub(crate) fn csv<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Result<String> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
+    written(csv::Writer::from_writer(Vec::new()), rows)
+}
+
+/// Rows without names as CSV, under these.
+pub(crate) fn csv_with<T: Serialize>(names: &[&str], rows: impl IntoIterator<Item = T>) -> Result<String> {
+    let writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+    Ok(names.join(",") + "\n" + &written(writer, rows)?)
+}
+
+fn written<T: Serialize>(mut writer: csv::Writer<Vec<u8>>, rows: impl IntoIterator<Item = T>) -> Result<String> {
     let invalid = |error: String| Error::Invalid(format!("a table cannot be written as CSV: {error}"));
     for row in rows {
         writer.serialize(row).map_err(|error| invalid(error.to_string()))?;

@@ -6,5 +6,6 @@ pub mod eval;
 pub mod forward;
 pub mod list;
 pub mod predict;
+pub mod reproduce;
 pub mod summary;
 pub mod train;

@@ -40,6 +40,7 @@ impl Output {
             x_label: "block".into(),
             y_label: y_label.into(),
             scale: Scale::Log,
+            y_range: None,
             series,
         };
         let forward = chart("Forward signal", "root mean square of a block's output", lines(|row| row.signal));
@@ -87,6 +88,7 @@ impl Output {
             x_label: "shallow block".into(),
             y_label: "norm".into(),
             scale: Scale::Linear,
+            y_range: None,
             series: vec![
                 line("gradient at the shallow block", Stroke::Normal, |row| row.gradient),
                 line("gradient at the deep block (shortcuts)", Stroke::Normal, |row| row.through_shortcuts),
@@ -135,6 +137,7 @@ impl Output {
                 x_label: "lag".into(),
                 y_label: "autocorrelation".into(),
                 scale: Scale::Linear,
+                y_range: None,
                 series: all.iter().filter(|s| s.kind == kind || s.depth == 0).map(correlation).collect(),
             };
             self.charts.push((format!("shattered-{kind}"), chart));
@@ -144,6 +147,7 @@ impl Output {
                     x_label: "x".into(),
                     y_label: "dy/dx, scaled".into(),
                     scale: Scale::Linear,
+                    y_range: None,
                     series: vec![Series { points: along(&deepest.example), stroke: Stroke::Thin, ..Series::default() }],
                 };
                 self.charts.push((format!("gradient-{kind}-{}", deepest.depth), chart));
@@ -199,8 +203,7 @@ impl Output {
     }
 
     fn add_csv(&mut self, name: &str, header: &[&str], rows: Vec<Vec<String>>) -> Result<()> {
-        let header = header.iter().map(ToString::to_string).collect();
-        self.csv.push((name.into(), files::csv(std::iter::once(header).chain(rows))?));
+        self.csv.push((name.into(), files::csv_with(header, rows)?));
         Ok(())
     }
 }

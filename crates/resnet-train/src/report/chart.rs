@@ -54,6 +54,8 @@ pub struct Chart {
     pub scale: Scale,
     /// The lines, in the order of the legend.
     pub series: Vec<Series>,
+    /// Values that the vertical axis covers at least, so that several charts can have the same.
+    pub y_range: Option<(f64, f64)>,
 }
 
 pub(super) const WIDTH: f64 = 560.0;
@@ -115,6 +117,9 @@ impl Chart {
         for point in points {
             x = (x.0.min(point.0), x.1.max(point.0));
             y = (y.0.min(point.1), y.1.max(point.1));
+        }
+        if let Some((low, high)) = self.y_range {
+            y = (y.0.min(low), y.1.max(high));
         }
         // A linear axis that almost reaches zero starts there, so that heights compare.
         if self.scale == Scale::Linear && y.0 > 0.0 && y.0 < 0.35 * y.1 {

@@ -14,6 +14,7 @@
 //!         x_label: "epoch".into(),
 //!         y_label: "cross-entropy".into(),
 //!         scale: Scale::Linear,
+//!         y_range: None,
 //!         series: vec![Series { name: "train".into(), points: vec![(1.0, 1.9), (2.0, 0.8)], ..Series::default() }],
 //!     }],
 //!     ..Report::default()

@@ -44,6 +44,7 @@ fn sample() -> Report {
                 x_label: "epoch".into(),
                 y_label: "cross-entropy".into(),
                 scale: Scale::Linear,
+                y_range: None,
                 series: vec![
                     Series { name: "train".into(), points: epochs(|e| 2.3 / e), ..Series::default() },
                     Series { name: "test".into(), points: epochs(|e| 2.1 / e + 0.1), ..Series::default() },
@@ -54,6 +55,7 @@ fn sample() -> Report {
                 x_label: "epoch".into(),
                 y_label: "top-1, %".into(),
                 scale: Scale::Linear,
+                y_range: None,
                 series: vec![
                     Series { name: "train".into(), points: epochs(|e| 100.0 - 60.0 / e), ..Series::default() },
                     Series { name: "test".into(), points: epochs(|e| 96.0 - 61.0 / e), ..Series::default() },
@@ -64,6 +66,7 @@ fn sample() -> Report {
                 x_label: "step".into(),
                 y_label: "learning rate".into(),
                 scale: Scale::Log,
+                y_range: None,
                 series: vec![Series {
                     name: "lr".into(),
                     points: (0..64_000).map(|s| (f64::from(s), 0.1 * 0.1f64.powi(s / 22_000))).collect(),

@@ -3,9 +3,10 @@
 use resnet_data::Dataset;
 
 use super::log::{Record, RecordKind};
-use super::run_dir::{RunConfig, flat};
+use super::run_dir::RunConfig;
 use crate::Result;
 use crate::metrics::Evaluation;
+use crate::recipe::flat;
 use crate::report::{Chart, Confusion, Report, Scale, Series, WorstError};
 
 /// Errors shown as pictures.
@@ -84,6 +85,7 @@ fn charts(records: &[Record]) -> Vec<Chart> {
         y_label: y.into(),
         scale,
         series,
+        y_range: None,
     };
     vec![
         chart(
