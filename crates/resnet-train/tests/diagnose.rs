@@ -51,12 +51,12 @@ fn values(parameters: &Parameters) -> Vec<Vec<f32>> {
 #[test]
 fn the_gradient_is_the_sum_of_equation_five() {
     let (network, _) = network("preact_resnet32");
-    let rows = identity(&network, &batch(4)).unwrap();
+    let rows = identity(&network, &batch(2)).unwrap();
     // Four units of each stage have an identity shortcut: the first shares its activation or changes the shape.
     assert_eq!(rows.iter().map(|row| row.units).collect::<Vec<_>>(), [4, 3, 2, 1, 4, 3, 2, 1, 4, 3, 2, 1]);
     assert_eq!((rows[0].shallow.as_str(), rows[0].deep.as_str()), ("layer1.0", "layer1.4"));
     for row in &rows {
-        assert!(row.difference < 1e-4, "{row:?}");
+        assert!(row.difference < 1e-12, "{row:?}");
         assert!(row.through_branches > 0.05 * row.gradient, "the branches carry a part: {row:?}");
     }
     for arch in ["plain20", "resnet20"] {
@@ -90,8 +90,8 @@ fn plain_gradients_shatter_with_depth_and_residual_ones_do_not() {
         found.autocorrelation[3]
     };
     assert!(at("plain", 2) > 0.6, "{}", at("plain", 2));
-    assert!(at("plain", 24) < 0.3, "{}", at("plain", 24));
-    assert!(at("residual", 24) > 0.5, "{}", at("residual", 24));
+    assert!(at("plain", 24) < 0.1, "{}", at("plain", 24));
+    assert!(at("residual", 24) > at("plain", 24) + 0.15, "{}", at("residual", 24));
     assert!(at("white noise", 0).abs() < 0.1 && at("brown noise", 0) > 0.8);
     for wrong in [
         ShatteredConfig { depths: vec![], ..config.clone() },

@@ -63,6 +63,9 @@ enum What {
     Shattered,
 }
 
+/// Equation (5) holds for any batch, and is checked in f64 without the fast kernels.
+const IDENTITY_IMAGES: usize = 4;
+
 /// A line of `--json`.
 #[derive(Serialize)]
 struct Row<'a, T> {
@@ -179,6 +182,8 @@ fn identities(
     text: &mut Vec<String>,
 ) -> anyhow::Result<()> {
     let bar = output::bar("identity", networks.len(), "networks");
+    let few = batch.images.dim(0)?.min(IDENTITY_IMAGES);
+    let batch = &Batch { images: batch.images.narrow(0, 0, few)?, labels: batch.labels.narrow(0, 0, few)? };
     let mut refused = None;
     let mut found = false;
     for (name, network) in networks {

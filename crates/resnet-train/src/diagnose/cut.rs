@@ -1,6 +1,6 @@
 //! A network cut between its blocks, for gradients in its middle.
 
-use candle_core::{Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use resnet_models::Network;
 use resnet_ops::{Graph, Value};
 
@@ -60,8 +60,8 @@ pub(super) fn norm(x: &Tensor) -> Result<f64> {
 
 /// Σ a b, in f64.
 pub(super) fn dot(a: &Tensor, b: &Tensor) -> Result<f64> {
-    let (a, b) = (a.flatten_all()?.to_vec1::<f32>()?, b.flatten_all()?.to_vec1::<f32>()?);
-    Ok(a.iter().zip(&b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum())
+    let values = |x: &Tensor| x.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
+    Ok(values(a)?.iter().zip(&values(b)?).map(|(a, b)| a * b).sum())
 }
 
 /// A batch of the right shape, or an error that says what is wrong with it.

@@ -1,8 +1,9 @@
 //! Equation (5) of He et al. 2016: the gradient at a shallow block is that at a deep one, plus what the branches add.
 
+use candle_core::DType;
 use resnet_models::Network;
 use resnet_ops::graph::Op;
-use resnet_ops::{Graph, Value};
+use resnet_ops::{Backend, Graph, Value};
 use serde::Serialize;
 
 use super::cut::{Batch, check, graph, leaf, loss_gradient, norm, places, pull_back};
@@ -28,14 +29,15 @@ pub struct IdentityRow {
 }
 
 /// Every pair (l, L) whose blocks between are joined by identity shortcuts and nothing after the addition; L is the
-/// deepest for its l.
+/// deepest for its l. Computed in f64, so that what differs would be no rounding: a few images take a few seconds.
 ///
 /// # Errors
 /// When the network has no such pair (plain networks, and those with a ReLU after the addition), or the batch does not
 /// fit it.
 pub fn identity(network: &Network, batch: &Batch) -> Result<Vec<IdentityRow>> {
     check(batch)?;
-    let (graph, places) = (graph(network), places(network));
+    let (graph, places) = (graph(network).with_backend(Backend::Portable), places(network));
+    let batch = Batch { images: batch.images.to_dtype(DType::F64)?, ..batch.clone() };
     let mut rows = Vec::new();
     for (l, (shallow, from)) in places.iter().enumerate() {
         let reached = |&(_, (_, to)): &(usize, &(String, Value))| {
