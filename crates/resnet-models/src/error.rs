@@ -20,6 +20,17 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
+    /// A configuration of transformers that cannot be read or built.
+    #[error("config.json of transformers: {0}")]
+    Transformers(String),
+    /// The network has no such stage.
+    #[error("a network of {stages} stages has no stage {asked}; they are counted from 1")]
+    NoStage {
+        /// As asked for.
+        asked: usize,
+        /// Number of stages.
+        stages: usize,
+    },
     /// The tensor library's own.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

@@ -18,16 +18,19 @@ mod config;
 mod error;
 mod network;
 mod registry;
+mod stem;
 mod summary;
+mod timm;
+mod transformers;
 pub mod weights;
 
 use candle_nn::VarBuilder;
 
-pub use config::{Config, Stem};
+pub use config::{Config, Stem, StemPool};
 pub use error::Error;
 pub use network::Network;
 pub use registry::{Entry, NETWORKS, config, entry, names};
-pub use resnet_blocks::Parameters;
+pub use resnet_blocks::{Merge, Order, Parameters, ShortcutKind};
 pub use summary::{LayerSummary, Summary, summarise, summary};
 
 /// The network of that name, with its parameters from `vb` and, if given, another number of classes.

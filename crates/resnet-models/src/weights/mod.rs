@@ -17,6 +17,7 @@ mod pickle;
 mod read;
 mod save;
 mod torch;
+mod transformers;
 
 pub use assign::{AssignOptions, Report, assign};
 pub use error::WeightsError;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::error::WeightsError;
 use super::fault::show;
+use super::transformers::torchvision_name;
 use std::path::Path;
 
 /// Put before every name by wrappers: data parallelism, compilation, Lightning and the like.
@@ -19,7 +20,8 @@ pub(super) fn is_ignored(name: &str) -> bool {
 }
 
 /// A file's tensors under torchvision's names: without `module.` and `_orig_mod.`, without an
-/// owner's name that all share, `fc` for `linear`, `downsample` for `shortcut`; counters left out.
+/// owner's name that all share, `fc` for `linear`, `downsample` for `shortcut`, transformers' names turned into
+/// torchvision's; counters left out.
 ///
 /// # Errors
 /// When two names become one.
@@ -41,6 +43,11 @@ pub(super) fn normalize<T>(tensors: BTreeMap<String, T>, file: &Path) -> Result<
     {
         for (name, _) in &mut tensors {
             *name = unwrap(&name[owner.len()..]);
+        }
+    }
+    for (name, _) in &mut tensors {
+        if let Some(theirs) = torchvision_name(name) {
+            *name = theirs;
         }
     }
     let has_fc = tensors.iter().any(|(name, _)| name.starts_with("fc."));

@@ -41,17 +41,17 @@ pub fn identity(network: &Network, batch: &Batch) -> Result<Vec<IdentityRow>> {
     let mut rows = Vec::new();
     for (l, (shallow, from)) in places.iter().enumerate() {
         let reached = |&(_, (_, to)): &(usize, &(String, Value))| {
-            graph.segment(*from, *to).is_ok_and(|part| branches(&part).is_some())
+            graph.between(*from, *to).is_ok_and(|part| branches(&part).is_some())
         };
         let Some((deepest, (deep, to))) = places.iter().enumerate().skip(l + 1).take_while(reached).last() else {
             continue;
         };
         let x = leaf(&graph.until(*from).forward_t(&batch.images, true)?)?;
-        let direct = loss_gradient(&graph.segment(*from, graph.output())?, &x, &batch.labels)?;
+        let direct = loss_gradient(&graph.between(*from, graph.output())?, &x, &batch.labels)?;
 
-        let part = graph.segment(*from, *to)?;
+        let part = graph.between(*from, *to)?;
         let top = leaf(&part.forward_t(&x.as_detached_tensor(), true)?)?;
-        let at_top = loss_gradient(&graph.segment(*to, graph.output())?, &top, &batch.labels)?;
+        let at_top = loss_gradient(&graph.between(*to, graph.output())?, &top, &batch.labels)?;
         let Some(sum) = sum_of_branches(part) else { continue };
         let added = pull_back(&sum, &x, &at_top)?;
         let difference = norm(&(&direct - (&at_top + &added)?)?)?;
