@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 use resnet_models::{Network, Parameters, create};
 use resnet_train::diagnose::{
-    Batch, ShatteredConfig, autocorrelation, brown_noise, identity, shattered, signal, white_noise,
+    Batch, ShatteredConfig, autocorrelation, brown_noise, identity, scaling, shattered, signal, white_noise,
 };
 
 fn network(arch: &str) -> (Network, Parameters) {
@@ -62,6 +62,21 @@ fn the_gradient_is_the_sum_of_equation_five() {
     for arch in ["plain20", "resnet20"] {
         let message = identity(&self::network(arch).0, &batch(2)).unwrap_err().to_string();
         assert!(message.contains(arch) && message.contains("preact"), "{message}");
+    }
+}
+
+/// He et al. 2016, equation (8).
+#[test]
+fn what_passes_the_shortcuts_is_the_product_of_their_factors() {
+    for lambda in [0.5, 0.9, 1.0, 1.2] {
+        let result = scaling("preact_resnet32", lambda, 1, &batch(4)).unwrap();
+        assert_eq!(result.rows.iter().map(|row| row.units).collect::<Vec<_>>(), [4, 4, 4]);
+        for row in &result.rows {
+            assert!((row.measured / row.predicted - 1.0).abs() < 0.05, "{row:?}");
+        }
+    }
+    for arch in ["plain20", "resnet20"] {
+        assert!(scaling(arch, 0.5, 1, &batch(2)).unwrap_err().is_bad_input(), "{arch}");
     }
 }
 

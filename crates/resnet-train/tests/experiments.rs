@@ -89,7 +89,7 @@ fn an_experiment_is_run_stopped_gone_on_with_and_skipped() {
     assert!(csv.lines().nth(1).unwrap().starts_with("degradation,smoke,plain-20,plain20,shapes,0,"), "{csv}");
     let page = std::fs::read_to_string(&again.page).unwrap();
     assert!(page.contains("resnet-20") && page.contains("8.75, Table 6") && page.contains("line c0 bold"));
-    assert!(!page.contains("http://") || page.matches("http://").count() == page.matches("http://www.w3.org").count());
+    assert!(!page.contains("http"), "the page needs nothing from outside");
 
     // Another recipe in the same folder would mix what cannot be compared.
     let mut other = plan();

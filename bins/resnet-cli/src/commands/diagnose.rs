@@ -16,12 +16,12 @@ use crate::{network, output};
 
 /// Measure signals and gradients inside networks, as plots and CSV
 ///
-/// signal: size of the signal and of its gradient at each block; identity: equation (5) of He et al. 2016 term by term;
+/// signal: size of the signal and of its gradient at each block; scaling: factors on the shortcuts; identity: equation (5) of He et al. 2016 term by term;
 /// shattered: autocorrelation of dy/dx of scalar-input networks (Balduzzi et al. 2017).
 #[derive(clap::Args)]
 pub struct Args {
     /// What to measure
-    #[arg(value_enum, default_values_t = [What::Signal, What::Identity, What::Shattered])]
+    #[arg(value_enum, default_values_t = [What::Signal, What::Scaling, What::Identity, What::Shattered])]
     what: Vec<What>,
     /// Networks, separated by commas, at initialisation
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "plain56,resnet56,preact_resnet56")]
@@ -34,6 +34,9 @@ pub struct Args {
     /// Images that signals are measured on
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(2..=4096))]
     images: u32,
+    /// Factors on the shortcuts of the first pre-activation network of --arch, separated by commas
+    #[arg(long, value_name = "FACTORS", value_delimiter = ',', default_value = "0.5,0.9,1,1.2")]
+    lambda: Vec<f64>,
     /// Hidden layers of the scalar-input networks, separated by commas
     #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "2,4,10,24,50", value_parser = clap::value_parser!(u32).range(1..=1000))]
     depths: Vec<u32>,
@@ -57,6 +60,8 @@ pub struct Args {
 enum What {
     /// Forward signal and gradient at each block through depth
     Signal,
+    /// Factors on the shortcuts: the product of equation (8) of He et al. 2016 against what is measured
+    Scaling,
     /// The gradient at a shallow block against the sum of equation (5) of He et al. 2016
     Identity,
     /// Autocorrelation of dy/dx by lag, plain against residual by depth
@@ -83,10 +88,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     let mut all = Output::default();
     let mut text = Vec::new();
-    if args.what.contains(&What::Signal) || args.what.contains(&What::Identity) {
+    if args.what.iter().any(|what| *what != What::Shattered) {
         let (networks, batch) = networks(&args)?;
         if args.what.contains(&What::Signal) {
             signals(&networks, &batch, args.json.json, &mut all, &mut text)?;
+        }
+        if args.what.contains(&What::Scaling) {
+            scalings(&args, &networks, &batch, &mut all, &mut text)?;
         }
         if args.what.contains(&What::Identity) {
             identities(&networks, &batch, args.json.json, &mut all, &mut text)?;
@@ -172,6 +180,43 @@ fn signals(
     }
     bar.finish_and_clear();
     Ok(all.signals(&measured)?)
+}
+
+fn scalings(
+    args: &Args,
+    networks: &[(String, Network)],
+    batch: &Batch,
+    all: &mut Output,
+    text: &mut Vec<String>,
+) -> anyhow::Result<()> {
+    if let Some(wrong) = args.lambda.iter().find(|lambda| !lambda.is_finite()) {
+        return Err(bad_input(format!("--lambda {wrong} must be a number")));
+    }
+    let pre = networks.iter().find(|(_, network)| network.config().order.is_pre_activation());
+    let Some((arch, _)) = pre else {
+        return match args.what.len() {
+            1 => Err(bad_input("--arch names no pre-activation network, which scaling needs: try preact_resnet56")),
+            _ => Ok(()),
+        };
+    };
+    let bar = output::bar("scaling", args.lambda.len(), "factors");
+    let mut measured = Vec::new();
+    for &lambda in &args.lambda {
+        let result = diagnose::scaling(arch, lambda, args.seed, batch)?;
+        for row in &result.rows {
+            if args.json.json {
+                output::json(&Row { diagnostic: "scaling", network: Some(arch), row })?;
+            }
+            text.push(format!(
+                "{arch}, λ = {lambda}, {} units: product of the λs {:.4e}, measured {:.4e}; with branches {:.4e}",
+                row.units, row.predicted, row.measured, row.with_branches
+            ));
+        }
+        measured.push(result);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(all.scalings(arch, &measured)?)
 }
 
 fn identities(

@@ -2,6 +2,7 @@
 //!
 //! - [`signal`]: the size of the signal and of its gradient at each block through depth.
 //! - [`identity`]: the gradient at a shallow block against the sum of equation (5) of He et al. 2016.
+//! - [`scaling`]: the product of the shortcuts' factors, equation (8) of He et al. 2016, against what is measured.
 //! - [`shattered`]: how fast the gradient of a scalar-input network decorrelates along its input (Balduzzi et al. 2017).
 //!
 //! All of them leave the network as it is: running statistics are not updated.
@@ -12,6 +13,7 @@ mod identity;
 mod noise;
 mod output;
 mod scalar;
+mod scaling;
 mod shattered;
 mod signal;
 
@@ -21,5 +23,6 @@ pub use identity::{IdentityRow, identity};
 pub use noise::{brown_noise, white_noise};
 pub use output::Output;
 pub use scalar::{ScalarNetwork, Skip};
+pub use scaling::{Scaling, ScalingRow, scaling};
 pub use shattered::{Shattered, ShatteredConfig, shattered};
 pub use signal::{BlockSignal, signal};

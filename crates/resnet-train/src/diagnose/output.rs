@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{BlockSignal, IdentityRow, Shattered};
+use super::{BlockSignal, IdentityRow, Scaling, Shattered};
 use crate::report::{Chart, Report, Scale, Series, Stroke, Table};
 use crate::{Error, Result, files};
 
@@ -70,6 +70,46 @@ impl Output {
             })
             .collect();
         self.add_csv("signal", &["network", "block", "depth", "signal", "gradient"], rows)
+    }
+
+    /// Factors on the shortcuts: the gradient through depth, and the products of equation (8).
+    ///
+    /// # Errors
+    /// None that is to be expected.
+    pub fn scalings(&mut self, network: &str, all: &[Scaling]) -> Result<()> {
+        let line = |s: &Scaling| Series {
+            name: format!("λ = {}", s.lambda),
+            points: s.signals.iter().map(|row| (row.depth as f64, row.gradient)).collect(),
+            ..Series::default()
+        };
+        let chart = Chart {
+            title: format!("{network}: factors on the shortcuts"),
+            x_label: "block".into(),
+            y_label: "norm of dE/dx at a block's output".into(),
+            scale: Scale::Log,
+            y_range: None,
+            series: all.iter().map(line).collect(),
+        };
+        self.charts.push(("scaling".into(), chart));
+        let rows = || all.iter().flat_map(|s| &s.rows);
+        let cells = |row: &super::ScalingRow| {
+            let names = [row.lambda.to_string(), row.shallow.clone(), row.deep.clone(), row.units.to_string()];
+            let numbers = [row.predicted, row.measured, row.with_branches].map(|v| format!("{v:.4e}"));
+            names.into_iter().chain(numbers).collect()
+        };
+        self.tables.push(Table {
+            title: format!("{network}: the product of the factors, equation (8) of He et al. 2016"),
+            note:
+                "gradient at the shallow block over that at the deep one: predicted and measured with silent branches, \
+                   and with the branches of the initialisation"
+                    .into(),
+            columns: ["λ", "shallow block", "deep block", "units", "product of the λs", "measured", "with branches"]
+                .map(Into::into)
+                .into(),
+            rows: rows().map(cells).collect(),
+        });
+        self.csv.push(("scaling".into(), files::csv(rows())?));
+        Ok(())
     }
 
     /// Equation (5): both sides' terms by shallow block.

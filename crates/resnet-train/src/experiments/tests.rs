@@ -95,7 +95,7 @@ fn curves_are_thin_and_bold_in_one_range() {
         let svg = chart.svg();
         assert_eq!(svg.matches("<polyline class=\"line c0 thin\"").count(), 1, "{svg}");
         assert_eq!(svg.matches("<polyline class=\"line c0 bold\"").count(), 1);
-        assert!(svg.contains(">70</text>") && svg.contains(">0</text>"), "{svg}");
+        assert!(svg.contains(">80</text>") && svg.contains(">0</text>"), "{svg}");
     }
     assert_eq!(charts[0].series.len(), 4);
 }

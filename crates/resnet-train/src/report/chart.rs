@@ -74,22 +74,22 @@ const COLOURS: usize = 10;
 impl Chart {
     /// The chart as a `<figure>`; one without a drawable point says so.
     pub(super) fn render(&self) -> String {
-        format!("<figure class=\"chart\">\n{}</figure>\n", self.image(""))
+        format!("<figure class=\"chart\">\n{}</figure>\n", self.image("", ""))
     }
 
     /// The chart as a file of its own, in the light colours.
     pub fn svg(&self) -> String {
-        self.image(&standalone::style())
+        self.image(" xmlns=\"http://www.w3.org/2000/svg\"", &standalone::style())
     }
 
-    /// The `<svg>` element; `inside` comes first in it.
-    fn image(&self, inside: &str) -> String {
+    /// The `<svg>` element with that attribute; `inside` comes first in it.
+    fn image(&self, attribute: &str, inside: &str) -> String {
         let lines: Vec<Series> = self.series.iter().map(|s| s.drawable(self.scale)).collect();
         let legend = Legend::new(&self.title, &lines);
         // Rows of keys push the plot down: what is drawn below them keeps its own coordinates.
         let shift = legend.height();
         let mut out = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {}\" role=\"img\" aria-label=\"{title}\">\n\
+            "<svg{attribute} viewBox=\"0 0 {WIDTH} {}\" role=\"img\" aria-label=\"{title}\">\n\
              {inside}<text class=\"title\" x=\"{LEFT}\" y=\"18\">{title}</text>\n",
             HEIGHT + shift,
             title = escape(&self.title)
