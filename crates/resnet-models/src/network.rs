@@ -91,6 +91,16 @@ impl Network {
         self
     }
 
+    /// The same network that keeps, of a training step, the results of every `every`-th block only, and computes what
+    /// lies between again in the backward pass ([`Graph::with_recomputation`]). With 0 it is about the square root of
+    /// the number of blocks, which needs the least memory (Chen et al. 2016).
+    pub fn with_recomputation(mut self, every: usize) -> Self {
+        let every = if every == 0 { (self.blocks.len() as f64).sqrt().round() as usize } else { every };
+        let cuts: Vec<Value> = self.blocks.iter().skip(every.max(1) - 1).step_by(every.max(1)).map(|b| b.1).collect();
+        self.graph = self.graph.with_recomputation(&cuts);
+        self
+    }
+
     /// The same network with activations in `dtype` (f32 or bf16); parameters and statistics stay as they are.
     pub fn with_compute_dtype(mut self, dtype: DType) -> Self {
         self.graph = self.graph.with_compute_dtype(dtype);

@@ -335,6 +335,55 @@ fn parts_of_a_graph_make_the_whole() -> Result<()> {
     Ok(())
 }
 
+/// Three blocks cut in two or three parts: results, gradients and running statistics are those of the whole, dropout
+/// included, and statistics are updated once.
+#[test]
+fn recomputation_changes_nothing() -> Result<()> {
+    let run = |cut_at: &[usize], compute: DType| -> Result<(Vec<Tensor>, Tensor)> {
+        let mut v = Vars::new(DType::F32);
+        let mut g = Graph::builder();
+        let mut x = g.conv("stem", g.input(), &v.var(&[5, 3, 3, 3]), None, ConvConfig::square(1, 1));
+        let first_norm = v.norm(5);
+        let mut ends = Vec::new();
+        for _ in 0..3 {
+            let norm = if ends.is_empty() { first_norm.clone() } else { v.norm(5) };
+            let y = g.norm("bn", x, &norm);
+            let y = g.relu(y);
+            let y = g.conv("conv", y, &v.var(&[5, 5, 3, 3]), None, ConvConfig::square(1, 1));
+            let y = g.dropout(y, 0.3, resnet_ops::graph::DropUnit::Value);
+            x = g.add(y, x);
+            ends.push(x);
+        }
+        let y = g.global_avg_pool("pool", x);
+        let y = g.linear("fc", y, &v.var(&[4, 5]), None);
+        let cuts: Vec<Value> = cut_at.iter().map(|&i| ends[i]).collect();
+        let graph = g.finish(y).with_compute_dtype(compute).with_recomputation(&cuts);
+        graph.noise().set(3, 17);
+        let input = Var::from_tensor(&noise(&[4, 3, 8, 7], 99))?;
+        let y = graph.forward_t(input.as_tensor(), true)?;
+        let gradients = (&y * noise(y.dims(), 77))?.sum_all()?.backward()?;
+        let mut all = vec![y];
+        for var in std::iter::once(&input).chain(&v.all) {
+            all.push(gradients.get(var.as_tensor()).expect("every variable has a gradient").clone());
+        }
+        Ok((all, first_norm.running_mean.as_detached_tensor().copy()?))
+    };
+    for (compute, bound) in [(DType::F32, 2e-5), (DType::BF16, 0.1)] {
+        let (whole, statistics) = run(&[], compute)?;
+        for cuts in [&[0][..], &[0, 1], &[0, 1, 2], &[2]] {
+            let (parts, again) = run(cuts, compute)?;
+            let off = (&again - &statistics)?.abs()?.max(0)?.to_scalar::<f32>()?;
+            assert!(off < 1e-6, "{cuts:?}: statistics are off by {off}");
+            for (i, (a, b)) in whole.iter().zip(&parts).enumerate() {
+                let norm = |t: &Tensor| -> Result<f32> { t.sqr()?.sum_all()?.sqrt()?.to_scalar::<f32>() };
+                let off = norm(&(a - b)?)? / norm(a)?.max(1e-3);
+                assert!(off < bound, "{cuts:?}, {compute:?}: result {i} is off by {off}");
+            }
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn norm_add_relu_equals_portable() {
     for (n, c, h, w) in [(1, 1, 3, 2), (2, 17, 5, 5), (3, 32, 4, 7)] {

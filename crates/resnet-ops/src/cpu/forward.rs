@@ -128,7 +128,7 @@ impl<'a, E: Element> Forward<'a, E> {
     pub(crate) fn run(
         plan: &'a Plan,
         isa: Isa,
-        x: Buffer<E>,
+        x: impl Into<Arc<Buffer<E>>>,
         n: usize,
         input: MapShape,
         (pass, keep): (Pass, bool),
@@ -336,7 +336,13 @@ impl<'a, E: Element> Forward<'a, E> {
     }
 
     /// Stores a value and prepares the norms that are taken of it.
-    pub(super) fn finish(&mut self, tensor: usize, buffer: Buffer<E>, moments: Option<Vec<Moments>>) -> Result<()> {
+    pub(super) fn finish(
+        &mut self,
+        tensor: usize,
+        buffer: impl Into<Arc<Buffer<E>>>,
+        moments: Option<Vec<Moments>>,
+    ) -> Result<()> {
+        let buffer = buffer.into();
         let shape = self.shape(tensor);
         if self.needs_moments(tensor) {
             let moments = match moments {
@@ -353,7 +359,7 @@ impl<'a, E: Element> Forward<'a, E> {
                 self.tape.norms[node] = Some(norm_run(parameters, mean.clone(), &variance, count)?);
             }
         }
-        self.tape.values[tensor] = Some(Arc::new(buffer));
+        self.tape.values[tensor] = Some(buffer);
         Ok(())
     }
 

@@ -21,6 +21,7 @@ mod pack;
 mod plan;
 mod pointwise;
 mod pool;
+mod recompute;
 mod standardize;
 mod stats;
 mod threads;
@@ -29,3 +30,4 @@ mod weights;
 
 pub(crate) use autograd::run;
 pub(crate) use plan::Plan;
+pub(crate) use recompute::{Parts, run as run_recomputed};
