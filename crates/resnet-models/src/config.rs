@@ -63,6 +63,9 @@ pub struct Config {
     pub entry_reduction: usize,
     /// Where norms and activations stand.
     pub order: Order,
+    /// Pre-activation: whether the first block's input is activated before it splits into branch and shortcut (He et al.
+    /// 2016, appendix). timm's networks leave it out.
+    pub shared_first_activation: bool,
     /// The shortcuts.
     pub shortcut: ShortcutKind,
     /// How projections take the stride.
@@ -105,6 +108,7 @@ impl Default for Config {
             group_width: 64,
             entry_reduction: 1,
             order: Order::Original,
+            shared_first_activation: true,
             shortcut: ShortcutKind::B,
             projection: Projection::Strided,
             merge: Merge::Identity,
@@ -220,7 +224,7 @@ impl Config {
                     standardize: self.standardize,
                     drop_path: self.drop_path * (all.len() + 1) as f64 / total as f64,
                     zero_init_last: self.zero_init_last,
-                    shared_activation: all.is_empty(),
+                    shared_activation: self.shared_first_activation && all.is_empty(),
                     naming: self.naming,
                 };
                 all.push((path, config));

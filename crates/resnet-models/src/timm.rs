@@ -165,7 +165,12 @@ impl Row {
         let plain =
             Config { name: self.name.into(), blocks: self.blocks.to_vec(), branch: self.branch, ..Config::default() };
         let plain = match self.pre_activation {
-            true => Config { order: Order::PreActivation, naming: Naming::ResNetV2, ..plain },
+            true => Config {
+                order: Order::PreActivation,
+                naming: Naming::ResNetV2,
+                shared_first_activation: false,
+                ..plain
+            },
             false => plain,
         };
         self.parts.iter().fold(plain, |config, part| part.added_to(config))

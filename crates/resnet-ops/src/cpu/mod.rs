@@ -17,6 +17,7 @@ mod forward;
 mod gather;
 mod geometry;
 pub(crate) mod isa;
+mod items;
 mod pack;
 mod plan;
 mod pointwise;

@@ -1,12 +1,16 @@
 //! Weights as the tiles read them, and gradients as candle stores them.
 
-use super::geometry::{ConvShape, Tap};
-use super::threads;
+use rayon::prelude::*;
+
+use super::buffer::Buffer;
+use super::element::to_bf16;
+use super::geometry::{ConvShape, LANES, Panels, Tap};
+use super::isa::Arithmetic;
 
 /// Packed weights of one phase: for each group and each block of `16 · vectors` output channels, a row of that many
-/// values for each tap and input channel. Channels beyond the last are zero.
+/// units for each panel, tap and unit of input channels. Channels beyond the last are zero.
 pub(crate) struct Packed {
-    pub data: Vec<f32>,
+    pub data: Buffer<f32>,
     pub vectors: usize,
     /// Rows of one block.
     pub rows: usize,
@@ -14,104 +18,157 @@ pub(crate) struct Packed {
     pub outputs: usize,
 }
 
+/// Which side of the kernel is summed over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// Rows are input channels, columns output channels.
+    Forward,
+    /// Rows are output channels, columns input channels: the data gradient.
+    Backward,
+}
+
 impl Packed {
     pub(crate) fn width(&self) -> usize {
-        16 * self.vectors
+        LANES * self.vectors
     }
     pub(crate) fn blocks(&self) -> usize {
         self.outputs.div_ceil(self.width())
     }
-    /// Values from one group to the next.
+    /// Units from one group to the next.
     pub(crate) fn group_len(&self) -> usize {
         self.blocks() * self.rows * self.width()
     }
 
-    /// For the forward convolution: rows are (tap, input channel), columns output channels.
-    pub(crate) fn forward(weight: &[f32], shape: &ConvShape, taps: &[Tap], vectors: usize) -> Self {
-        let (cg, og) = (shape.group_inputs(), shape.group_outputs());
-        let (kh, kw) = (shape.kh, shape.kw);
-        // weight[o][i][kh][kw], o over all groups
-        let at = |group: usize, i: usize, o: usize, (a, b): (usize, usize)| {
-            weight[(((group * og + o) * cg + i) * kh + a) * kw + b]
-        };
-        Self::pack(shape.config.groups, cg, og, taps, vectors, at)
-    }
-
-    /// For the data gradient: rows are (tap, output channel), columns input channels.
-    pub(crate) fn backward(weight: &[f32], shape: &ConvShape, taps: &[Tap], vectors: usize) -> Self {
-        let (cg, og) = (shape.group_inputs(), shape.group_outputs());
-        let (kh, kw) = (shape.kh, shape.kw);
-        let at = |group: usize, o: usize, i: usize, (a, b): (usize, usize)| {
-            weight[(((group * og + o) * cg + i) * kh + a) * kw + b]
-        };
-        Self::pack(shape.config.groups, og, cg, taps, vectors, at)
-    }
-
-    fn pack(
-        groups: usize,
-        inputs: usize,
-        outputs: usize,
+    /// From weights (O, C / groups, kh, kw).
+    pub(crate) fn new(
+        weight: &[f32],
+        shape: &ConvShape,
         taps: &[Tap],
         vectors: usize,
-        at: impl Fn(usize, usize, usize, (usize, usize)) -> f32 + Sync,
+        direction: Direction,
+        arithmetic: Arithmetic,
     ) -> Self {
-        let mut packed = Self { data: Vec::new(), vectors, rows: taps.len() * inputs, outputs };
-        let (width, blocks, block_len) = (packed.width(), packed.blocks(), packed.rows * packed.width());
-        let mut data = vec![0f32; groups * packed.group_len()];
-        if block_len > 0 {
-            let fill = |index: usize, block: &mut [f32]| {
-                let (group, first) = (index / blocks, index % blocks * width);
-                let valid = width.min(outputs - first);
-                let mut rows = block.chunks_exact_mut(width);
-                for tap in taps {
-                    for i in 0..inputs {
-                        if let Some(row) = rows.next() {
-                            for (o, value) in row[..valid].iter_mut().enumerate() {
-                                *value = at(group, i, first + o, tap.kernel);
+        let (cg, og, positions) = (shape.group_inputs(), shape.group_outputs(), shape.kh * shape.kw);
+        let (inputs, outputs) = if direction == Direction::Forward { (cg, og) } else { (og, cg) };
+        // Weights from one input, and from one output, of this direction to the next.
+        let (input_step, output_step) =
+            if direction == Direction::Forward { (positions, cg * positions) } else { (cg * positions, positions) };
+        let values = arithmetic.values();
+        let panels = Panels { groups: shape.config.groups, channels: inputs, values };
+        let rows = taps.len() * inputs.div_ceil(values);
+        let mut packed = Self { data: Buffer::new(0), vectors, rows, outputs };
+        let (width, blocks, block_len) = (packed.width(), packed.blocks(), rows * packed.width());
+        let mut buffer = Buffer::<f32>::new(panels.groups * packed.group_len());
+        let data = buffer.as_mut_slice();
+        let fill = |index: usize, block: &mut [f32]| {
+            let (group, first) = (index / blocks, index % blocks * width);
+            let weight = &weight[group * og * cg * positions..];
+            let mut rows = block;
+            for panel in 0..panels.of_group() {
+                let (units, channel) = (panels.units(panel), panel * panels.width());
+                let (these, rest) = rows.split_at_mut(taps.len() * units * width);
+                rows = rest;
+                if outputs - first < width {
+                    these.fill(0.);
+                }
+                // One output channel's weights of a panel lie close together, and the panel's rows stay in the cache.
+                for o in 0..width.min(outputs - first) {
+                    let from = &weight[(first + o) * output_step..];
+                    for (t, tap) in taps.iter().enumerate() {
+                        let from = &from[tap.kernel.0 * shape.kw + tap.kernel.1..];
+                        let to = &mut these[t * units * width + o..];
+                        match arithmetic {
+                            Arithmetic::Single => {
+                                for unit in 0..units {
+                                    to[unit * width] = from[(channel + unit) * input_step];
+                                }
+                            }
+                            Arithmetic::Pairs => {
+                                for unit in 0..units {
+                                    let i = channel + 2 * unit;
+                                    let low = to_bf16(from[i * input_step]);
+                                    let high = if i + 1 < inputs { to_bf16(from[(i + 1) * input_step]) } else { 0 };
+                                    to[unit * width] = f32::from_bits(u32::from(low) | u32::from(high) << 16);
+                                }
                             }
                         }
                     }
                 }
-            };
-            use rayon::prelude::*;
-            if data.len() > 1 << 15 && threads::count() > 1 {
+            }
+        };
+        if block_len > 0 {
+            if data.len() > 1 << 14 {
                 data.par_chunks_exact_mut(block_len).enumerate().for_each(|(i, block)| fill(i, block));
             } else {
                 data.chunks_exact_mut(block_len).enumerate().for_each(|(i, block)| fill(i, block));
             }
         }
-        packed.data = data;
+        packed.data = buffer;
         packed
     }
 }
 
-/// The weight gradient as the outer-product tiles leave it: (group, tap, input channel, padded output channel).
-pub(crate) fn gradient_len(shape: &ConvShape, row: usize) -> usize {
-    shape.config.groups * shape.kh * shape.kw * shape.group_inputs() * row
+/// The weight gradient as the outer-product tiles leave it: for each group, panel, tap and input channel a row of
+/// output channels, padded to whole vectors.
+pub(crate) struct GradientLayout {
+    groups: usize,
+    inputs: usize,
+    outputs: usize,
+    taps: usize,
 }
 
-/// Sums the threads' parts and brings them into candle's order, (O, C / groups, kh, kw).
-pub(crate) fn unpack_gradient(parts: &[&[f32]], shape: &ConvShape, row: usize) -> Vec<f32> {
-    let (cg, og, taps) = (shape.group_inputs(), shape.group_outputs(), shape.kh * shape.kw);
-    let mut out = vec![0f32; shape.o * cg * taps];
-    let fill = |o: usize, values: &mut [f32]| {
-        let (group, column) = (o / og, o % og);
-        for i in 0..cg {
-            for tap in 0..taps {
-                let from = ((group * taps + tap) * cg + i) * row + column;
-                values[i * taps + tap] = parts.iter().map(|part| part[from]).sum();
+impl GradientLayout {
+    pub(crate) fn new(shape: &ConvShape) -> Self {
+        let (inputs, outputs) = (shape.group_inputs(), shape.group_outputs());
+        Self { groups: shape.config.groups, inputs, outputs, taps: shape.kh * shape.kw }
+    }
+    /// Values of one row.
+    pub(crate) fn row(&self) -> usize {
+        self.outputs.next_multiple_of(LANES)
+    }
+    pub(crate) fn len(&self) -> usize {
+        self.groups * self.taps * self.inputs * self.row()
+    }
+
+    /// Sums the threads' parts and brings them into candle's order, (O, C / groups, kh, kw).
+    pub(crate) fn unpack(&self, parts: &[&[f32]]) -> Vec<f32> {
+        let (row, taps, inputs) = (self.row(), self.taps, self.inputs);
+        let len = inputs * taps;
+        let mut out = vec![0f32; self.groups * self.outputs * len];
+        // Sixteen output channels share the cache lines that they are gathered from. A panel of them is turned in a small
+        // buffer, because the rows of `out` may lie in one set of the cache.
+        let fill = |group: usize, first: usize, values: &mut [f32]| {
+            let mut turned = vec![0f32; LANES * LANES * taps];
+            let mut from = group * taps * inputs * row + first;
+            for panel in (0..inputs).step_by(LANES) {
+                let count = LANES.min(inputs - panel);
+                for tap in 0..taps {
+                    for i in 0..count {
+                        let mut sum = [0f32; LANES];
+                        for part in parts {
+                            sum.iter_mut().zip(&part[from..from + LANES]).for_each(|(sum, part)| *sum += part);
+                        }
+                        for (turned, sum) in turned[i * taps + tap..].iter_mut().step_by(LANES * taps).zip(sum) {
+                            *turned = sum;
+                        }
+                        from += row;
+                    }
+                }
+                for (turned, values) in turned.chunks_exact(LANES * taps).zip(values.chunks_exact_mut(len)) {
+                    values[panel * taps..(panel + count) * taps].copy_from_slice(&turned[..count * taps]);
+                }
+            }
+        };
+        let parallel = out.len() > 1 << 14;
+        for (group, values) in out.chunks_exact_mut((self.outputs * len).max(1)).enumerate() {
+            if parallel {
+                let blocks = values.par_chunks_mut(LANES * len).enumerate();
+                blocks.for_each(|(block, values)| fill(group, block * LANES, values));
+            } else {
+                let blocks = values.chunks_mut((LANES * len).max(1)).enumerate();
+                blocks.for_each(|(block, values)| fill(group, block * LANES, values));
             }
         }
-    };
-    use rayon::prelude::*;
-    let len = cg * taps;
-    if out.len() > 1 << 15 && threads::count() > 1 {
-        // Sixteen neighbouring output channels share the cache lines that they are gathered from.
-        out.par_chunks_mut(16 * len).enumerate().for_each(|(b, block)| {
-            block.chunks_exact_mut(len).enumerate().for_each(|(o, values)| fill(16 * b + o, values));
-        });
-    } else {
-        out.chunks_exact_mut(len.max(1)).enumerate().for_each(|(o, values)| fill(o, values));
+        out
     }
-    out
 }
