@@ -165,7 +165,7 @@ proptest! {
         n in 1usize..4, (h, w) in (2usize..9, 2usize..9), c in 1usize..36, wide in 0usize..20, stride in 1usize..3,
         kind in 0usize..4, train: bool,
     ) {
-        // Batch norm in training needs two values.
+        // Batch norm needs two values a channel.
         prop_assume!(n * h.div_ceil(stride) * w.div_ceil(stride) > 1);
         let build = move |g: &mut GraphBuilder, v: &mut Vars| residual_block(g, v, c, c + wide, stride, kind);
         compare(&build, &[n, c, h, w], train);

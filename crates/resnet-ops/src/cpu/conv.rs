@@ -144,7 +144,7 @@ fn alike(parts: &[Part]) -> Vec<(usize, usize, usize, usize)> {
 /// Packed weights for a forward convolution.
 pub(crate) fn pack_forward(isa: Isa, arithmetic: Arithmetic, weight: &[f32], shape: &ConvShape) -> Packed {
     let vectors = tile_vectors(isa, shape.group_outputs(), shape.flattened().ow);
-    Packed::new(weight, shape, &geometry::forward_taps(shape), vectors, Direction::Forward, arithmetic)
+    Packed::new((isa, arithmetic), weight, shape, &geometry::forward_taps(shape), vectors, Direction::Forward)
 }
 
 /// The forward convolution; returns the epilogues of the shares, in order.
@@ -278,7 +278,7 @@ pub(crate) fn pack_backward(isa: Isa, arithmetic: Arithmetic, weight: &[f32], sh
     let vectors = tile_vectors(isa, shape.group_inputs(), cols);
     let phases = geometry::backward_phases(shape).into_iter();
     let pack = |phase: Phase| {
-        let packed = Packed::new(weight, shape, &phase.taps, vectors, Direction::Backward, arithmetic);
+        let packed = Packed::new((isa, arithmetic), weight, shape, &phase.taps, vectors, Direction::Backward);
         (phase, packed)
     };
     BackwardWeights { phases: phases.map(pack).collect() }
@@ -500,7 +500,7 @@ pub(crate) fn backward<E: Element, P: Epilogue>(
     let (parts, epilogues): (Vec<_>, Vec<_>) = results.into_iter().unzip();
     let parts: Vec<Buffer<f32>> = parts.into_iter().flatten().collect();
     let slices: Vec<&[f32]> = parts.iter().map(Buffer::as_slice).collect();
-    (wants_dw.then(|| layout.unpack(&slices)), epilogues)
+    (wants_dw.then(|| layout.unpack(isa, &slices)), epilogues)
 }
 
 /// The scratches of a share of the backward pass.

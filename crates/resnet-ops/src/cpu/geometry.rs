@@ -68,7 +68,9 @@ fn flat_pixels(
     cols: &Range<usize>,
 ) -> Range<usize> {
     let first = (image * height + rows.start) * width;
-    first + cols.start..first + rows.len().saturating_sub(1) * width + cols.end
+    // A band may have no rows: behind the last input row that a stride reaches.
+    let end = if rows.is_empty() { cols.start } else { (rows.len() - 1) * width + cols.end };
+    first + cols.start..first + end
 }
 
 /// `len` neighbouring units of the scratch, from `offset`, that meet `len` rows of packed weights.

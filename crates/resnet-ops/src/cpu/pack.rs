@@ -292,7 +292,7 @@ impl<E: Element> Kernel for Pack<'_, E> {
 
 impl<E: Element> PairKernel for Pack<'_, E> {
     #[inline(always)]
-    unsafe fn run<S: Pairs>(self) {
+    unsafe fn run_pairs<S: Pairs>(self) {
         // SAFETY: as the caller promises.
         unsafe { self.each::<S>(Neighbours) }
     }
@@ -311,7 +311,7 @@ pub(crate) struct Interleave {
 
 impl PairKernel for Interleave {
     #[inline(always)]
-    unsafe fn run<S: Pairs>(self) {
+    unsafe fn run_pairs<S: Pairs>(self) {
         let zero = unsafe { S::splat(0.) };
         for panel in 0..self.panels {
             for i in (0..self.panel_len).step_by(LANES) {

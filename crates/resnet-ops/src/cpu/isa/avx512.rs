@@ -21,7 +21,7 @@ pub(super) unsafe fn launch_in_pairs<K: Kernel>(kernel: K) -> K::Output {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma")]
 pub(super) unsafe fn launch_pairs<K: PairKernel>(kernel: K) {
-    unsafe { kernel.run::<Avx512Pairs>() }
+    unsafe { kernel.run_pairs::<Avx512Pairs>() }
 }
 
 /// What both kinds of arithmetic share.
@@ -94,6 +94,33 @@ macro_rules! common {
             // SAFETY: a hint, which no address can make fail.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
         }
+
+        #[inline(always)]
+        unsafe fn transpose(rows: &mut [__m512; 16]) {
+            unsafe {
+                // Within the 128-bit lanes: 4×4 blocks.
+                let mut blocks = [_mm512_setzero_ps(); 16];
+                for i in 0..4 {
+                    let (a, b, c, d) = (rows[4 * i], rows[4 * i + 1], rows[4 * i + 2], rows[4 * i + 3]);
+                    let (ab, cd) = (_mm512_unpacklo_ps(a, b), _mm512_unpacklo_ps(c, d));
+                    let (ab_high, cd_high) = (_mm512_unpackhi_ps(a, b), _mm512_unpackhi_ps(c, d));
+                    blocks[4 * i] = _mm512_shuffle_ps::<0x44>(ab, cd);
+                    blocks[4 * i + 1] = _mm512_shuffle_ps::<0xee>(ab, cd);
+                    blocks[4 * i + 2] = _mm512_shuffle_ps::<0x44>(ab_high, cd_high);
+                    blocks[4 * i + 3] = _mm512_shuffle_ps::<0xee>(ab_high, cd_high);
+                }
+                // Then the 4×4 matrix of lanes.
+                for j in 0..4 {
+                    let (a, b, c, d) = (blocks[j], blocks[4 + j], blocks[8 + j], blocks[12 + j]);
+                    let (ab, cd) = (_mm512_shuffle_f32x4::<0x44>(a, b), _mm512_shuffle_f32x4::<0x44>(c, d));
+                    let (ab_high, cd_high) = (_mm512_shuffle_f32x4::<0xee>(a, b), _mm512_shuffle_f32x4::<0xee>(c, d));
+                    rows[j] = _mm512_shuffle_f32x4::<0x88>(ab, cd);
+                    rows[4 + j] = _mm512_shuffle_f32x4::<0xdd>(ab, cd);
+                    rows[8 + j] = _mm512_shuffle_f32x4::<0x88>(ab_high, cd_high);
+                    rows[12 + j] = _mm512_shuffle_f32x4::<0xdd>(ab_high, cd_high);
+                }
+            }
+        }
     };
 }
 
@@ -122,6 +149,14 @@ impl Pairs for Avx512Pairs {
     unsafe fn neighbours(low: __m512, high: __m512) -> __m512 {
         // SAFETY: only the type of the bits changes.
         unsafe { std::mem::transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(high, low)) }
+    }
+    #[inline(always)]
+    unsafe fn paired(a: __m512, b: __m512) -> __m512 {
+        unsafe {
+            let lanes: [i16; 32] = std::array::from_fn(|i| i as i16 / 2 + 16 * (i as i16 % 2));
+            let index = _mm512_loadu_si512(lanes.as_ptr().cast());
+            _mm512_castsi512_ps(_mm512_permutexvar_epi16(index, _mm512_castps_si512(Self::neighbours(a, b))))
+        }
     }
     #[inline(always)]
     unsafe fn interleave(a: __m512, b: __m512) -> (__m512, __m512) {

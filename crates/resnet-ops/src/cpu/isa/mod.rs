@@ -102,6 +102,22 @@ pub(crate) trait Simd: Copy {
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
     /// `v` where `m > 0`, else 0.
     unsafe fn where_positive(m: Self::V, v: Self::V) -> Self::V;
+    /// Rows become columns.
+    #[inline(always)]
+    unsafe fn transpose(rows: &mut [Self::V; 16]) {
+        let (mut from, mut to) = ([[0f32; 16]; 16], [[0f32; 16]; 16]);
+        for (from, &row) in from.iter_mut().zip(&*rows) {
+            unsafe { Self::store(from.as_mut_ptr(), row) };
+        }
+        for i in 0..16 {
+            for j in 0..16 {
+                to[i][j] = from[j][i];
+            }
+        }
+        for (row, to) in rows.iter_mut().zip(&to) {
+            *row = unsafe { Self::load(to.as_ptr()) };
+        }
+    }
     /// Asks for the cache line of an address, which need not be valid.
     #[inline(always)]
     fn prefetch(_: *const u8) {}
@@ -116,6 +132,8 @@ pub(crate) trait Simd: Copy {
 pub(crate) trait Pairs: Simd {
     /// 32 values as 16 units: neighbours share a unit.
     unsafe fn neighbours(low: Self::V, high: Self::V) -> Self::V;
+    /// The values of `a` and `b` (16 each) as 16 units (a₀, b₀), (a₁, b₁), …
+    unsafe fn paired(a: Self::V, b: Self::V) -> Self::V;
     /// The bf16 values of `a` and `b` (32 each) as 32 units (a₀, b₀), (a₁, b₁), …
     unsafe fn interleave(a: Self::V, b: Self::V) -> (Self::V, Self::V);
 }
@@ -164,7 +182,7 @@ pub(crate) trait Kernel {
 pub(crate) trait PairKernel {
     /// # Safety
     /// As [`Kernel::run`].
-    unsafe fn run<S: Pairs>(self);
+    unsafe fn run_pairs<S: Pairs>(self);
 }
 
 /// Runs a kernel that multiplies, in the given arithmetic.
