@@ -35,9 +35,14 @@ fn an_experiment_leaves_a_table_and_a_page_and_is_not_run_twice() {
     assert_eq!(first.len(), 1);
     assert_eq!((first[0]["variant"].as_str(), first[0]["runs"].as_u64()), (Some("plain-20"), Some(1)));
     assert!(first[0]["test_error"].as_f64().unwrap() <= 100.0);
-    for file in
-        ["results.csv", "curves.csv", "report.html", "plain-20-seed0/result.json", "plain-20-seed0/best.safetensors"]
-    {
+    for file in [
+        "results.csv",
+        "curves.csv",
+        "report.html",
+        "curves-plain.svg",
+        "plain-20-seed0/result.json",
+        "plain-20-seed0/best.safetensors",
+    ] {
         assert!(out.join(file).is_file(), "{file}");
     }
     let weights = std::fs::metadata(out.join("plain-20-seed0/last.safetensors")).unwrap().modified().unwrap();
