@@ -93,8 +93,12 @@ pub struct LoaderArgs {
 impl LoaderArgs {
     /// The number of threads.
     pub fn workers(&self) -> usize {
-        let half = || std::thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2));
-        self.workers.map_or_else(half, |n| n as usize)
+        self.workers.map_or_else(Self::default_workers, |n| n as usize)
+    }
+
+    /// Half of the processor's threads.
+    pub fn default_workers() -> usize {
+        std::thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2))
     }
 }
 

@@ -11,6 +11,7 @@ mod failure;
 mod labels;
 mod network;
 mod output;
+mod stop;
 mod views;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -40,6 +41,8 @@ enum Command {
     List(commands::list::Args),
     Summary(commands::summary::Args),
     Bench(commands::bench::Args),
+    Reproduce(commands::reproduce::Args),
+    Diagnose(commands::diagnose::Args),
 }
 
 impl Command {
@@ -52,6 +55,8 @@ impl Command {
             Command::List(args) => commands::list::run(args),
             Command::Summary(args) => commands::summary::run(args),
             Command::Bench(args) => commands::bench::run(args),
+            Command::Reproduce(args) => commands::reproduce::run(args),
+            Command::Diagnose(args) => commands::diagnose::run(args),
         }
     }
 }

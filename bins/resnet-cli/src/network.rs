@@ -39,7 +39,8 @@ pub fn load(args: &WeightsArgs, device: &Device) -> anyhow::Result<Loaded> {
         return Err(bad_input(format!("{file} does not name its network: add --arch NAME{}", suggestion(&checkpoint))));
     };
     let parameters = Parameters::zeros(DType::F32, device);
-    let network = resnet_models::create(arch, parameters.builder(), classes_of(&checkpoint))?;
+    let changes = parsed(&checkpoint, "network")?.unwrap_or_default();
+    let network = resnet_models::create_changed(arch, &changes, parameters.builder(), classes_of(&checkpoint))?;
     weights::assign(&checkpoint, &parameters.named(), &AssignOptions::default()).map_err(|error| match error {
         WeightsError::Mismatch(_) => bad_input(format!("{error}{}", suggestion(&checkpoint))),
         other => other.into(),

@@ -5,6 +5,9 @@ use resnet_blocks::{
     StrideIn,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::Error;
 
 /// What stands before the first block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,6 +160,36 @@ impl Config {
     pub fn with_classes(mut self, classes: usize) -> Self {
         self.classes = classes;
         self
+    }
+
+    /// The same network with some fields of the configuration changed, by their names and values as they are written.
+    ///
+    /// ```
+    /// let changes = serde_json::from_str(r#"{ "shortcut": "c", "stem_channels": 8 }"#)?;
+    /// let config = resnet_models::config("resnet20")?.with_changes(&changes)?;
+    /// assert_eq!(config.stem_channels, 8);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Change`] where there is no such field, or it cannot have that value.
+    pub fn with_changes(&self, changes: &Map<String, Value>) -> Result<Self, Error> {
+        let wrong = |message: String| Error::Change { name: self.name.clone(), message };
+        let mut fields = match serde_json::to_value(self) {
+            Ok(Value::Object(fields)) => fields,
+            Ok(_) => return Err(wrong("it is no table".into())),
+            Err(error) => return Err(wrong(error.to_string())),
+        };
+        for (field, value) in changes {
+            match fields.get_mut(field) {
+                Some(old) => *old = value.clone(),
+                None => {
+                    let names = fields.keys().cloned().collect::<Vec<_>>().join(", ");
+                    return Err(wrong(format!("there is no field {field:?} (there are {names})")));
+                }
+            }
+        }
+        serde_json::from_value(Value::Object(fields)).map_err(|error| wrong(error.to_string()))
     }
 
     /// Channels of the features that the head classifies.

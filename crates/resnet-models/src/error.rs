@@ -12,6 +12,14 @@ pub enum Error {
     /// A network needs at least one class.
     #[error("a network needs at least one class")]
     NoClasses,
+    /// A changed field of a configuration is wrong.
+    #[error("changes to network {name}: {message}")]
+    Change {
+        /// The network.
+        name: String,
+        /// What is wrong.
+        message: String,
+    },
     /// A configuration of transformers that cannot be read or built.
     #[error("config.json of transformers: {0}")]
     Transformers(String),

@@ -38,7 +38,20 @@ pub use summary::{LayerSummary, Summary, summarise, summary};
 /// # Errors
 /// If the name is unknown, `classes` is 0 or the builder lacks a parameter.
 pub fn create(arch: &str, vb: VarBuilder, classes: Option<usize>) -> Result<Network, Error> {
-    let mut config = config(arch)?;
+    create_changed(arch, &serde_json::Map::new(), vb, classes)
+}
+
+/// As [`create`], with some fields of the configuration changed ([`Config::with_changes`]).
+///
+/// # Errors
+/// As [`create`] and [`Config::with_changes`].
+pub fn create_changed(
+    arch: &str,
+    changes: &serde_json::Map<String, serde_json::Value>,
+    vb: VarBuilder,
+    classes: Option<usize>,
+) -> Result<Network, Error> {
+    let mut config = config(arch)?.with_changes(changes)?;
     if let Some(classes) = classes {
         config = config.with_classes(classes);
     }

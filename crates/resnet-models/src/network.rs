@@ -17,6 +17,8 @@ use crate::{Config, Error};
 pub struct Network {
     config: Config,
     graph: Graph,
+    stem: Value,
+    blocks: Vec<(String, Value)>,
     /// The part of the graph that computes each stage from the one before.
     stages: Vec<Graph>,
 }
@@ -28,13 +30,15 @@ impl Network {
     /// If the builder lacks a parameter.
     pub fn new(config: &Config, vb: VarBuilder) -> Result<Self> {
         let mut graph = Graph::builder();
-        let x = stem(config, &mut graph, &vb)?;
-        let ends = stages(config, &mut graph, x, &vb)?;
-        let logits = head(config, &mut graph, ends.last().copied().unwrap_or(x), &vb)?;
+        let stem = stem(config, &mut graph, &vb)?;
+        let blocks = blocks(config, &mut graph, stem, &vb)?;
+        let features = blocks.last().map_or(stem, |(_, output)| *output);
+        let logits = head(config, &mut graph, features, &vb)?;
         let graph = graph.finish(logits);
+        let ends = stage_ends(config, &blocks);
         let begins = std::iter::once(graph.input()).chain(ends.iter().copied());
         let stages = begins.zip(&ends).map(|(from, &to)| graph.between(from, to)).collect::<Result<_>>()?;
-        Ok(Self { config: config.clone(), graph, stages })
+        Ok(Self { config: config.clone(), graph, stem, blocks, stages })
     }
 
     /// What the network is made of.
@@ -45,6 +49,17 @@ impl Network {
     /// The network as a list of operations.
     pub fn graph(&self) -> &Graph {
         &self.graph
+    }
+
+    /// The value that enters the first block.
+    pub fn stem(&self) -> Value {
+        self.stem
+    }
+
+    /// Path (`layer1.0`) and output of every block, in the order of execution. With [`Network::stem`] these are the
+    /// places where one value alone passes, so that the network can be cut there ([`Graph::between`]).
+    pub fn blocks(&self) -> &[(String, Value)] {
+        &self.blocks
     }
 
     /// The maps after the given stages, counted from 1, for images (N, 3, H, W): in the ImageNet networks stage s has
@@ -73,6 +88,16 @@ impl Network {
     pub fn with_backend(mut self, backend: Backend) -> Self {
         self.graph = self.graph.with_backend(backend);
         self.stages = self.stages.into_iter().map(|stage| stage.with_backend(backend)).collect();
+        self
+    }
+
+    /// The same network that keeps, of a training step, the results of every `every`-th block only, and computes what
+    /// lies between again in the backward pass ([`Graph::with_recomputation`]). With 0 it is about the square root of
+    /// the number of blocks, which needs the least memory (Chen et al. 2016).
+    pub fn with_recomputation(mut self, every: usize) -> Self {
+        let every = if every == 0 { (self.blocks.len() as f64).sqrt().round() as usize } else { every };
+        let cuts: Vec<Value> = self.blocks.iter().skip(every.max(1) - 1).step_by(every.max(1)).map(|b| b.1).collect();
+        self.graph = self.graph.with_recomputation(&cuts);
         self
     }
 
@@ -107,17 +132,24 @@ impl Network {
     }
 }
 
-/// The result of each stage.
-fn stages(config: &Config, graph: &mut GraphBuilder, mut x: Value, vb: &VarBuilder) -> Result<Vec<Value>> {
-    let mut blocks = config.block_configs().into_iter();
-    let mut ends = Vec::with_capacity(config.blocks.len());
-    for &count in config.blocks.iter().take(config.widths.len()) {
-        for (path, block) in blocks.by_ref().take(count) {
-            x = ResidualBlock::new(&block, vb.pp(&path))?.append(graph, &path, x);
-        }
-        ends.push(x);
+/// Path and result of every block.
+fn blocks(config: &Config, graph: &mut GraphBuilder, mut x: Value, vb: &VarBuilder) -> Result<Vec<(String, Value)>> {
+    let mut blocks = Vec::new();
+    for (path, block) in config.block_configs() {
+        x = ResidualBlock::new(&block, vb.pp(&path))?.append(graph, &path, x);
+        blocks.push((path, x));
     }
-    Ok(ends)
+    Ok(blocks)
+}
+
+/// The result of each stage, which is that of its last block.
+fn stage_ends(config: &Config, blocks: &[(String, Value)]) -> Vec<Value> {
+    let mut count = 0;
+    let last = config.blocks.iter().take(config.widths.len()).map(|&stage| {
+        count += stage;
+        blocks[..count.min(blocks.len())].last().map_or_else(Value::default, |(_, output)| *output)
+    });
+    last.collect()
 }
 
 fn head(config: &Config, graph: &mut GraphBuilder, mut x: Value, vb: &VarBuilder) -> Result<Value> {

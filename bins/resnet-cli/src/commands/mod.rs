@@ -1,9 +1,11 @@
 //! One file a command: its flags, and `run`.
 
 pub mod bench;
+pub mod diagnose;
 pub mod eval;
 pub mod forward;
 pub mod list;
 pub mod predict;
+pub mod reproduce;
 pub mod summary;
 pub mod train;

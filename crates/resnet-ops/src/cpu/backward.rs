@@ -83,7 +83,7 @@ impl<'a, E: Element> Backward<'a, E> {
         plan: &'a Plan,
         isa: Isa,
         tape: &'a Tape<E>,
-        dy: Buffer<E>,
+        dy: impl Into<Arc<Buffer<E>>>,
         needs_dx: bool,
     ) -> Result<Gradients<E>> {
         let collected = |slot: &super::plan::Slot| Collected {
@@ -100,7 +100,7 @@ impl<'a, E: Element> Backward<'a, E> {
         };
         let Some(output) = raw(plan.output) else { bail!("the output has no gradient") };
         let shape = backward.stored_shape(plan.output);
-        backward.slots[output].aliases.push(Alias { buffer: Arc::new(dy), shape, stride: (1, 1), reshaped: None });
+        backward.slots[output].aliases.push(Alias { buffer: dy.into(), shape, stride: (1, 1), reshaped: None });
         backward.contributed(output)?;
         for step in plan.steps.iter().rev() {
             let Some(gradient) = backward.gradient_of(step.out())? else { continue };

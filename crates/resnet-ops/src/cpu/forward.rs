@@ -128,7 +128,7 @@ impl<'a, E: Element> Forward<'a, E> {
     pub(crate) fn run(
         plan: &'a Plan,
         isa: Isa,
-        x: Buffer<E>,
+        x: impl Into<Arc<Buffer<E>>>,
         n: usize,
         input: MapShape,
         (pass, keep): (Pass, bool),
@@ -336,7 +336,13 @@ impl<'a, E: Element> Forward<'a, E> {
     }
 
     /// Stores a value and prepares the norms that are taken of it.
-    pub(super) fn finish(&mut self, tensor: usize, buffer: Buffer<E>, moments: Option<Vec<Moments>>) -> Result<()> {
+    pub(super) fn finish(
+        &mut self,
+        tensor: usize,
+        buffer: impl Into<Arc<Buffer<E>>>,
+        moments: Option<Vec<Moments>>,
+    ) -> Result<()> {
+        let buffer = buffer.into();
         let shape = self.shape(tensor);
         if self.needs_moments(tensor) {
             let moments = match moments {
@@ -353,7 +359,7 @@ impl<'a, E: Element> Forward<'a, E> {
                 self.tape.norms[node] = Some(norm_run(parameters, mean.clone(), &variance, count)?);
             }
         }
-        self.tape.values[tensor] = Some(Arc::new(buffer));
+        self.tape.values[tensor] = Some(buffer);
         Ok(())
     }
 
@@ -481,6 +487,9 @@ fn norm_run(p: &NormParameters, mean: Vec<f32>, variance: &[f32], count: f64) ->
 
 fn update_running(p: &NormParameters, mean: &[f32], variance: &[f32], count: f64) -> Result<()> {
     let momentum = p.config.momentum;
+    if momentum == 0. {
+        return Ok(());
+    }
     let update = |var: &Var, batch: &[f32], factor: f64| -> Result<()> {
         let old = read(&var.as_detached_tensor().to_dtype(candle_core::DType::F32)?)?;
         let mix = |(&o, &b): (&f32, &f32)| ((1. - momentum) * f64::from(o) + momentum * factor * f64::from(b)) as f32;

@@ -167,7 +167,8 @@ impl Plan {
         }
         let view = lowering.views[graph.output().index()];
         let output = lowering.plain(view).tensor;
-        let Lowering { stored, slots, steps, .. } = lowering;
+        let Lowering { stored, slots, mut steps, .. } = lowering;
+        drop_dead(&mut steps, output);
         let mut plan = Self { nodes, stored, slots, steps, output };
         for (i, step) in plan.steps.iter().enumerate() {
             for view in step.inputs() {
@@ -211,6 +212,21 @@ impl Plan {
         let MapShape { channels: c, height: h, width: w } = input;
         Ok(ConvShape { n, h, w, c, o, kh, kw, oh: output.height, ow: output.width, config: *config })
     }
+}
+
+/// Drops the steps that the output does not depend on: in the backward pass no gradient would come from them, and what
+/// they read would wait for it.
+fn drop_dead(steps: &mut Vec<Step>, output: usize) {
+    let mut read = std::collections::HashSet::from([output]);
+    let mut live: Vec<bool> = Vec::with_capacity(steps.len());
+    for step in steps.iter().rev() {
+        live.push(read.contains(&step.out()));
+        if live.last() == Some(&true) {
+            read.extend(step.inputs().iter().map(|view| view.tensor));
+        }
+    }
+    let mut live = live.into_iter().rev();
+    steps.retain(|_| live.next() == Some(true));
 }
 
 struct Lowering<'a> {

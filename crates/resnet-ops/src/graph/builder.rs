@@ -14,6 +14,10 @@ impl GraphBuilder {
         Self { nodes: vec![Node { name: String::new(), op: Op::Input, inputs: Vec::new() }] }
     }
 
+    pub(super) fn going_on(nodes: Vec<Node>) -> Self {
+        Self { nodes }
+    }
+
     /// The graph's input.
     pub fn input(&self) -> Value {
         Value(0)

@@ -120,6 +120,9 @@ fn norm(x: &Tensor, p: &NormParameters, train: bool) -> Result<Tensor> {
 }
 
 fn update(running: &candle_core::Var, batch: &Tensor, momentum: f64) -> Result<()> {
+    if momentum == 0. {
+        return Ok(());
+    }
     let old = running.as_detached_tensor();
     let new = ((&old * (1. - momentum))? + (batch.to_dtype(old.dtype())? * momentum)?)?;
     running.set(&new)

@@ -14,7 +14,8 @@
 //!         x_label: "epoch".into(),
 //!         y_label: "cross-entropy".into(),
 //!         scale: Scale::Linear,
-//!         series: vec![Series { name: "train".into(), points: vec![(1.0, 1.9), (2.0, 0.8)] }],
+//!         y_range: None,
+//!         series: vec![Series { name: "train".into(), points: vec![(1.0, 1.9), (2.0, 0.8)], ..Series::default() }],
 //!     }],
 //!     ..Report::default()
 //! };
@@ -25,14 +26,18 @@
 mod axis;
 mod chart;
 mod confusion;
+mod legend;
 mod pictures;
+mod standalone;
+mod table;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-pub use chart::{Chart, Scale, Series};
+pub use chart::{Chart, Scale, Series, Stroke};
 pub use confusion::Confusion;
 pub use pictures::WorstError;
+pub use table::Table;
 
 const STYLE: &str = include_str!("style.css");
 
@@ -45,6 +50,8 @@ pub struct Report {
     pub subtitle: String,
     /// The results to see first: (what, value), for example `("Test accuracy", "92.1 %")`.
     pub headline: Vec<(String, String)>,
+    /// Tables of results, before the charts.
+    pub tables: Vec<Table>,
     /// Line charts in the order shown.
     pub charts: Vec<Chart>,
     /// The evaluated split's confusion matrix.
@@ -127,6 +134,9 @@ impl Report {
                 );
             }
             page.push_str("</section>\n");
+        }
+        for table in &self.tables {
+            page.push_str(&table.render());
         }
         if !self.charts.is_empty() {
             page.push_str("<section>\n<h2>Curves</h2>\n<div class=\"charts\">\n");

@@ -13,13 +13,16 @@ mod rate;
 mod run;
 mod run_dir;
 mod session;
+mod statistics;
 
 pub use checkpoint::{Best, Counters};
 pub use evaluate::evaluate;
-pub use log::{Record, RecordKind};
+pub use log::{Record, RecordKind, read as read_log};
 pub use meter::Sums;
+pub(crate) use page::duration;
 pub use progress::{Plain, Progress, Silent, Status, Terminal, progress_for_stderr};
 pub use rate::HoldState;
 pub use run::{End, Outcome};
 pub use run_dir::{RunConfig, RunDir, RunInfo, revision};
 pub use session::{Session, TrainOptions};
+pub use statistics::reestimate_statistics;

@@ -3,9 +3,10 @@
 use resnet_data::Dataset;
 
 use super::log::{Record, RecordKind};
-use super::run_dir::{RunConfig, flat};
+use super::run_dir::RunConfig;
 use crate::Result;
 use crate::metrics::Evaluation;
+use crate::recipe::flat;
 use crate::report::{Chart, Confusion, Report, Scale, Series, WorstError};
 
 /// Errors shown as pictures.
@@ -54,6 +55,7 @@ pub(super) fn report(
         title: format!("{} on {}", recipe.arch, recipe.dataset),
         subtitle: recipe.description.clone(),
         headline,
+        tables: Vec::new(),
         charts: charts(records),
         confusion,
         worst_errors,
@@ -66,6 +68,7 @@ fn charts(records: &[Record]) -> Vec<Chart> {
     let over_epochs = |name: &str, value: fn(&Record) -> Option<f64>| Series {
         name: name.into(),
         points: epochs.iter().filter_map(|r| Some((r.epoch as f64, value(r)?))).collect(),
+        ..Series::default()
     };
     // An epoch's record holds the mean over the whole epoch: beside the steps' it would be a kink in the curve. A run
     // that is too short for a step's record has only those.
@@ -74,6 +77,7 @@ fn charts(records: &[Record]) -> Vec<Chart> {
     let over_steps = |name: &str, value: fn(&Record) -> Option<f64>| Series {
         name: name.into(),
         points: steps.iter().filter_map(|r| Some((r.step as f64, value(r)?))).collect(),
+        ..Series::default()
     };
     let chart = |title: &str, x: &str, y: &str, scale, series: Vec<Series>| Chart {
         title: title.into(),
@@ -81,6 +85,7 @@ fn charts(records: &[Record]) -> Vec<Chart> {
         y_label: y.into(),
         scale,
         series,
+        y_range: None,
     };
     vec![
         chart(
@@ -108,7 +113,8 @@ fn charts(records: &[Record]) -> Vec<Chart> {
     ]
 }
 
-fn duration(seconds: f64) -> String {
+/// `40 s`, `12 min 3 s` or `2 h 5 min`.
+pub(crate) fn duration(seconds: f64) -> String {
     let s = seconds.round() as u64;
     match (s / 3600, s / 60 % 60, s % 60) {
         (0, 0, s) => format!("{s} s"),
