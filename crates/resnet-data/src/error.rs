@@ -117,19 +117,8 @@ pub enum Error {
         message: String,
     },
     /// A file could not be had from the hub.
-    #[error("cannot download {file} of the data set {repo} from {endpoint}: {message}; {hint}")]
-    Hub {
-        /// The repository, e.g. `uoft-cs/cifar10`.
-        repo: String,
-        /// The file in it.
-        file: String,
-        /// The server's address.
-        endpoint: String,
-        /// What failed.
-        message: String,
-        /// What to do about it.
-        hint: String,
-    },
+    #[error(transparent)]
+    Hub(#[from] resnet_hub::Error),
     /// A tensor could not be made.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

@@ -21,7 +21,6 @@
 //! ```
 //!
 //! # Features
-//! - `hub` (default): download of CIFAR from the Hugging Face hub, in [`hub`].
 //! - `candle-datasets`: conversion from `candle_datasets::vision::Dataset`; off, because that crate is slow to compile.
 
 #[cfg(feature = "candle-datasets")]
@@ -31,13 +30,11 @@ mod dataset;
 mod decode;
 mod error;
 mod folder;
-#[cfg(feature = "hub")]
 pub mod hub;
 mod image;
 pub mod imagenet;
 mod loader;
 mod open;
-mod progress;
 mod seed;
 pub mod shapes;
 mod transform;
@@ -49,6 +46,6 @@ pub use folder::Folder;
 pub use image::Image;
 pub use loader::{Batch, Epoch, Loader, LoaderConfig};
 pub use open::{Info, default_data_dir, info, names, open, open_both};
-pub use progress::Progress;
+pub use resnet_hub::Progress;
 pub use shapes::shapes;
 pub use transform::{Augment, Filter, MeanImage, Normalize, Padding, Transform};
