@@ -1,11 +1,9 @@
 //! `--crop`: which parts of an image a network sees in evaluation.
 
-use std::sync::Arc;
-
 use candle_core::{D, DType, Device, Tensor};
 use candle_nn::ModuleT;
 use clap::ValueEnum;
-use resnet_data::{Augment, Dataset, Filter, Image, Normalize, Transform};
+use resnet_data::{Augment, Filter, Image, Normalize, Transform};
 use resnet_models::Network;
 
 /// The shorter sides of a multi-scale evaluation (He et al. 2015, section 3.4), as multiples of a 224-pixel crop.
@@ -22,23 +20,6 @@ pub enum Crop {
     Ten,
     /// Whole images at five scales, each mirrored too; probabilities averaged (He et al. 2015)
     Multiscale,
-}
-
-/// The transform of one view in the middle, for images of whatever size.
-pub fn center(size: usize, dataset: Option<&Arc<dyn Dataset>>, normalize: Normalize) -> anyhow::Result<Transform> {
-    // Images made for the network, as CIFAR's, are taken whole.
-    if let Some(set) = dataset.filter(|set| !set.is_empty()) {
-        let first = set.image(0)?;
-        if (first.height, first.width) == (size, size) {
-            return Ok(Transform::plain(normalize)?);
-        }
-    }
-    Ok(Transform::center_crop(size, share(size), Filter::Bilinear, normalize)?)
-}
-
-/// The crop's share of the shorter side: 224 of 256; thumbnails are taken whole.
-fn share(size: usize) -> f64 {
-    if size >= 128 { 0.875 } else { 1.0 }
 }
 
 /// Many views of an image, whose probabilities are averaged.

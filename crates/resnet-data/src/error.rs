@@ -125,6 +125,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// True where one image is at fault, and others may be fine: it cannot be read or decoded.
+    pub fn is_about_an_image(&self) -> bool {
+        matches!(self, Self::Io { .. } | Self::Decode { .. })
+    }
+
     /// Names the file that an input or output error belongs to; for `map_err`.
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();

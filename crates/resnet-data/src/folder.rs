@@ -2,10 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::walk::{EXTENSIONS, entries, images};
 use crate::{Dataset, Error, Image, Result, Split, read_image};
-
-/// Extensions of files that count as images, in any case.
-const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
 
 /// A data set of image files: `DIR/CLASS/…/*.jpg`.
 ///
@@ -92,12 +90,7 @@ impl Folder {
         let mut files = Vec::new();
         for (label, class) in classes.iter().enumerate().filter(|(_, class)| present.contains(class)) {
             let before = files.len();
-            let mut folders = vec![folder.join(class)];
-            subfolders(&folder.join(class), &mut folders)?;
-            folders.sort();
-            for folder in &folders {
-                files.extend(images(folder)?.into_iter().map(|path| (path, label as u32)));
-            }
+            files.extend(images(&folder.join(class))?.into_iter().map(|path| (path, label as u32)));
             if files.len() == before {
                 let extensions = EXTENSIONS.map(|extension| format!(".{extension}")).join(", ");
                 return Err(Error::EmptyClass { path: folder.join(class), extensions });
@@ -129,19 +122,6 @@ impl Dataset for Folder {
     }
 }
 
-/// Everything in a folder whose name begins with no dot.
-fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
-        let entry = entry.map_err(Error::io(folder))?;
-        if !entry.file_name().to_string_lossy().starts_with('.') {
-            paths.push(entry.path());
-        }
-    }
-    paths.sort();
-    Ok(paths)
-}
-
 /// The class folders' names, sorted by their characters' code points.
 fn classes(folder: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
@@ -158,21 +138,4 @@ fn classes(folder: &Path) -> Result<Vec<String>> {
         });
     }
     Ok(names)
-}
-
-fn subfolders(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
-    // Links to folders below the class are not followed: a link to a parent would never end.
-    for path in entries(folder)?.into_iter().filter(|path| path.is_dir() && !path.is_symlink()) {
-        subfolders(&path, found)?;
-        found.push(path);
-    }
-    Ok(())
-}
-
-fn images(folder: &Path) -> Result<Vec<PathBuf>> {
-    let is_image = |path: &PathBuf| {
-        let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-        EXTENSIONS.contains(&extension.as_str()) && !path.is_dir()
-    };
-    Ok(entries(folder)?.into_iter().filter(is_image).collect())
 }

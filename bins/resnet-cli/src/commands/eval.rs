@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
-use resnet_data::{Dataset, Loader, LoaderConfig, Normalize, Split};
+use resnet_data::{Dataset, Loader, LoaderConfig, Split};
 use resnet_models::Network;
 use resnet_train::metrics::{Counter, Evaluation};
 use resnet_train::trainer::{evaluate, progress_for_stderr};
@@ -12,8 +12,9 @@ use serde::Serialize;
 
 use crate::args::{DatasetArgs, DeviceArgs, JsonArgs, LoaderArgs, NormalizeArgs, WeightsArgs};
 use crate::failure::bad_input;
+use crate::images::batch_size;
 use crate::network::{self, Loaded};
-use crate::views::{Crop, Views, center};
+use crate::views::{Crop, Views};
 use crate::{labels, output};
 
 /// Evaluate a network's weights on a data set
@@ -55,12 +56,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         return Err(bad_input("the weights do not say what they were trained on: add --dataset"));
     };
     let dataset = fitting(args.data.open(&name, args.split)?, &loaded, &name)?;
-    let normalize = loaded.normalize(&args.normalize, &args.data)?;
+    let size = loaded.image_size(&args.normalize);
     let result = if args.crop == Crop::Center {
-        let size = loaded.network.config().image_size;
-        let transform = center(size, Some(&dataset), normalize)?;
+        let transform = loaded.transform(&args.normalize, &args.data, Some(&dataset))?;
         let config = LoaderConfig {
-            batch_size: args.loader.batch_size.map_or(if size > 64 { 16 } else { 128 }, |n| n as usize),
+            batch_size: args.loader.batch_size.map_or(batch_size(size), |n| n as usize),
             workers: args.loader.workers(),
             ..LoaderConfig::default()
         };
@@ -70,7 +70,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         progress.finish();
         result.ok_or_else(|| anyhow::anyhow!("the evaluation was stopped"))?
     } else {
-        many_views(&loaded.network, &*dataset, args.crop, &normalize, &device)?
+        let views = Views::new(args.crop, size, &loaded.normalize(&args.normalize, &args.data)?)?;
+        many_views(&loaded.network, &*dataset, &views, &device)?
     };
     let evaluated = Evaluated { dataset: name, split: args.split.to_string(), result };
     if args.json.json { output::json(&evaluated) } else { output::text(sentence(&evaluated)) }
@@ -90,15 +91,8 @@ fn fitting(dataset: Arc<dyn Dataset>, loaded: &Loaded, name: &str) -> anyhow::Re
     Err(bad_input(format!("--dataset {name} has {want} classes, the weights {have}: choose weights trained on it")))
 }
 
-fn many_views(
-    network: &Network,
-    dataset: &dyn Dataset,
-    crop: Crop,
-    normalize: &Normalize,
-    device: &Device,
-) -> anyhow::Result<Evaluation> {
+fn many_views(network: &Network, dataset: &dyn Dataset, views: &Views, device: &Device) -> anyhow::Result<Evaluation> {
     let start = Instant::now();
-    let views = Views::new(crop, network.config().image_size, normalize)?;
     let mut counter = Counter::new(dataset.classes().len());
     let bar = output::image_bar("evaluating", dataset.len());
     for index in 0..dataset.len() {

@@ -16,6 +16,7 @@ mod names;
 mod pickle;
 mod read;
 mod save;
+mod schemes;
 mod torch;
 
 pub use assign::{AssignOptions, Report, assign};
@@ -25,3 +26,5 @@ pub use mismatch::{Mismatch, Misshapen, Unexpected};
 pub use names::nearest;
 pub use read::{Checkpoint, LoadOptions, load, load_bytes, load_with};
 pub use save::save;
+pub use schemes::Names;
+pub use torch::save_torch;
