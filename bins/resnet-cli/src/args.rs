@@ -11,7 +11,7 @@ use crate::device::DeviceChoice;
 use crate::output::Download;
 
 /// A pretrained or trained network.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct WeightsArgs {
     /// Network, one of `resnet list`; taken from the weights where they say it
     #[arg(long, value_name = "NAME")]
@@ -100,13 +100,17 @@ pub struct LoaderArgs {
 impl LoaderArgs {
     /// The number of threads.
     pub fn workers(&self) -> usize {
-        let half = || std::thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2));
-        self.workers.map_or_else(half, |n| n as usize)
+        self.workers.map_or_else(Self::default_workers, |n| n as usize)
+    }
+
+    /// Half of the processor's threads.
+    pub fn default_workers() -> usize {
+        std::thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2))
     }
 }
 
 /// From bytes to a network's input.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct NormalizeArgs {
     /// Means of red, green and blue in units of 255, separated by commas; taken from the weights where they say it,
     /// else ImageNet's

@@ -12,6 +12,7 @@ mod images;
 mod labels;
 mod network;
 mod output;
+mod stop;
 mod views;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -36,6 +37,7 @@ struct Cli {
 enum Command {
     Train(commands::train::Args),
     Eval(commands::eval::Args),
+    Finetune(commands::finetune::Args),
     Predict(commands::predict::Args),
     Embed(commands::embed::Args),
     Forward(commands::forward::Args),
@@ -43,6 +45,8 @@ enum Command {
     List(commands::list::Args),
     Summary(commands::summary::Args),
     Bench(commands::bench::Args),
+    Reproduce(commands::reproduce::Args),
+    Diagnose(commands::diagnose::Args),
 }
 
 impl Command {
@@ -50,6 +54,7 @@ impl Command {
         match self {
             Command::Train(args) => commands::train::run(args),
             Command::Eval(args) => commands::eval::run(args),
+            Command::Finetune(args) => commands::finetune::run(args),
             Command::Predict(args) => commands::predict::run(args),
             Command::Embed(args) => commands::embed::run(args),
             Command::Forward(args) => commands::forward::run(args),
@@ -57,6 +62,8 @@ impl Command {
             Command::List(args) => commands::list::run(args),
             Command::Summary(args) => commands::summary::run(args),
             Command::Bench(args) => commands::bench::run(args),
+            Command::Reproduce(args) => commands::reproduce::run(args),
+            Command::Diagnose(args) => commands::diagnose::run(args),
         }
     }
 }

@@ -9,6 +9,7 @@ use resnet_models::{
     Interpolation, Network, Parameters, Preprocessing, PretrainedOptions, from_pretrained_with, weights,
 };
 use resnet_train::recipe::Normalization;
+use resnet_train::views;
 
 use crate::args::{DatasetArgs, NormalizeArgs, WeightsArgs};
 use crate::failure::bad_input;
@@ -111,24 +112,32 @@ impl Loaded {
         dataset: Option<&Arc<dyn Dataset>>,
     ) -> anyhow::Result<Transform> {
         let normalize = self.normalize(flags, data)?;
-        let size = flags.image_size.map(|size| size as usize);
-        let (own, crop, filter) = match self.preprocessing {
-            Some(own) => (own.size, own.crop, filter(own.interpolation)),
-            None => {
-                let own = self.network.config().image_size;
-                let size = size.unwrap_or(own);
-                // Thumbnails are taken whole.
-                (own, if size >= 128 { 0.875 } else { 1.0 }, Filter::Bilinear)
+        let size = self.image_size(flags);
+        Ok(match (self.preprocessing, flags.crop_pct) {
+            (Some(own), crop) => {
+                Transform::center_crop(size, crop.unwrap_or(own.crop), filter(own.interpolation), normalize)?
             }
-        };
-        let size = size.unwrap_or(own);
-        if let (None, Some(set)) = (self.preprocessing, dataset.filter(|set| !set.is_empty())) {
-            let first = set.image(0)?;
-            if (first.height, first.width) == (size, size) {
-                return Ok(Transform::plain(normalize)?);
-            }
+            (None, Some(crop)) => Transform::center_crop(size, crop, Filter::Bilinear, normalize)?,
+            (None, None) => views::center(size, dataset.map(|set| &**set), normalize)?,
+        })
+    }
+
+    /// The pictures that the network takes: as the flags say, else as the weights say, else the usual ones.
+    pub fn preprocessing(&self, flags: &NormalizeArgs) -> Preprocessing {
+        let size = self.image_size(flags);
+        // Thumbnails are taken whole.
+        let usual = Preprocessing { crop: if size >= 128 { 0.875 } else { 1.0 }, ..Preprocessing::default() };
+        let mut own = self.preprocessing.unwrap_or(usual);
+        if let (None, Some(Normalization::Channel { mean, std })) = (self.preprocessing, &self.normalize) {
+            (own.mean, own.std) = (*mean, *std);
         }
-        Ok(Transform::center_crop(size, flags.crop_pct.unwrap_or(crop), filter, normalize)?)
+        Preprocessing {
+            size,
+            crop: flags.crop_pct.unwrap_or(own.crop),
+            mean: flags.mean.unwrap_or(own.mean),
+            std: flags.std.unwrap_or(own.std),
+            ..own
+        }
     }
 
     /// Rows and columns of the network's input.

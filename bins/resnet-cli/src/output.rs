@@ -27,10 +27,14 @@ pub fn note(message: impl Display) {
 
 /// A bar over so many images on standard error, hidden when that is no terminal.
 pub fn image_bar(what: &str, images: usize) -> ProgressBar {
-    let bar = ProgressBar::new(images as u64);
-    if let Ok(style) =
-        ProgressStyle::with_template("{prefix} {bar:32} {pos}/{len} images  {per_sec:>12}  {eta} left  {msg}")
-    {
+    bar(what, images, "images  {per_sec:>12}")
+}
+
+/// A bar over so many things on standard error, hidden when that is no terminal.
+pub fn bar(what: &str, count: usize, things: &str) -> ProgressBar {
+    let bar = ProgressBar::new(count as u64);
+    let template = format!("{{prefix}} {{bar:32}} {{pos}}/{{len}} {things}  {{eta}} left  {{msg}}");
+    if let Ok(style) = ProgressStyle::with_template(&template) {
         bar.set_style(style);
     }
     bar.set_prefix(what.to_owned());

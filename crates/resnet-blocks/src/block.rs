@@ -1,22 +1,25 @@
 //! The residual block: a branch of convolutions, a shortcut, and their sum.
 
-use candle_core::{Result, Tensor};
+use candle_core::{Result, Tensor, bail};
 use candle_nn::{ModuleT, VarBuilder};
-use resnet_ops::{Graph, GraphBuilder, Value};
+use resnet_ops::graph::DropUnit;
+use resnet_ops::{ConvConfig, Graph, GraphBuilder, Value};
 
 use crate::layers::join;
-use crate::{BlockConfig, Branch, Conv2d, Layer, Norm2d, Order, Shortcut, StrideIn};
+use crate::merge::Junction;
+use crate::{BlockConfig, Branch, ChannelAttention, Conv2d, Layer, Norm2d, Order, Shortcut, StrideIn};
 
 /// A residual block, `shortcut(x) + branch(x)`, with norms and activations in the configured order.
 ///
 /// Takes (N, inputs, H, W), returns (N, outputs, ⌈H / stride⌉, ⌈W / stride⌉).
 #[derive(Debug, Clone)]
 pub struct ResidualBlock {
+    config: BlockConfig,
     /// `conv1`, `bn1`; `conv2`, `bn2`; …
     stages: Vec<(Conv2d, Norm2d)>,
+    attention: Option<ChannelAttention>,
     shortcut: Shortcut,
-    order: Order,
-    shared_activation: bool,
+    junction: Junction,
     graph: Graph,
 }
 
@@ -26,84 +29,108 @@ impl ResidualBlock {
     /// # Errors
     /// If the configuration is impossible or the builder lacks a parameter.
     pub fn new(config: &BlockConfig, vb: VarBuilder) -> Result<Self> {
+        if !(0. ..1.).contains(&config.drop_path) {
+            bail!("a stochastic depth rate of {} is not in [0, 1)", config.drop_path);
+        }
         let layout = convolutions(config);
         let mut stages = Vec::with_capacity(layout.len());
-        for (i, &(inputs, outputs, kernel, stride)) in layout.iter().enumerate() {
-            let conv = Conv2d::new(inputs, outputs, kernel, stride, vb.pp(format!("conv{}", i + 1)))?;
-            let (channels, zero) = match config.order {
-                Order::Original => (outputs, config.zero_init_last && i + 1 == layout.len()),
-                Order::PreActivation => (inputs, false),
-            };
-            let scale = if zero { 0. } else { 1. };
-            stages.push((conv, Norm2d::with_scale(channels, scale, vb.pp(format!("bn{}", i + 1)))?));
+        for (i, conv) in layout.iter().enumerate() {
+            let number = i + 1;
+            let channels = if config.order.norm_first() { conv.inputs } else { conv.outputs };
+            let zero = config.zero_init_last && number == layout.len() && config.order == Order::Original;
+            let norm = vb.pp(config.naming.norm(number));
+            let norm = Norm2d::of_kind(config.norm, channels, if zero { 0. } else { 1. }, norm)?;
+            stages.push((conv.build(config, vb.pp(format!("conv{number}")))?, norm));
         }
-        let shortcut = Shortcut::new(config, vb)?;
-        let shared_activation = config.shared_activation || shortcut.is_projection();
-        let mut block = Self { stages, shortcut, order: config.order, shared_activation, graph: empty_graph() };
+        let attention = config.attention.map(|a| ChannelAttention::new(a, config.outputs, vb.pp("se"))).transpose()?;
+        let (shortcut, junction) = (Shortcut::new(config, vb.clone())?, Junction::new(config, vb)?);
+        let graph = Graph::builder().finish(Value::default());
+        let mut block = Self { config: *config, stages, attention, shortcut, junction, graph };
         let mut graph = Graph::builder();
         let output = block.append(&mut graph, "", Value::default());
         block.graph = graph.finish(output);
         Ok(block)
     }
 
-    fn original(&self, graph: &mut GraphBuilder, path: &str, x: Value) -> Value {
-        let mut y = x;
-        for (i, (conv, norm)) in self.stages.iter().enumerate() {
-            if i > 0 {
-                y = graph.relu(y);
-            }
-            y = conv.append(graph, &join(path, &format!("conv{}", i + 1)), y);
-            y = norm.append(graph, &join(path, &format!("bn{}", i + 1)), y);
-        }
-        if let Some(shortcut) = self.shortcut.append(graph, path, x) {
-            y = graph.add(y, shortcut);
-        }
-        graph.relu(y)
-    }
-
-    fn pre_activation(&self, graph: &mut GraphBuilder, path: &str, x: Value) -> Value {
-        let (mut y, mut around) = (x, x);
-        for (i, (conv, norm)) in self.stages.iter().enumerate() {
-            y = norm.append(graph, &join(path, &format!("bn{}", i + 1)), y);
-            y = graph.relu(y);
-            if i == 0 && self.shared_activation {
-                around = y;
-            }
-            y = conv.append(graph, &join(path, &format!("conv{}", i + 1)), y);
-        }
-        match self.shortcut.append(graph, path, around) {
-            Some(shortcut) => graph.add(y, shortcut),
-            None => y,
-        }
+    /// The block as a graph of its own.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
     }
 }
 
-/// (inputs, outputs, kernel, stride) of each convolution of the branch.
-fn convolutions(config: &BlockConfig) -> Vec<(usize, usize, usize, usize)> {
-    let &BlockConfig { inputs, outputs, stride, .. } = config;
+/// A convolution of the branch.
+struct Layout {
+    inputs: usize,
+    outputs: usize,
+    kernel: usize,
+    stride: usize,
+    groups: usize,
+}
+
+impl Layout {
+    fn build(&self, config: &BlockConfig, vb: VarBuilder) -> Result<Conv2d> {
+        let stride = if config.anti_alias.is_some() { 1 } else { self.stride };
+        let conv = ConvConfig { groups: self.groups, ..ConvConfig::square(stride, self.kernel / 2) };
+        let conv = Conv2d::with_config(self.inputs, self.outputs, (self.kernel, self.kernel), conv, vb)?;
+        Ok(conv.with_standardization(config.standardize))
+    }
+}
+
+fn convolutions(config: &BlockConfig) -> Vec<Layout> {
+    let &BlockConfig { inputs, outputs, inner, entry, groups, stride, .. } = config;
+    let conv = |inputs, outputs, kernel, stride, groups| Layout { inputs, outputs, kernel, stride, groups };
     match config.branch {
-        Branch::Basic => vec![(inputs, outputs, 3, stride), (outputs, outputs, 3, 1)],
+        Branch::Basic => vec![conv(inputs, inner, 3, stride, groups), conv(inner, outputs, 3, 1, groups)],
         Branch::Bottleneck(stride_in) => {
-            let inner = outputs / config.branch.expansion();
             let (first, middle) = match stride_in {
                 StrideIn::First => (stride, 1),
                 StrideIn::Middle => (1, stride),
             };
-            vec![(inputs, inner, 1, first), (inner, inner, 3, middle), (inner, outputs, 1, 1)]
+            vec![conv(inputs, entry, 1, first, 1), conv(entry, inner, 3, middle, groups), conv(inner, outputs, 1, 1, 1)]
         }
     }
 }
 
-fn empty_graph() -> Graph {
-    Graph::builder().finish(Value::default())
-}
-
 impl Layer for ResidualBlock {
     fn append(&self, graph: &mut GraphBuilder, path: &str, x: Value) -> Value {
-        match self.order {
-            Order::Original => self.original(graph, path, x),
-            Order::PreActivation => self.pre_activation(graph, path, x),
+        let BlockConfig { order, naming, .. } = self.config;
+        let shared = self.config.shared_activation || self.shortcut.is_projection();
+        let layout = convolutions(&self.config);
+        let norm_path = |number: usize| join(path, &naming.norm(number));
+        let (mut y, mut start) = (x, x);
+        for (i, (conv, norm)) in self.stages.iter().enumerate() {
+            let (number, last) = (i + 1, i + 1 == self.stages.len());
+            if order.norm_first() {
+                y = norm.append(graph, &norm_path(number), y);
+            }
+            if order.is_pre_activation() {
+                y = graph.relu(y);
+                if i == 0 && shared {
+                    start = y;
+                }
+            }
+            y = conv.append(graph, &join(path, &format!("conv{number}")), y);
+            if order.norm_follows(last) {
+                y = norm.append(graph, &norm_path(number), y);
+            }
+            if order.relu_follows(last) {
+                y = graph.relu(y);
+            }
+            if let (Some(filter), 2..) = (self.config.anti_alias, layout[i].stride) {
+                y = filter.append(graph, &join(path, "aa"), y, layout[i].stride);
+            }
         }
+        if let Some(attention) = &self.attention {
+            y = attention.append(graph, &join(path, "se"), y);
+        }
+        y = graph.dropout(y, self.config.drop_path, DropUnit::Image);
+        if let Some(shortcut) = self.shortcut.append(graph, path, start) {
+            y = self.junction.append(graph, path, start, (shortcut, y));
+        }
+        if let (Order::NormAfterAddition, Some((_, norm))) = (order, self.stages.last()) {
+            y = norm.append(graph, &norm_path(self.stages.len()), y);
+        }
+        if order.relu_after_addition() { graph.relu(y) } else { y }
     }
 }
 

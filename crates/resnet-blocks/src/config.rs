@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{AntiAlias, Attention, Naming, NormKind, Order};
+
 /// The branch F that the block adds to its shortcut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -32,16 +34,6 @@ pub enum StrideIn {
     Middle,
 }
 
-/// Where norm and activation stand (He et al. 2016, Fig. 4).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Order {
-    /// Convolution, norm, ReLU; the last ReLU after the addition (Fig. 4a).
-    Original,
-    /// Norm, ReLU, convolution: nothing after the addition (Fig. 4e).
-    PreActivation,
-}
-
 /// How the input reaches the addition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -52,8 +44,52 @@ pub enum ShortcutKind {
     A,
     /// Option B: identity; where the shape changes, a 1×1 convolution.
     B,
-    /// Option C: a 1×1 convolution in every block.
+    /// Option C: a 1×1 convolution in every block (He et al. 2016, Fig. 2e).
     C,
+}
+
+/// How a projection (options B and C) takes the stride.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Projection {
+    /// The convolution has it.
+    #[default]
+    Strided,
+    /// A 2×2 average pooling has it, so that no pixel is left out (He et al. 2019, "Bag of tricks", Fig. 2c: ResNet-D).
+    Pooled,
+    /// A 3×3 convolution has it where it is not 1 (SENet-154).
+    Strided3x3,
+}
+
+/// What happens to shortcut and branch before they are added (He et al. 2016, Table 1 and Fig. 2).
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Merge {
+    /// Nothing: `x + F(x)`.
+    #[default]
+    Identity,
+    /// Both times constants (Fig. 2b).
+    Scaled {
+        /// λ on the shortcut.
+        shortcut: f64,
+        /// The factor of F.
+        branch: f64,
+    },
+    /// `(1 - g) x + g F(x)` with `g = σ(W x + b)`, a 1×1 convolution `gate` (Fig. 2c).
+    ExclusiveGate {
+        /// Initial value of b.
+        bias: f64,
+    },
+    /// `(1 - g) x + F(x)` with the same g (Fig. 2d).
+    ShortcutGate {
+        /// Initial value of b.
+        bias: f64,
+    },
+    /// Dropout on the shortcut (Fig. 2f): values that stay are divided by 1 − rate.
+    Dropout {
+        /// The share that is dropped.
+        rate: f64,
+    },
 }
 
 /// A residual block's configuration.
@@ -63,6 +99,12 @@ pub struct BlockConfig {
     pub inputs: usize,
     /// Channels of the output.
     pub outputs: usize,
+    /// Channels of the 3×3 convolution of a bottleneck, and between the two of a basic branch.
+    pub inner: usize,
+    /// Channels between a bottleneck's first 1×1 and its 3×3 convolution; `inner` in all but SENet-154.
+    pub entry: usize,
+    /// Groups of the 3×3 convolution of a bottleneck, or of both of a basic branch (Xie et al. 2017: the cardinality).
+    pub groups: usize,
     /// Step of the block: 2 halves rows and columns.
     pub stride: usize,
     /// The convolutions.
@@ -71,12 +113,28 @@ pub struct BlockConfig {
     pub order: Order,
     /// The shortcut.
     pub shortcut: ShortcutKind,
+    /// How a projection takes the stride.
+    pub projection: Projection,
+    /// What happens to both before the addition.
+    pub merge: Merge,
+    /// What weighs the branch's channels.
+    pub attention: Option<Attention>,
+    /// What takes the stride of the branch in place of its convolution.
+    pub anti_alias: Option<AntiAlias>,
+    /// The norms.
+    pub norm: NormKind,
+    /// ε of the convolutions' weight standardisation, where there is any.
+    pub standardize: Option<f64>,
+    /// Share of the images that skip the branch in training (Huang et al. 2016).
+    pub drop_path: f64,
     /// Whether the branch's last norm begins with scale 0 (original order only).
     pub zero_init_last: bool,
     /// Pre-activation: whether the input is activated before it splits into branch and shortcut, as in a network's
     /// first unit (He et al. 2016, appendix). Units with a projection always share their activation, as in the
     /// authors' code.
     pub shared_activation: bool,
+    /// What the parameters are called.
+    pub naming: Naming,
 }
 
 impl BlockConfig {
@@ -85,18 +143,31 @@ impl BlockConfig {
         Self {
             inputs,
             outputs,
+            inner: outputs,
+            entry: outputs,
+            groups: 1,
             stride: 1,
             branch: Branch::Basic,
             order: Order::Original,
             shortcut: ShortcutKind::B,
+            projection: Projection::Strided,
+            merge: Merge::Identity,
+            attention: None,
+            anti_alias: None,
+            norm: NormKind::Batch,
+            standardize: None,
+            drop_path: 0.,
             zero_init_last: false,
             shared_activation: false,
+            naming: Naming::Torchvision,
         }
     }
 
     /// 1×1, 3×3 (with the stride), 1×1; original order, option B. `outputs` counts the wide end.
     pub fn bottleneck(inputs: usize, outputs: usize) -> Self {
-        Self { branch: Branch::Bottleneck(StrideIn::Middle), ..Self::basic(inputs, outputs) }
+        let branch = Branch::Bottleneck(StrideIn::Middle);
+        let inner = outputs / branch.expansion();
+        Self { branch, inner, entry: inner, ..Self::basic(inputs, outputs) }
     }
 
     /// With another stride.
@@ -114,6 +185,36 @@ impl BlockConfig {
     /// With another order of norm and activation.
     pub fn with_order(mut self, order: Order) -> Self {
         self.order = order;
+        self
+    }
+
+    /// With something done to shortcut and branch before the addition.
+    pub fn with_merge(mut self, merge: Merge) -> Self {
+        self.merge = merge;
+        self
+    }
+
+    /// With another width inside the branch.
+    pub fn with_inner(mut self, inner: usize) -> Self {
+        (self.inner, self.entry) = (inner, inner);
+        self
+    }
+
+    /// With grouped 3×3 convolutions (ResNeXt).
+    pub fn with_groups(mut self, groups: usize) -> Self {
+        self.groups = groups;
+        self
+    }
+
+    /// With attention over the branch's channels.
+    pub fn with_attention(mut self, attention: Attention) -> Self {
+        self.attention = Some(attention);
+        self
+    }
+
+    /// With stochastic depth at that rate.
+    pub fn with_drop_path(mut self, rate: f64) -> Self {
+        self.drop_path = rate;
         self
     }
 

@@ -1,10 +1,11 @@
 //! The layers that blocks are made of.
 
-use candle_core::{Result, Tensor, Var};
+use candle_core::{Result, Tensor, Var, bail};
 use candle_nn::init::{FanInOut, NonLinearity, NormalOrUniform};
 use candle_nn::{Init, VarBuilder};
 use resnet_ops::graph::NormParameters;
 use resnet_ops::{ConvConfig, GraphBuilder, NormConfig, Value};
+use serde::{Deserialize, Serialize};
 
 /// Something that appends itself to a network's graph.
 pub trait Layer {
@@ -23,6 +24,12 @@ pub struct Conv2d {
     weight: Tensor,
     bias: Option<Tensor>,
     config: ConvConfig,
+    standardize: Option<f64>,
+}
+
+/// He initialisation over the fan out.
+pub(crate) fn he() -> Init {
+    Init::Kaiming { dist: NormalOrUniform::Normal, fan: FanInOut::FanOut, non_linearity: NonLinearity::ReLU }
 }
 
 impl Conv2d {
@@ -47,25 +54,61 @@ impl Conv2d {
         config: ConvConfig,
         vb: VarBuilder,
     ) -> Result<Self> {
-        let he =
-            Init::Kaiming { dist: NormalOrUniform::Normal, fan: FanInOut::FanOut, non_linearity: NonLinearity::ReLU };
-        let weight = vb.get_with_hints((outputs, inputs / config.groups.max(1), kh, kw), "weight", he)?;
-        Ok(Self { weight, bias: None, config })
+        let weight = vb.get_with_hints((outputs, inputs / config.groups.max(1), kh, kw), "weight", he())?;
+        Ok(Self { weight, bias: None, config, standardize: None })
+    }
+
+    /// With a bias that begins at a constant, from the builder that the weight came from.
+    ///
+    /// # Errors
+    /// If the builder has no such tensor of that shape.
+    pub fn with_bias(mut self, initial: f64, vb: VarBuilder) -> Result<Self> {
+        self.bias = Some(vb.get_with_hints(self.weight.dim(0)?, "bias", Init::Const(initial))?);
+        Ok(self)
+    }
+
+    /// With the weight standardised before use, for convolutions without bias; `eps` is added to the variance.
+    pub fn with_standardization(mut self, eps: Option<f64>) -> Self {
+        self.standardize = eps;
+        self
     }
 }
 
 impl Layer for Conv2d {
     fn append(&self, graph: &mut GraphBuilder, path: &str, x: Value) -> Value {
-        graph.conv(path, x, &self.weight, self.bias.as_ref(), self.config)
+        match self.standardize {
+            Some(eps) => graph.standardized_conv(path, x, &self.weight, eps, self.config),
+            None => graph.conv(path, x, &self.weight, self.bias.as_ref(), self.config),
+        }
     }
 }
 
-/// Batch norm; parameters `weight`, `bias`, buffers `running_mean`, `running_var`, all (C).
+/// Which norm a network has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NormKind {
+    /// Batch norm (Ioffe & Szegedy 2015).
+    #[default]
+    Batch,
+    /// Group norm (Wu & He 2018).
+    Group {
+        /// Channel groups.
+        groups: usize,
+    },
+}
+
+/// A norm over a map; parameters `weight`, `bias` and, for batch norm, buffers `running_mean`, `running_var`, all (C).
 #[derive(Debug, Clone)]
-pub struct Norm2d(NormParameters);
+pub struct Norm2d(Kind);
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Batch(NormParameters),
+    Group { weight: Tensor, bias: Tensor, groups: usize },
+}
 
 impl Norm2d {
-    /// Scale 1, shift 0, statistics of a standard normal variable.
+    /// Batch norm: scale 1, shift 0, statistics of a standard normal variable.
     ///
     /// # Errors
     /// If the builder has no such tensors of that shape.
@@ -79,19 +122,42 @@ impl Norm2d {
     /// # Errors
     /// If the builder has no such tensors of that shape.
     pub fn with_scale(channels: usize, scale: f64, vb: VarBuilder) -> Result<Self> {
-        Ok(Self(NormParameters {
-            weight: Some(vb.get_with_hints(channels, "weight", Init::Const(scale))?),
-            bias: Some(vb.get_with_hints(channels, "bias", Init::Const(0.))?),
-            running_mean: Var::from_tensor(&vb.get_with_hints(channels, "running_mean", Init::Const(0.))?)?,
-            running_var: Var::from_tensor(&vb.get_with_hints(channels, "running_var", Init::Const(1.))?)?,
-            config: NormConfig::default(),
+        Self::of_kind(NormKind::Batch, channels, scale, vb)
+    }
+
+    /// Any norm, beginning with that scale and shift 0.
+    ///
+    /// # Errors
+    /// If the builder has no such tensors of that shape, or the channels do not divide into the groups.
+    pub fn of_kind(kind: NormKind, channels: usize, scale: f64, vb: VarBuilder) -> Result<Self> {
+        let weight = vb.get_with_hints(channels, "weight", Init::Const(scale))?;
+        let bias = vb.get_with_hints(channels, "bias", Init::Const(0.))?;
+        Ok(Self(match kind {
+            NormKind::Batch => Kind::Batch(NormParameters {
+                weight: Some(weight),
+                bias: Some(bias),
+                running_mean: Var::from_tensor(&vb.get_with_hints(channels, "running_mean", Init::Const(0.))?)?,
+                running_var: Var::from_tensor(&vb.get_with_hints(channels, "running_var", Init::Const(1.))?)?,
+                config: NormConfig::default(),
+            }),
+            NormKind::Group { groups } => {
+                if groups == 0 || channels % groups != 0 {
+                    bail!("group norm: {channels} channels do not divide into {groups} groups");
+                }
+                Kind::Group { weight, bias, groups }
+            }
         }))
     }
 }
 
 impl Layer for Norm2d {
     fn append(&self, graph: &mut GraphBuilder, path: &str, x: Value) -> Value {
-        graph.norm(path, x, &self.0)
+        match &self.0 {
+            Kind::Batch(parameters) => graph.norm(path, x, parameters),
+            Kind::Group { weight, bias, groups } => {
+                graph.group_norm(path, x, (weight, bias), *groups, NormConfig::default().eps)
+            }
+        }
     }
 }
 
@@ -114,6 +180,20 @@ impl Linear {
             weight: vb.get_with_hints((outputs, inputs), "weight", uniform)?,
             bias: vb.get_with_hints(outputs, "bias", uniform)?,
         })
+    }
+}
+
+impl Linear {
+    /// As [`Linear::new`], with the weight of a 1×1 convolution (O, I, 1, 1).
+    ///
+    /// # Errors
+    /// If the builder has no such tensors of that shape.
+    pub fn pointwise(inputs: usize, outputs: usize, vb: VarBuilder) -> Result<Self> {
+        let bound = 1. / (inputs.max(1) as f64).sqrt();
+        let uniform = Init::Uniform { lo: -bound, up: bound };
+        let weight = vb.get_with_hints((outputs, inputs, 1, 1), "weight", uniform)?;
+        // A view: it follows the parameter's values, and gradients go back through it.
+        Ok(Self { weight: weight.flatten_from(1)?, bias: vb.get_with_hints(outputs, "bias", uniform)? })
     }
 }
 

@@ -22,14 +22,23 @@
 //! Several blocks make one [`resnet_ops::Graph`] when they are appended to one builder: the whole then runs as one
 //! fused operation on the CPU (see [`Layer`]).
 
+mod anti_alias;
+mod attention;
 mod block;
 mod config;
 mod layers;
+mod merge;
+mod naming;
+mod order;
 mod parameters;
 mod shortcut;
 
+pub use anti_alias::AntiAlias;
+pub use attention::{Attention, ChannelAttention};
 pub use block::ResidualBlock;
-pub use config::{BlockConfig, Branch, Order, ShortcutKind, StrideIn};
-pub use layers::{Conv2d, Layer, Linear, Norm2d};
+pub use config::{BlockConfig, Branch, Merge, Projection, ShortcutKind, StrideIn};
+pub use layers::{Conv2d, Layer, Linear, Norm2d, NormKind};
+pub use naming::Naming;
+pub use order::Order;
 pub use parameters::Parameters;
 pub use shortcut::Shortcut;

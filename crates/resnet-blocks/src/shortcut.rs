@@ -2,10 +2,10 @@
 
 use candle_core::{Result, bail};
 use candle_nn::VarBuilder;
-use resnet_ops::{GraphBuilder, Value};
+use resnet_ops::{AvgPoolConfig, ConvConfig, GraphBuilder, Value};
 
 use crate::layers::join;
-use crate::{BlockConfig, Conv2d, Layer, Norm2d, Order, ShortcutKind};
+use crate::{BlockConfig, Conv2d, Layer, Naming, Norm2d, Projection, ShortcutKind};
 
 /// What is added to the branch.
 #[derive(Debug, Clone)]
@@ -23,12 +23,18 @@ pub enum Shortcut {
         /// Zero channels behind.
         after: usize,
     },
-    /// A 1×1 convolution, `downsample.0`, in the original order with a norm, `downsample.1` (options B and C).
+    /// A convolution and, unless norms stand before convolutions, a norm (options B and C); a pooling may precede.
     Projection {
-        /// `downsample.0`
+        /// Takes the stride in place of the convolution.
+        pool: Option<AvgPoolConfig>,
+        /// `downsample.0`, or `downsample.1` after a pooling
         conv: Conv2d,
-        /// `downsample.1`
+        /// `downsample.1`, or `downsample.2` after a pooling
         norm: Option<Norm2d>,
+        /// What these are called.
+        naming: Naming,
+        /// Whether the names count the pooling.
+        pooled: bool,
     },
 }
 
@@ -48,13 +54,20 @@ impl Shortcut {
                 Self::PadSubsample { stride: config.stride, before: extra / 2, after: extra - extra / 2 }
             }
             (ShortcutKind::B, true) | (ShortcutKind::C, _) => {
-                let vb = vb.pp("downsample");
-                let conv = Conv2d::new(config.inputs, config.outputs, 1, config.stride, vb.pp("0"))?;
-                let norm = match config.order {
-                    Order::Original => Some(Norm2d::new(config.outputs, vb.pp("1"))?),
-                    Order::PreActivation => None,
+                let (naming, pooled) = (config.naming, config.projection == Projection::Pooled);
+                let pool = (pooled && config.stride > 1).then(|| AvgPoolConfig::square(2, config.stride, true));
+                let stride = if pooled { 1 } else { config.stride };
+                let kernel = if config.projection == Projection::Strided3x3 && stride > 1 { 3 } else { 1 };
+                let (conv_name, norm_name) = naming.projection(pooled);
+                let conv_config = ConvConfig::square(stride, kernel / 2);
+                let size = (kernel, kernel);
+                let conv = Conv2d::with_config(config.inputs, config.outputs, size, conv_config, vb.pp(conv_name))?;
+                let conv = conv.with_standardization(config.standardize);
+                let norm = match config.order.norm_first() {
+                    false => Some(Norm2d::of_kind(config.norm, config.outputs, 1., vb.pp(norm_name))?),
+                    true => None,
                 };
-                Self::Projection { conv, norm }
+                Self::Projection { pool, conv, norm, naming, pooled }
             }
         })
     }
@@ -73,10 +86,15 @@ impl Shortcut {
                 let x = if *stride == 1 { x } else { graph.subsample(x, (*stride, *stride)) };
                 Some(graph.pad_channels(x, *before, *after))
             }
-            Self::Projection { conv, norm } => {
-                let y = conv.append(graph, &join(path, "downsample.0"), x);
+            Self::Projection { pool, conv, norm, naming, pooled } => {
+                let (conv_name, norm_name) = naming.projection(*pooled);
+                let x = match pool {
+                    Some(pool) => graph.avg_pool(&join(path, "downsample.pool"), x, *pool),
+                    None => x,
+                };
+                let y = conv.append(graph, &join(path, conv_name), x);
                 Some(match norm {
-                    Some(norm) => norm.append(graph, &join(path, "downsample.1"), y),
+                    Some(norm) => norm.append(graph, &join(path, norm_name), y),
                     None => y,
                 })
             }

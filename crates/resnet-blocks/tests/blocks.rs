@@ -2,24 +2,33 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use candle_nn::ModuleT;
-use resnet_blocks::{BlockConfig, Branch, Layer, Order, Parameters, ResidualBlock, ShortcutKind, StrideIn};
+use resnet_blocks::{
+    AntiAlias, Attention, BlockConfig, Branch, Layer, Merge, Naming, NormKind, Order, Parameters, Projection,
+    ResidualBlock, ShortcutKind, StrideIn,
+};
 use resnet_ops::{Backend, Graph, Value};
 
-fn configurations() -> Vec<BlockConfig> {
+const BRANCHES: [Branch; 3] =
+    [Branch::Basic, Branch::Bottleneck(StrideIn::First), Branch::Bottleneck(StrideIn::Middle)];
+
+fn block(branch: Branch, outputs: usize, stride: usize) -> BlockConfig {
+    let config = match branch {
+        Branch::Basic => BlockConfig::basic(8, outputs),
+        Branch::Bottleneck(_) => BlockConfig::bottleneck(8, outputs),
+    };
+    BlockConfig { branch, ..config }.with_stride(stride)
+}
+
+/// Branch, order, shortcut, shape.
+fn plain() -> Vec<BlockConfig> {
     let mut all = Vec::new();
-    for branch in [Branch::Basic, Branch::Bottleneck(StrideIn::First), Branch::Bottleneck(StrideIn::Middle)] {
-        for order in [Order::Original, Order::PreActivation] {
+    for branch in BRANCHES {
+        for order in Order::ALL {
             for shortcut in [ShortcutKind::None, ShortcutKind::A, ShortcutKind::B, ShortcutKind::C] {
                 for (outputs, stride) in [(8, 1), (16, 2), (12, 1)] {
                     for shared_activation in [false, true] {
-                        all.push(BlockConfig {
-                            branch,
-                            shared_activation,
-                            ..BlockConfig::basic(8, outputs)
-                                .with_stride(stride)
-                                .with_order(order)
-                                .with_shortcut(shortcut)
-                        });
+                        let config = block(branch, outputs, stride).with_order(order).with_shortcut(shortcut);
+                        all.push(BlockConfig { shared_activation, ..config });
                     }
                 }
             }
@@ -28,8 +37,63 @@ fn configurations() -> Vec<BlockConfig> {
     all
 }
 
+/// What He et al. 2016, Table 1 does to the shortcut, in every order.
+fn merged() -> Vec<BlockConfig> {
+    let merges = [
+        Merge::Scaled { shortcut: 0.5, branch: 1. },
+        Merge::Scaled { shortcut: 0.5, branch: 0.5 },
+        Merge::ExclusiveGate { bias: -1. },
+        Merge::ShortcutGate { bias: 0.5 },
+        Merge::Dropout { rate: 0.5 },
+    ];
+    let mut all = Vec::new();
+    for merge in merges {
+        for order in Order::ALL {
+            for (shortcut, outputs, stride) in
+                [(ShortcutKind::A, 16, 2), (ShortcutKind::A, 8, 1), (ShortcutKind::B, 12, 2)]
+            {
+                let branch = BRANCHES[all.len() % 3];
+                all.push(block(branch, outputs, stride).with_shortcut(shortcut).with_order(order).with_merge(merge));
+            }
+        }
+    }
+    all
+}
+
+/// Everything that timm's networks add.
+fn extended() -> Vec<BlockConfig> {
+    let mut all = Vec::new();
+    for branch in BRANCHES {
+        for (outputs, stride) in [(8, 1), (16, 2)] {
+            for order in [Order::Original, Order::PreActivation] {
+                let base = block(branch, outputs, stride).with_order(order);
+                all.extend([
+                    base.with_inner(12).with_groups(4),
+                    base.with_attention(Attention::SqueezeExcitation { reduction: 2 }),
+                    base.with_attention(Attention::EfficientChannel),
+                    base.with_drop_path(0.4),
+                    BlockConfig { projection: Projection::Pooled, ..base },
+                    BlockConfig { projection: Projection::Strided3x3, entry: 6, inner: 6, ..base },
+                    BlockConfig { anti_alias: Some(AntiAlias::Blur), ..base },
+                    BlockConfig { anti_alias: Some(AntiAlias::Average), inner: 8, entry: 8, ..base },
+                    BlockConfig { norm: NormKind::Group { groups: 2 }, ..base },
+                    BlockConfig { standardize: Some(1e-8), naming: Naming::ResNetV2, ..base },
+                ]);
+            }
+        }
+    }
+    // With groups, a basic branch needs inputs and outputs that divide too; average pooling cuts odd columns off.
+    all.retain(|c| c.anti_alias != Some(AntiAlias::Average) || c.stride == 1);
+    all
+}
+
+fn configurations() -> Vec<BlockConfig> {
+    [plain(), merged(), extended()].concat()
+}
+
+/// No value is 0: there the ReLU has no gradient, and the interpreters choose differently.
 fn input(dtype: DType) -> Result<Var> {
-    let values: Vec<f32> = (0..2 * 8 * 6 * 5).map(|i| ((i * 37) % 101) as f32 / 50. - 1.).collect();
+    let values: Vec<f32> = (0..2 * 8 * 6 * 5).map(|i| ((i * 37) % 101) as f32 / 50. - 1.01).collect();
     Var::from_tensor(&Tensor::from_vec(values, (2, 8, 6, 5), &Device::Cpu)?.to_dtype(dtype)?)
 }
 
@@ -66,6 +130,68 @@ fn every_variant_has_the_portable_results_and_gradients() -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[test]
+fn every_variant_has_the_gradients_of_finite_differences() -> Result<()> {
+    // The portable interpreter in f64; one configuration in five of the plain ones, all others.
+    for config in plain().into_iter().step_by(5).chain(merged()).chain(extended()) {
+        let parameters = Parameters::new(3, DType::F64, &Device::Cpu);
+        let block = ResidualBlock::new(&config, parameters.builder())?;
+        let graph = block.graph().clone().with_backend(Backend::Portable);
+        let x = input(DType::F64)?;
+        let loss = || -> Result<Tensor> {
+            // The same masks at every pass.
+            graph.noise().set(1, 2);
+            let y = graph.forward_t(x.as_tensor(), true)?;
+            let weights: Vec<f64> = (0..y.elem_count()).map(|i| ((i * 13) % 29) as f64 / 14. - 1.).collect();
+            (&y * Tensor::from_vec(weights, y.shape(), &Device::Cpu)?)?.sum_all()
+        };
+        let gradients = loss()?.backward()?;
+        for (name, var) in std::iter::once(("x".to_string(), x.clone())).chain(parameters.trainable()) {
+            let gradient = gradients.get(var.as_tensor()).unwrap_or_else(|| panic!("{config:?}: {name}"));
+            let (values, i) = (var.flatten_all()?.to_vec1::<f64>()?, var.elem_count() / 2);
+            let at = |delta: f64| -> Result<f64> {
+                let mut moved = values.clone();
+                moved[i] += delta;
+                var.set(&Tensor::from_vec(moved, var.shape(), &Device::Cpu)?)?;
+                loss()?.to_scalar::<f64>()
+            };
+            let numeric = (at(1e-6)? - at(-1e-6)?) / 2e-6;
+            at(0.)?;
+            let ours = gradient.flatten_all()?.to_vec1::<f64>()?[i];
+            assert!((numeric - ours).abs() < 1e-4 * numeric.abs().max(1.), "{config:?}: {name}: {ours}, {numeric}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn gates_begin_where_their_bias_says() -> Result<()> {
+    // With weights of zero and a bias of -6 the shortcut-only gate leaves 1 - σ(-6) of the input; the branch of a last
+    // scale of zero is zero, so that this is all there is.
+    let parameters = Parameters::new(3, DType::F32, &Device::Cpu);
+    let config = BlockConfig::basic(8, 8).with_merge(Merge::ShortcutGate { bias: -6. }).with_zero_init_last(true);
+    let block = ResidualBlock::new(&config, parameters.builder())?;
+    let Some(weight) = parameters.get("gate.weight") else { panic!("no gate") };
+    weight.set(&weight.zeros_like()?)?;
+    let x = input(DType::F32)?.abs()?;
+    let expected = (&x * (1. - 1. / (1. + 6f64.exp())))?;
+    let difference = (block.forward_t(&x, true)? - expected)?.abs()?.max_all()?.to_scalar::<f32>()?;
+    assert!(difference < 1e-6, "{difference}");
+    Ok(())
+}
+
+#[test]
+fn impossible_rates_are_errors() {
+    for config in [
+        BlockConfig::basic(8, 8).with_drop_path(1.),
+        BlockConfig::basic(8, 8).with_merge(Merge::Dropout { rate: -0.1 }),
+        BlockConfig { norm: NormKind::Group { groups: 3 }, ..BlockConfig::basic(8, 8) },
+    ] {
+        let parameters = Parameters::new(3, DType::F32, &Device::Cpu);
+        assert!(ResidualBlock::new(&config, parameters.builder()).is_err(), "{config:?}");
+    }
 }
 
 #[test]

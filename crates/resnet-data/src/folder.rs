@@ -2,6 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+use crate::seed::stream;
 use crate::walk::{EXTENSIONS, entries, images};
 use crate::{Dataset, Error, Image, Result, Split, read_image};
 
@@ -78,6 +83,23 @@ impl Folder {
             *place % 5 == 2
         });
         (Self { classes: self.classes.clone(), files: train }, Self { classes: self.classes, files: test })
+    }
+
+    /// Divides the images by a seed: of each class a share is held back, one image at least where it has two or more.
+    ///
+    /// For folders without splits.
+    pub fn divide_by_seed(self, seed: u64, share: f64) -> (Self, Self) {
+        let mut held_back = vec![false; self.files.len()];
+        for class in 0..self.classes.len() {
+            let mut own: Vec<usize> = (0..self.files.len()).filter(|&i| self.files[i].1 as usize == class).collect();
+            own.shuffle(&mut ChaCha8Rng::from_seed(stream(seed, class as u64, 0, "split")));
+            let most = own.len().saturating_sub(1);
+            let count = ((own.len() as f64 * share).round() as usize).max(1).min(most);
+            own[..count].iter().for_each(|&i| held_back[i] = true);
+        }
+        let (test, train): (Vec<_>, Vec<_>) = self.files.into_iter().zip(held_back).partition(|(_, back)| *back);
+        let part = |files: Vec<((PathBuf, u32), bool)>| files.into_iter().map(|(file, _)| file).collect();
+        (Self { classes: self.classes.clone(), files: part(train) }, Self { classes: self.classes, files: part(test) })
     }
 
     /// The file of image `index`, where there is one.

@@ -1,7 +1,12 @@
 //! A network as data: what the registry's names stand for.
 
-use resnet_blocks::{Branch, Order, ShortcutKind};
+use resnet_blocks::{
+    AntiAlias, Attention, BlockConfig, Branch, Merge, Naming, NormKind, Order, Projection, ShortcutKind, StrideIn,
+};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::Error;
 
 /// What stands before the first block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -9,12 +14,32 @@ use serde::{Deserialize, Serialize};
 pub enum Stem {
     /// 3×3 convolution, stride 1 (He et al. 2015, 4.2).
     Cifar,
-    /// 7×7 convolution, stride 2, then a 3×3 max-pool, stride 2 (He et al. 2015, Table 1).
+    /// 7×7 convolution, stride 2, then a pooling, stride 2 (He et al. 2015, Table 1).
     ImageNet,
+    /// Three 3×3 convolutions, the first with stride 2, then a pooling, stride 2 (He et al. 2019, "Bag of tricks",
+    /// Fig. 2b: ResNet-C).
+    Deep {
+        /// Channels of the first and the second convolution.
+        widths: [usize; 2],
+    },
+}
+
+/// The pooling, stride 2, at the end of a stem for ImageNet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StemPool {
+    /// 3×3 max-pool whose border never wins.
+    #[default]
+    Max,
+    /// 3×3 max-pool over a border of zeros (Kolesnikov et al. 2020: BiT).
+    MaxOverZeros,
+    /// 3×3 convolution, norm, ReLU (Bello et al. 2021: ResNet-RS).
+    Convolution,
 }
 
 /// Everything that decides a network's graph.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Config {
     /// Name in the registry.
     pub name: String,
@@ -22,33 +47,186 @@ pub struct Config {
     pub stem: Stem,
     /// Channels of the stem.
     pub stem_channels: usize,
+    /// What ends the stem.
+    pub stem_pool: StemPool,
     /// Blocks of each stage.
     pub blocks: Vec<usize>,
     /// Inner channels of each stage's blocks; their outputs are wider by the branch's expansion.
     pub widths: Vec<usize>,
     /// The convolutions of a block.
     pub branch: Branch,
+    /// Groups of the 3×3 convolutions of bottlenecks (Xie et al. 2017: the cardinality).
+    pub groups: usize,
+    /// Channels of a bottleneck's 3×3 convolution in each group, for every 64 of `widths`.
+    pub group_width: usize,
+    /// How many times fewer channels a bottleneck's first convolution has than its 3×3.
+    pub entry_reduction: usize,
     /// Where norms and activations stand.
     pub order: Order,
     /// The shortcuts.
     pub shortcut: ShortcutKind,
+    /// How projections take the stride.
+    pub projection: Projection,
+    /// What happens to shortcut and branch before they are added.
+    pub merge: Merge,
+    /// What weighs each branch's channels.
+    pub attention: Option<Attention>,
+    /// What takes the strides in place of convolutions and max-pool.
+    pub anti_alias: Option<AntiAlias>,
+    /// The norms.
+    pub norm: NormKind,
+    /// ε of the convolutions' weight standardisation, where there is any.
+    pub standardize: Option<f64>,
+    /// Stochastic depth: the share of the images that skip the last branch in training. For the others it grows from 0
+    /// with the depth: for branch l of L it is `l / L` of this (Huang et al. 2016, eq. 4).
+    pub drop_path: f64,
     /// Whether each block's last norm begins with scale 0 (original order only).
     pub zero_init_last: bool,
+    /// What the parameters are called.
+    pub naming: Naming,
     /// Number of classes.
     pub classes: usize,
     /// Rows and columns of the images that the network was published for.
     pub image_size: usize,
 }
 
+impl Default for Config {
+    /// ResNet-18 on ImageNet.
+    fn default() -> Self {
+        Self {
+            name: "resnet18".into(),
+            stem: Stem::ImageNet,
+            stem_channels: 64,
+            stem_pool: StemPool::Max,
+            blocks: vec![2, 2, 2, 2],
+            widths: vec![64, 128, 256, 512],
+            branch: Branch::Basic,
+            groups: 1,
+            group_width: 64,
+            entry_reduction: 1,
+            order: Order::Original,
+            shortcut: ShortcutKind::B,
+            projection: Projection::Strided,
+            merge: Merge::Identity,
+            attention: None,
+            anti_alias: None,
+            norm: NormKind::Batch,
+            standardize: None,
+            drop_path: 0.,
+            zero_init_last: false,
+            naming: Naming::Torchvision,
+            classes: 1000,
+            image_size: 224,
+        }
+    }
+}
+
 impl Config {
+    /// The CIFAR network of He et al. 2015, 4.2: three stages of 16, 32, 64 channels, each of so many blocks.
+    pub fn cifar(name: &str, blocks: usize) -> Self {
+        Self {
+            name: name.into(),
+            stem: Stem::Cifar,
+            stem_channels: 16,
+            blocks: vec![blocks; 3],
+            widths: vec![16, 32, 64],
+            shortcut: ShortcutKind::A,
+            classes: 10,
+            image_size: 32,
+            ..Self::default()
+        }
+    }
+
     /// The same network with another number of classes.
     pub fn with_classes(mut self, classes: usize) -> Self {
         self.classes = classes;
         self
     }
 
+    /// The same network with some fields of the configuration changed, by their names and values as they are written.
+    ///
+    /// ```
+    /// let changes = serde_json::from_str(r#"{ "shortcut": "c", "stem_channels": 8 }"#)?;
+    /// let config = resnet_models::config("resnet20")?.with_changes(&changes)?;
+    /// assert_eq!(config.stem_channels, 8);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Change`] where there is no such field, or it cannot have that value.
+    pub fn with_changes(&self, changes: &Map<String, Value>) -> Result<Self, Error> {
+        let wrong = |message: String| Error::Change { name: self.name.clone(), message };
+        let mut fields = match serde_json::to_value(self) {
+            Ok(Value::Object(fields)) => fields,
+            Ok(_) => return Err(wrong("it is no table".into())),
+            Err(error) => return Err(wrong(error.to_string())),
+        };
+        for (field, value) in changes {
+            match fields.get_mut(field) {
+                Some(old) => *old = value.clone(),
+                None => {
+                    let names = fields.keys().cloned().collect::<Vec<_>>().join(", ");
+                    return Err(wrong(format!("there is no field {field:?} (there are {names})")));
+                }
+            }
+        }
+        serde_json::from_value(Value::Object(fields)).map_err(|error| wrong(error.to_string()))
+    }
+
     /// Channels of the features that the head classifies.
     pub fn features(&self) -> usize {
         self.widths.last().map_or(self.stem_channels, |width| width * self.branch.expansion())
+    }
+
+    /// What the classifier is called: `fc`, or `head.fc` in timm's pre-activation networks.
+    pub fn head(&self) -> &'static str {
+        match self.naming {
+            Naming::Torchvision => "fc",
+            Naming::ResNetV2 => "head.fc",
+        }
+    }
+
+    /// Path and configuration of every block, in order.
+    pub fn block_configs(&self) -> Vec<(String, BlockConfig)> {
+        let (total, mut inputs, mut all) = (self.blocks.iter().sum::<usize>(), self.stem_channels, Vec::new());
+        for (stage, (&blocks, &width)) in self.blocks.iter().zip(&self.widths).enumerate() {
+            for block in 0..blocks {
+                let outputs = width * self.branch.expansion();
+                let inner = match self.branch {
+                    Branch::Basic => outputs,
+                    Branch::Bottleneck(StrideIn::First | StrideIn::Middle) => {
+                        width * self.group_width / 64 * self.groups
+                    }
+                };
+                let path = match self.naming {
+                    Naming::Torchvision => format!("layer{}.{block}", stage + 1),
+                    Naming::ResNetV2 => format!("stages.{stage}.blocks.{block}"),
+                };
+                let config = BlockConfig {
+                    inputs,
+                    outputs,
+                    inner,
+                    entry: inner / self.entry_reduction.max(1),
+                    groups: self.groups,
+                    stride: if stage > 0 && block == 0 { 2 } else { 1 },
+                    branch: self.branch,
+                    order: self.order,
+                    shortcut: self.shortcut,
+                    projection: self.projection,
+                    merge: self.merge,
+                    attention: self.attention,
+                    anti_alias: self.anti_alias,
+                    norm: self.norm,
+                    standardize: self.standardize,
+                    drop_path: self.drop_path * (all.len() + 1) as f64 / total as f64,
+                    zero_init_last: self.zero_init_last,
+                    shared_activation: all.is_empty(),
+                    naming: self.naming,
+                };
+                all.push((path, config));
+                inputs = outputs;
+            }
+        }
+        all
     }
 }

@@ -46,6 +46,25 @@ pub enum Error {
     /// A file could not be had from the hub.
     #[error(transparent)]
     Hub(#[from] resnet_hub::Error),
+    /// A changed field of a configuration is wrong.
+    #[error("changes to network {name}: {message}")]
+    Change {
+        /// The network.
+        name: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// A configuration of transformers that cannot be read or built.
+    #[error("config.json of transformers: {0}")]
+    Transformers(String),
+    /// The network has no such stage.
+    #[error("a network of {stages} stages has no stage {asked}; they are counted from 1")]
+    NoStage {
+        /// As asked for.
+        asked: usize,
+        /// Number of stages.
+        stages: usize,
+    },
     /// The tensor library's own.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

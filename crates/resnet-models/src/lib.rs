@@ -21,18 +21,21 @@ pub mod hub;
 mod network;
 mod preprocessing;
 mod registry;
+mod stem;
 mod summary;
+mod timm;
+mod transformers;
 pub mod weights;
 
 use candle_nn::VarBuilder;
 
-pub use config::{Config, Stem};
+pub use config::{Config, Stem, StemPool};
 pub use error::Error;
 pub use hub::{Pretrained, PretrainedOptions, from_pretrained, from_pretrained_with};
 pub use network::Network;
 pub use preprocessing::{Interpolation, Preprocessing};
 pub use registry::{Entry, NETWORKS, config, entry, names};
-pub use resnet_blocks::Parameters;
+pub use resnet_blocks::{Merge, Order, Parameters, ShortcutKind};
 pub use summary::{LayerSummary, Summary, summarise, summary};
 
 /// The network of that name, with its parameters from `vb` and, if given, another number of classes.
@@ -40,7 +43,20 @@ pub use summary::{LayerSummary, Summary, summarise, summary};
 /// # Errors
 /// If the name is unknown, `classes` is 0 or the builder lacks a parameter.
 pub fn create(arch: &str, vb: VarBuilder, classes: Option<usize>) -> Result<Network, Error> {
-    let mut config = config(arch)?;
+    create_changed(arch, &serde_json::Map::new(), vb, classes)
+}
+
+/// As [`create`], with some fields of the configuration changed ([`Config::with_changes`]).
+///
+/// # Errors
+/// As [`create`] and [`Config::with_changes`].
+pub fn create_changed(
+    arch: &str,
+    changes: &serde_json::Map<String, serde_json::Value>,
+    vb: VarBuilder,
+    classes: Option<usize>,
+) -> Result<Network, Error> {
+    let mut config = config(arch)?.with_changes(changes)?;
     if let Some(classes) = classes {
         config = config.with_classes(classes);
     }

@@ -2,19 +2,25 @@
 
 use candle_core::{DType, Result, Tensor};
 use candle_nn::{ModuleT, VarBuilder};
-use resnet_blocks::{BlockConfig, Conv2d, Layer, Linear, Norm2d, Order, ResidualBlock};
-use resnet_ops::{Backend, ConvConfig, Graph, GraphBuilder, PoolConfig, Value};
+use resnet_blocks::{Layer, Linear, Naming, Norm2d, ResidualBlock};
+use resnet_ops::{Backend, Graph, GraphBuilder, Noise, Value};
 
-use crate::{Config, Stem};
+use crate::stem::stem;
+use crate::{Config, Error};
 
 /// A residual (or plain) network: images (N, 3, H, W) to logits (N, classes).
 ///
 /// Parameters are named as torchvision names them: `conv1`, `bn1`, `layer1.0.conv1`, …, `fc`. In pre-activation
-/// networks `bn1` is the norm after the last block (He et al. 2016, appendix).
+/// networks `bn1` is the norm after the last block (He et al. 2016, appendix); timm's have names of their own (see
+/// [`Naming`]).
 #[derive(Debug, Clone)]
 pub struct Network {
     config: Config,
     graph: Graph,
+    stem: Value,
+    blocks: Vec<(String, Value)>,
+    /// The part of the graph that computes each stage from the one before.
+    stages: Vec<Graph>,
 }
 
 impl Network {
@@ -24,10 +30,15 @@ impl Network {
     /// If the builder lacks a parameter.
     pub fn new(config: &Config, vb: VarBuilder) -> Result<Self> {
         let mut graph = Graph::builder();
-        let x = stem(config, &mut graph, &vb)?;
-        let x = stages(config, &mut graph, x, &vb)?;
-        let logits = head(config, &mut graph, x, &vb)?;
-        Ok(Self { config: config.clone(), graph: graph.finish(logits) })
+        let stem = stem(config, &mut graph, &vb)?;
+        let blocks = blocks(config, &mut graph, stem, &vb)?;
+        let features = blocks.last().map_or(stem, |(_, output)| *output);
+        let logits = head(config, &mut graph, features, &vb)?;
+        let graph = graph.finish(logits);
+        let ends = stage_ends(config, &blocks);
+        let begins = std::iter::once(graph.input()).chain(ends.iter().copied());
+        let stages = begins.zip(&ends).map(|(from, &to)| graph.between(from, to)).collect::<Result<_>>()?;
+        Ok(Self { config: config.clone(), graph, stem, blocks, stages })
     }
 
     /// What the network is made of.
@@ -40,69 +51,93 @@ impl Network {
         &self.graph
     }
 
+    /// The value that enters the first block.
+    pub fn stem(&self) -> Value {
+        self.stem
+    }
+
+    /// Path (`layer1.0`) and output of every block, in the order of execution. With [`Network::stem`] these are the
+    /// places where one value alone passes, so that the network can be cut there ([`Graph::between`]).
+    pub fn blocks(&self) -> &[(String, Value)] {
+        &self.blocks
+    }
+
+    /// The maps after the given stages, counted from 1, for images (N, 3, H, W): in the ImageNet networks stage s has
+    /// rows and columns of H / 2^(s + 1), that is strides of 4 to 32. As in evaluation; gradients flow.
+    ///
+    /// # Errors
+    /// [`Error::NoStage`], or if the images do not fit.
+    pub fn features(&self, x: &Tensor, stages: &[usize]) -> std::result::Result<Vec<Tensor>, Error> {
+        if let Some(&asked) = stages.iter().find(|&&stage| stage == 0 || stage > self.stages.len()) {
+            return Err(Error::NoStage { asked, stages: self.stages.len() });
+        }
+        let mut maps = vec![x.clone()];
+        for stage in &self.stages[..stages.iter().copied().max().unwrap_or(0)] {
+            let map = stage.forward_t(&maps[maps.len() - 1], false)?;
+            maps.push(map);
+        }
+        Ok(stages.iter().map(|&stage| maps[stage].clone()).collect())
+    }
+
+    /// Where dropout and stochastic depth take their random numbers from.
+    pub fn noise(&self) -> &Noise {
+        self.graph.noise()
+    }
+
     /// The same network, run by another interpreter.
     pub fn with_backend(mut self, backend: Backend) -> Self {
         self.graph = self.graph.with_backend(backend);
+        self.stages = self.stages.into_iter().map(|stage| stage.with_backend(backend)).collect();
         self
     }
 
     /// The same network with activations in `dtype` (f32 or bf16); parameters and statistics stay as they are.
     pub fn with_compute_dtype(mut self, dtype: DType) -> Self {
         self.graph = self.graph.with_compute_dtype(dtype);
+        self.stages = self.stages.into_iter().map(|stage| stage.with_compute_dtype(dtype)).collect();
         self
     }
 }
 
-fn stem(config: &Config, graph: &mut GraphBuilder, vb: &VarBuilder) -> Result<Value> {
-    let (kernel, stride) = match config.stem {
-        Stem::Cifar => (3, 1),
-        Stem::ImageNet => (7, 2),
-    };
-    let conv_config = ConvConfig::square(stride, kernel / 2);
-    let conv = Conv2d::with_config(3, config.stem_channels, (kernel, kernel), conv_config, vb.pp("conv1"))?;
-    let mut x = conv.append(graph, "conv1", Value::default());
-    if config.order == Order::Original {
-        x = Norm2d::new(config.stem_channels, vb.pp("bn1"))?.append(graph, "bn1", x);
-        x = graph.relu(x);
+/// Path and result of every block.
+fn blocks(config: &Config, graph: &mut GraphBuilder, mut x: Value, vb: &VarBuilder) -> Result<Vec<(String, Value)>> {
+    let mut blocks = Vec::new();
+    for (path, block) in config.block_configs() {
+        x = ResidualBlock::new(&block, vb.pp(&path))?.append(graph, &path, x);
+        blocks.push((path, x));
     }
-    Ok(match config.stem {
-        Stem::Cifar => x,
-        Stem::ImageNet => graph.max_pool("maxpool", x, PoolConfig::square(3, 2, 1)),
-    })
+    Ok(blocks)
 }
 
-fn stages(config: &Config, graph: &mut GraphBuilder, mut x: Value, vb: &VarBuilder) -> Result<Value> {
-    let mut inputs = config.stem_channels;
-    for (stage, (&blocks, &width)) in config.blocks.iter().zip(&config.widths).enumerate() {
-        for block in 0..blocks {
-            let outputs = width * config.branch.expansion();
-            let first = (stage, block) == (0, 0);
-            let block_config = BlockConfig {
-                inputs,
-                outputs,
-                stride: if stage > 0 && block == 0 { 2 } else { 1 },
-                branch: config.branch,
-                order: config.order,
-                shortcut: config.shortcut,
-                zero_init_last: config.zero_init_last,
-                shared_activation: first,
-            };
-            let path = format!("layer{}.{block}", stage + 1);
-            x = ResidualBlock::new(&block_config, vb.pp(&path))?.append(graph, &path, x);
-            inputs = outputs;
-        }
-    }
-    Ok(x)
+/// The result of each stage, which is that of its last block.
+fn stage_ends(config: &Config, blocks: &[(String, Value)]) -> Vec<Value> {
+    let mut count = 0;
+    let last = config.blocks.iter().take(config.widths.len()).map(|&stage| {
+        count += stage;
+        blocks[..count.min(blocks.len())].last().map_or_else(Value::default, |(_, output)| *output)
+    });
+    last.collect()
 }
 
 fn head(config: &Config, graph: &mut GraphBuilder, mut x: Value, vb: &VarBuilder) -> Result<Value> {
     let features = config.features();
-    if config.order == Order::PreActivation {
-        x = Norm2d::new(features, vb.pp("bn1"))?.append(graph, "bn1", x);
+    if config.order.norm_first() {
+        let name = match config.naming {
+            Naming::Torchvision => "bn1",
+            Naming::ResNetV2 => "norm",
+        };
+        x = Norm2d::of_kind(config.norm, features, 1., vb.pp(name))?.append(graph, name, x);
+    }
+    if config.order.is_pre_activation() {
         x = graph.relu(x);
     }
     x = graph.global_avg_pool("avgpool", x);
-    Ok(Linear::new(features, config.classes, vb.pp("fc"))?.append(graph, "fc", x))
+    let (name, vb) = (config.head(), vb.pp(config.head()));
+    let linear = match config.naming {
+        Naming::Torchvision => Linear::new(features, config.classes, vb)?,
+        Naming::ResNetV2 => Linear::pointwise(features, config.classes, vb)?,
+    };
+    Ok(linear.append(graph, name, x))
 }
 
 impl ModuleT for Network {

@@ -3,7 +3,7 @@
 use resnet_blocks::{Branch, Order, ShortcutKind, StrideIn};
 
 use crate::weights::nearest;
-use crate::{Config, Error, Stem};
+use crate::{Config, Error, timm};
 
 use Branch::{Basic, Bottleneck};
 use ShortcutKind::{A, B, None as Plain};
@@ -21,11 +21,17 @@ pub struct Entry {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Family {
+pub(crate) enum Family {
+    /// A network of timm's, from parts.
+    Timm(timm::Row),
     /// Stages of 64, 128, 256, 512 inner channels on 224×224 images.
     ImageNet { blocks: [usize; 4], branch: Branch, shortcut: ShortcutKind },
     /// Stages of 16, 32, 64 inner channels, equally deep, on 32×32 images.
     Cifar { blocks: usize, branch: Branch, order: Order, shortcut: ShortcutKind },
+}
+
+const fn from_timm(row: timm::Row) -> Entry {
+    Entry { name: row.name, source: row.source(), published_multiply_adds: None, family: Family::Timm(row) }
 }
 
 const fn imagenet(
@@ -60,8 +66,18 @@ const fn preact(name: &'static str, blocks: usize, branch: Branch, shortcut: Sho
     Entry { name, source: "He et al. 2016, Table 3", published_multiply_adds: None, family }
 }
 
-/// All networks.
-pub const NETWORKS: &[Entry] = &[
+/// All networks: the papers', then timm's.
+pub const NETWORKS: &[Entry] = &{
+    let mut all = [PAPERS[0]; PAPERS.len() + timm::ROWS.len()];
+    let mut i = 0;
+    while i < all.len() {
+        all[i] = if i < PAPERS.len() { PAPERS[i] } else { from_timm(timm::ROWS[i - PAPERS.len()]) };
+        i += 1;
+    }
+    all
+};
+
+const PAPERS: &[Entry] = &[
     imagenet("resnet18", 1.8, [2, 2, 2, 2], Basic, B),
     imagenet("resnet34", 3.6, [3, 4, 6, 3], Basic, B),
     torchvision("resnet50", [3, 4, 6, 3]),
@@ -97,11 +113,12 @@ pub fn names() -> Vec<&'static str> {
     NETWORKS.iter().map(|entry| entry.name).collect()
 }
 
-/// The table's row of that name.
+/// The table's row of that name. What follows a dot names weights, not a network: `resnet50.a1_in1k` is `resnet50`.
 ///
 /// # Errors
 /// [`Error::UnknownNetwork`] with the nearest name.
 pub fn entry(name: &str) -> Result<&'static Entry, Error> {
+    let name = name.split_once('.').map_or(name, |(network, _)| network);
     NETWORKS.iter().find(|entry| entry.name == name).ok_or_else(|| Error::UnknownNetwork {
         name: name.to_string(),
         nearest: nearest(name, NETWORKS.iter().map(|entry| entry.name)).unwrap_or("resnet18").to_string(),
@@ -121,32 +138,13 @@ impl Entry {
     pub fn config(&self) -> Config {
         let name = self.name.to_string();
         match self.family {
-            Family::ImageNet { blocks, branch, shortcut } => Config {
-                name,
-                stem: Stem::ImageNet,
-                stem_channels: 64,
-                blocks: blocks.to_vec(),
-                widths: vec![64, 128, 256, 512],
-                branch,
-                order: Order::Original,
-                shortcut,
-                zero_init_last: false,
-                classes: 1000,
-                image_size: 224,
-            },
-            Family::Cifar { blocks, branch, order, shortcut } => Config {
-                name,
-                stem: Stem::Cifar,
-                stem_channels: 16,
-                blocks: vec![blocks; 3],
-                widths: vec![16, 32, 64],
-                branch,
-                order,
-                shortcut,
-                zero_init_last: false,
-                classes: 10,
-                image_size: 32,
-            },
+            Family::Timm(row) => row.config(),
+            Family::ImageNet { blocks, branch, shortcut } => {
+                Config { name, blocks: blocks.to_vec(), branch, shortcut, ..Config::default() }
+            }
+            Family::Cifar { blocks, branch, order, shortcut } => {
+                Config { branch, order, shortcut, ..Config::cifar(&name, blocks) }
+            }
         }
     }
 }

@@ -71,6 +71,12 @@ pub fn summarise(network: &Network, size: (usize, usize)) -> Result<Summary, Err
             Op::Conv { weight, bias: b, .. } => {
                 ("conv", weight.elem_count() + bias(b), weight.elem_count() as u64 * pixels)
             }
+            Op::GroupNorm { weight, bias, .. } => ("group_norm", weight.elem_count() + bias.elem_count(), 0),
+            Op::ChannelConv { weight } => {
+                ("channel_conv", weight.elem_count(), (weight.elem_count() * shape.channels) as u64)
+            }
+            Op::AvgPool(_) => ("avg_pool", 0, 0),
+            Op::BlurPool { .. } => ("blur_pool", 0, 0),
             Op::Norm(p) => ("batch_norm", bias(&p.weight) + bias(&p.bias), 0),
             Op::Linear { weight, bias: b } => ("linear", weight.elem_count() + bias(b), weight.elem_count() as u64),
             Op::MaxPool(_) => ("max_pool", 0, 0),

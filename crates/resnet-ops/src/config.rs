@@ -74,6 +74,64 @@ impl PoolConfig {
     }
 }
 
+/// Kernel, stride and padding (rows, columns) of an average pooling, whose border does not count
+/// (`count_include_pad=False` in PyTorch).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AvgPoolConfig {
+    /// Rows and columns of the window.
+    pub kernel: (usize, usize),
+    /// Step of the window.
+    pub stride: (usize, usize),
+    /// Border on each side. At most half the kernel.
+    pub padding: (usize, usize),
+    /// Whether a last window that begins inside but reaches beyond the border counts too.
+    pub ceil: bool,
+}
+
+impl AvgPoolConfig {
+    /// The same kernel and stride in both directions, no padding.
+    pub fn square(kernel: usize, stride: usize, ceil: bool) -> Self {
+        Self { kernel: (kernel, kernel), stride: (stride, stride), padding: (0, 0), ceil }
+    }
+
+    /// Rows and columns of the output of an (h, w) input.
+    ///
+    /// # Errors
+    /// If the stride is zero, the padding exceeds half the kernel or the window does not fit.
+    pub fn output_size(&self, (h, w): (usize, usize)) -> Result<(usize, usize)> {
+        if self.padding.0 * 2 > self.kernel.0 || self.padding.1 * 2 > self.kernel.1 {
+            bail!("avg_pool2d: padding {:?} is more than half the kernel {:?}", self.padding, self.kernel);
+        }
+        let count = |size: usize, kernel: usize, stride: usize, padding: usize| -> Result<usize> {
+            if !self.ceil {
+                return window_count("avg_pool2d", size, kernel, stride, padding, 1);
+            }
+            if stride == 0 || kernel == 0 || size == 0 {
+                bail!("avg_pool2d: kernel, stride and size must be at least 1, got {kernel}, {stride}, {size}");
+            }
+            let count = (size + 2 * padding).saturating_sub(kernel).div_ceil(stride) + 1;
+            // The last window has to begin inside.
+            Ok(if (count - 1) * stride >= size + padding { count - 1 } else { count })
+        };
+        Ok((
+            count(h, self.kernel.0, self.stride.0, self.padding.0)?,
+            count(w, self.kernel.1, self.stride.1, self.padding.1)?,
+        ))
+    }
+
+    /// The pixels (first, end) of one direction that the window of output `o` covers in an input of `size`.
+    pub(crate) fn span(o: usize, kernel: usize, stride: usize, padding: usize, size: usize) -> (usize, usize) {
+        ((o * stride).saturating_sub(padding), (o * stride + kernel).saturating_sub(padding).min(size))
+    }
+
+    /// The number of pixels that count in the window of output (i, j) of an (h, w) input.
+    pub(crate) fn count(&self, (h, w): (usize, usize), (i, j): (usize, usize)) -> usize {
+        let (top, bottom) = Self::span(i, self.kernel.0, self.stride.0, self.padding.0, h);
+        let (left, right) = Self::span(j, self.kernel.1, self.stride.1, self.padding.1, w);
+        (bottom - top) * (right - left)
+    }
+}
+
 /// Constants of a batch norm.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct NormConfig {

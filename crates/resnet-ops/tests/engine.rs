@@ -3,8 +3,10 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use proptest::prelude::*;
-use resnet_ops::graph::NormParameters;
-use resnet_ops::{Backend, ConvConfig, Graph, GraphBuilder, Isa, NormConfig, PoolConfig, Value, force_isa};
+use resnet_ops::graph::{DropUnit, NormParameters};
+use resnet_ops::{
+    AvgPoolConfig, Backend, ConvConfig, Graph, GraphBuilder, Isa, NormConfig, PoolConfig, Value, force_isa,
+};
 
 /// Repeatable values in ±1.
 fn noise(dims: &[usize], seed: u32) -> Tensor {
@@ -70,6 +72,7 @@ fn run_computing_in(
     let mut graph = Graph::builder();
     let output = build(&mut graph, &mut vars);
     let graph = graph.finish(output).with_backend(backend).with_compute_dtype(compute);
+    graph.noise().set(3, 5);
     let x = Var::from_tensor(&noise(dims, 99).to_dtype(dtype)?)?;
     let y = graph.forward_t(x.as_tensor(), train)?;
     let weights = noise(y.dims(), 77).to_dtype(dtype)?;
@@ -135,13 +138,91 @@ proptest! {
     }
 
     #[test]
+    fn average_pool_equals_portable(
+        n in 1usize..3, c in 1usize..20, (h, w) in (1usize..12, 1usize..12),
+        kernel in (1usize..4, 1usize..4), stride in (1usize..4, 1usize..4), pad: bool, ceil: bool,
+    ) {
+        let padding = if pad { (kernel.0 / 2, kernel.1 / 2) } else { (0, 0) };
+        let config = AvgPoolConfig { kernel, stride, padding, ceil };
+        prop_assume!(config.output_size((h, w)).is_ok());
+        let build = move |g: &mut GraphBuilder, v: &mut Vars| {
+            let y = g.norm("bn", g.input(), &v.norm(c));
+            let y = g.relu(y);
+            g.avg_pool("pool", y, config)
+        };
+        compare(&build, &[n, c, h, w], n * h * w > 1);
+    }
+
+    #[test]
+    fn pointwise_operations_and_escapes_equal_portable(
+        n in 1usize..4, (h, w) in (2usize..7, 2usize..7), c in 1usize..20, kind in 0usize..12, train: bool,
+    ) {
+        compare(&move |g, v| between_convolutions(g, v, 2 * c, n, kind), &[n, 3, h, w], train);
+    }
+
+    #[test]
     fn a_residual_block_equals_portable(
         n in 1usize..4, (h, w) in (2usize..9, 2usize..9), c in 1usize..36, wide in 0usize..20, stride in 1usize..3,
         kind in 0usize..4, train: bool,
     ) {
+        // Batch norm in training needs two values.
+        prop_assume!(n * h.div_ceil(stride) * w.div_ceil(stride) > 1);
         let build = move |g: &mut GraphBuilder, v: &mut Vars| residual_block(g, v, c, c + wide, stride, kind);
         compare(&build, &[n, c, h, w], train);
     }
+}
+
+/// One of the rarer operations with convolutions and norms on both sides, so that it meets views and statistics.
+fn between_convolutions(g: &mut GraphBuilder, v: &mut Vars, c: usize, n: usize, kind: usize) -> Value {
+    let weight = v.var(&[c, 3, 3, 3]);
+    let y = g.conv("before", g.input(), &weight, None, ConvConfig::square(1, 1));
+    let y = g.norm("bn1", y, &v.norm(c));
+    let x = g.relu(y);
+    let pixel_weight = v.var(&[1, c, 1, 1]);
+    let gate_weight = v.var(&[c, c, 1, 1]);
+    let channel_weight = v.var(&[1, 1, 3]);
+    let (scale, shift) = (v.var(&[c]), v.var(&[c]));
+    let y = match kind {
+        0 => g.affine(x, -0.5, 1.),
+        1 => g.sigmoid(y),
+        2 => g.mul(x, y),
+        3 => g.mul(x, x),
+        4 => g.dropout(x, 0.4, DropUnit::Value),
+        5 => g.dropout(y, 0.4, DropUnit::Image),
+        6 => {
+            // Squeeze and excitation, whose pool and product read one view.
+            let s = g.global_avg_pool("squeeze", y);
+            let s = g.conv("excite", s, &gate_weight, Some(&shift), ConvConfig::default());
+            let s = g.sigmoid(s);
+            g.mul(y, s)
+        }
+        7 => {
+            let s = g.global_avg_pool("squeeze", x);
+            let s = g.channel_conv("eca", s, &channel_weight);
+            let s = g.sigmoid(s);
+            g.mul(x, s)
+        }
+        8 => {
+            let s = g.conv("pixels", x, &pixel_weight, None, ConvConfig::default());
+            let s = g.sigmoid(s);
+            g.mul(x, s)
+        }
+        9 => g.group_norm("gn", x, (&scale, &shift), 2, 1e-5),
+        10 => g.blur_pool("blur", x, 2),
+        _ => {
+            let y = g.zero_pad(y, (1, 2));
+            g.max_pool("pool", y, PoolConfig::square(3, 2, 0))
+        }
+    };
+    // What this kind has no use for still gets a gradient.
+    let used = g.standardized_conv("gates", y, &gate_weight, 1e-8, ConvConfig::default());
+    let s = g.conv("s", used, &pixel_weight, None, ConvConfig::default());
+    let used = g.mul(used, s);
+    let used = g.group_norm("last", used, (&scale, &shift), 2, 1e-3);
+    let y = g.global_avg_pool("avg", used);
+    let y = g.channel_conv("eca", y, &channel_weight);
+    let rest = g.given(&v.var(&[n, c, 1, 1]));
+    g.add(y, rest)
 }
 
 /// Original or pre-activation order, shortcut A or B.
@@ -211,6 +292,49 @@ fn bf16_activations_stay_close() {
     }
 }
 
+/// A value that nothing depends on once kept the gradients of what it was made of from coming.
+#[test]
+fn values_that_are_not_used_change_nothing() {
+    let build = |g: &mut GraphBuilder, v: &mut Vars| {
+        let x = g.conv("a", g.input(), &v.var(&[4, 3, 1, 1]), None, ConvConfig::default());
+        let y = g.conv("b", x, &v.var(&[4, 4, 1, 1]), None, ConvConfig::default());
+        let dead = g.add(x, y);
+        g.relu(dead);
+        y
+    };
+    compare(&build, &[2, 3, 5, 4], true);
+}
+
+/// A network cut in two gives what the whole gives, and looks at no statistics when they are frozen.
+#[test]
+fn parts_of_a_graph_make_the_whole() -> Result<()> {
+    let mut v = Vars::new(DType::F32);
+    let mut g = Graph::builder();
+    let cut = g.conv("conv", g.input(), &v.var(&[6, 3, 3, 3]), None, ConvConfig::square(1, 1));
+    let norm = v.norm(6);
+    let y = g.norm("bn", cut, &norm);
+    let y = g.relu(y);
+    let y = g.add(cut, y);
+    let whole = g.finish(y).with_frozen_statistics();
+    let x = noise(&[2, 3, 6, 6], 1);
+    for backend in [Backend::Auto, Backend::Portable] {
+        let whole = whole.clone().with_backend(backend);
+        let want = whole.forward_t(&x, true)?;
+        let middle = whole.until(cut).forward_t(&x, true)?;
+        let got = whole.between(cut, y)?.forward_t(&middle, true)?;
+        let off = (want - got)?.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>()?;
+        assert!(off < 1e-5, "{off}");
+    }
+    assert_eq!(norm.running_mean.to_vec1::<f32>()?, [0.1; 6]);
+    assert!(whole.between(y, cut).is_err());
+    assert!(whole.between(Value::default(), y).is_ok());
+    // The sum reads the convolution, from before the norm.
+    let norm_only = whole.nodes().iter().position(|node| node.name == "bn").map(|i| &whole.nodes()[i + 1].inputs[0]);
+    let error = whole.between(*norm_only.expect("the norm"), y).map(drop).unwrap_err().to_string();
+    assert!(error.contains("comes before"), "{error}");
+    Ok(())
+}
+
 #[test]
 fn norm_add_relu_equals_portable() {
     for (n, c, h, w) in [(1, 1, 3, 2), (2, 17, 5, 5), (3, 32, 4, 7)] {
@@ -242,6 +366,36 @@ fn portable_gradients_equal_finite_differences() {
     for train in [true, false] {
         finite_differences(&build, &[2, 4, 7, 6], train).unwrap();
     }
+}
+
+#[test]
+fn rarer_gradients_equal_finite_differences() {
+    for kind in 0..12 {
+        // Dropout draws anew at every pass: without training it is the identity.
+        let train = !matches!(kind, 4 | 5);
+        finite_differences(&move |g, v| between_convolutions(g, v, 4, 2, kind), &[2, 3, 5, 4], train).unwrap();
+    }
+}
+
+#[test]
+fn dropout_repeats_from_seed_and_step() {
+    let mut graph = Graph::builder();
+    let y = graph.dropout(graph.input(), 0.5, DropUnit::Value);
+    let graph = graph.finish(y);
+    let x = noise(&[2, 3, 8, 8], 1);
+    let pass = |graph: &Graph| graph.forward_t(&x, true).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    graph.noise().set(9, 0);
+    let (first, second) = (pass(&graph), pass(&graph));
+    assert_ne!(first, second);
+    graph.noise().set(9, 1);
+    assert_eq!(second, pass(&graph.clone().with_backend(Backend::Portable)));
+    assert_eq!(graph.noise().step(), 2);
+    // What stays is doubled.
+    let kept = first.iter().zip(x.flatten_all().unwrap().to_vec1::<f32>().unwrap());
+    assert!(kept.clone().all(|(&y, x)| y == 0. || y == 2. * x));
+    assert!(kept.filter(|(y, _)| **y == 0.).count() > 100);
+    let unchanged = (graph.forward_t(&x, false).unwrap() - &x).unwrap().abs().unwrap().sum_all().unwrap();
+    assert_eq!(unchanged.to_scalar::<f32>().unwrap(), 0.);
 }
 
 fn finite_differences(build: &Build, dims: &[usize], train: bool) -> Result<()> {

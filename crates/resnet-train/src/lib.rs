@@ -2,7 +2,9 @@
 //!
 //! A [`recipe::Recipe`] decides a run, a [`trainer::Session`] carries it out in a run directory that it can be resumed
 //! from, bit for bit. The parts stand alone too: [`optimizer`], [`schedule`], [`loss`], [`metrics`] and
-//! [`trainer::evaluate`] work with any network that is a [`candle_nn::ModuleT`].
+//! [`trainer::evaluate`] work with any network that is a [`candle_nn::ModuleT`]. [`diagnose`] looks at signals and
+//! gradients inside a network, [`experiments`] holds the papers' tables and figures, [`views`] their protocols of
+//! evaluation.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -23,7 +25,12 @@
 //! ```
 
 pub mod bench;
+pub mod diagnose;
 mod error;
+pub mod experiments;
+pub mod explain;
+mod files;
+pub mod finetune;
 pub mod loss;
 pub mod metrics;
 pub mod optimizer;
@@ -32,6 +39,7 @@ pub mod report;
 pub mod schedule;
 mod stack;
 pub mod trainer;
+pub mod views;
 
 pub use error::{Error, Result};
 pub use stack::with_large_stack;

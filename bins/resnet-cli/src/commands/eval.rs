@@ -1,13 +1,13 @@
 //! `resnet eval`: how many images of a data set a network gets right.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use candle_core::{Device, Tensor};
+use candle_core::Device;
 use resnet_data::{Dataset, Loader, LoaderConfig, Split};
 use resnet_models::Network;
-use resnet_train::metrics::{Counter, Evaluation};
-use resnet_train::trainer::{evaluate, progress_for_stderr};
+use resnet_train::metrics::Evaluation;
+use resnet_train::trainer::{evaluate, progress_for_stderr, reestimate_statistics};
+use resnet_train::views;
 use serde::Serialize;
 
 use crate::args::{DatasetArgs, DeviceArgs, JsonArgs, LoaderArgs, NormalizeArgs, WeightsArgs};
@@ -32,6 +32,9 @@ pub struct Args {
     /// Views of each image
     #[arg(long, value_enum, default_value_t = Crop::Center)]
     crop: Crop,
+    /// First take the batch-norm statistics anew over the whole training set, with batches of --batch-size
+    #[arg(long)]
+    reestimate_bn: bool,
     #[command(flatten)]
     loader: LoaderArgs,
     #[command(flatten)]
@@ -56,21 +59,19 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         return Err(bad_input("the weights do not say what they were trained on: add --dataset"));
     };
     let dataset = fitting(args.data.open(&name, args.split)?, &loaded, &name)?;
-    let size = loaded.image_size(&args.normalize);
+    if args.reestimate_bn {
+        reestimate(&args, &loaded, &name, &device)?;
+    }
     let result = if args.crop == Crop::Center {
         let transform = loaded.transform(&args.normalize, &args.data, Some(&dataset))?;
-        let config = LoaderConfig {
-            batch_size: args.loader.batch_size.map_or(batch_size(size), |n| n as usize),
-            workers: args.loader.workers(),
-            ..LoaderConfig::default()
-        };
-        let loader = Loader::new(dataset, transform, config)?;
+        let loader = Loader::new(dataset, transform, loader_config(&args, &loaded))?;
         let mut progress = progress_for_stderr();
         let result = evaluate(&loaded.network, &loader, &device, None, &mut *progress)?;
         progress.finish();
         result.ok_or_else(|| anyhow::anyhow!("the evaluation was stopped"))?
     } else {
-        let views = Views::new(args.crop, size, &loaded.normalize(&args.normalize, &args.data)?)?;
+        let normalize = loaded.normalize(&args.normalize, &args.data)?;
+        let views = Views::new(args.crop.into(), loaded.image_size(&args.normalize), &normalize)?;
         many_views(&loaded.network, &*dataset, &views, &device)?
     };
     let evaluated = Evaluated { dataset: name, split: args.split.to_string(), result };
@@ -92,16 +93,34 @@ fn fitting(dataset: Arc<dyn Dataset>, loaded: &Loaded, name: &str) -> anyhow::Re
 }
 
 fn many_views(network: &Network, dataset: &dyn Dataset, views: &Views, device: &Device) -> anyhow::Result<Evaluation> {
-    let start = Instant::now();
-    let mut counter = Counter::new(dataset.classes().len());
     let bar = output::image_bar("evaluating", dataset.len());
-    for index in 0..dataset.len() {
-        let scores = views.log_probabilities(network, &dataset.image(index)?, device)?;
-        counter.add(&scores, &Tensor::new(&[dataset.label(index)], &Device::Cpu)?, &[index])?;
-        bar.inc(1);
-    }
+    let result = views::evaluate(network, dataset, views, device, |done, _| {
+        bar.set_position(done as u64);
+        true
+    })?;
     bar.finish_and_clear();
-    Ok(counter.finish(start.elapsed().as_secs_f64())?)
+    result.ok_or_else(|| anyhow::anyhow!("the evaluation was stopped"))
+}
+
+/// Takes batch-norm statistics anew over the training images, seen as in evaluation.
+fn reestimate(args: &Args, loaded: &Loaded, name: &str, device: &Device) -> anyhow::Result<()> {
+    let train = fitting(args.data.open(name, Split::Train)?, loaded, name)?;
+    let transform = loaded.transform(&args.normalize, &args.data, Some(&train))?;
+    let config = LoaderConfig { shuffle: true, ..loader_config(args, loaded) };
+    let loader = Loader::new(train, transform, config)?;
+    let mut progress = progress_for_stderr();
+    reestimate_statistics(&loaded.network, &loader, device, &mut *progress)?;
+    progress.finish();
+    Ok(())
+}
+
+fn loader_config(args: &Args, loaded: &Loaded) -> LoaderConfig {
+    let usual = batch_size(loaded.image_size(&args.normalize));
+    LoaderConfig {
+        batch_size: args.loader.batch_size.map_or(usual, |n| n as usize),
+        workers: args.loader.workers(),
+        ..LoaderConfig::default()
+    }
 }
 
 fn sentence(e: &Evaluated) -> String {

@@ -1,14 +1,13 @@
 //! `resnet train`: a recipe on a data set, in a run directory.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use resnet_train::recipe::{Overrides, Recipe};
 use resnet_train::trainer::{End, Outcome, RunConfig, Session, TrainOptions, progress_for_stderr};
 
 use crate::args::{DatasetArgs, DeviceArgs, Dtype, LoaderArgs};
 use crate::output;
+use crate::stop::stop_on_ctrl_c;
 
 /// Train a network
 ///
@@ -92,19 +91,6 @@ fn recipe(args: &mut Args) -> anyhow::Result<Recipe> {
         seed: args.seed,
         dtype: args.dtype.map(Dtype::compute),
     })?)
-}
-
-/// A flag that the first Ctrl-C sets; the second ends the program at once.
-fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(1);
-        }
-        output::note("\nstopping after this step and saving; Ctrl-C again leaves at once");
-    })?;
-    Ok(stop)
 }
 
 fn sentences(outcome: &Outcome) -> String {

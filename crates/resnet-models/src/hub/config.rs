@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::source::PREPROCESSOR;
-use crate::{Error, Interpolation, Preprocessing};
+use crate::{Config, Error, Interpolation, Preprocessing};
 
 /// The keys that tell whose configuration it is.
 const OF_TIMM: &str = "architecture";
@@ -23,8 +23,8 @@ pub(super) fn is_of_transformers(path: &Path) -> Result<bool, Error> {
 /// What a configuration says.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ModelConfig {
-    /// The network's name.
-    pub arch: String,
+    /// The network.
+    pub network: Config,
     /// The pictures that the weights were made for.
     pub preprocessing: Option<Preprocessing>,
     /// Names of the classes.
@@ -104,11 +104,8 @@ fn timm(path: &Path, value: Value) -> Result<ModelConfig, Error> {
         std: weights.std.unwrap_or(usual.std),
     };
     check(path, &preprocessing)?;
-    Ok(ModelConfig {
-        arch: config.architecture,
-        preprocessing: Some(preprocessing),
-        classes: config.label_names.or(weights.label_names),
-    })
+    let network = crate::config(&config.architecture)?;
+    Ok(ModelConfig { network, preprocessing: Some(preprocessing), classes: config.label_names.or(weights.label_names) })
 }
 
 /// True for an argument that says what holds anyway. The number of classes is the weights' own.
@@ -139,55 +136,20 @@ fn check(path: &Path, preprocessing: &Preprocessing) -> Result<(), Error> {
     Ok(())
 }
 
-/// transformers' form of a ResNet.
+/// What transformers says beside the network.
 #[derive(Deserialize)]
-struct Transformers {
-    model_type: String,
-    #[serde(default)]
-    depths: Vec<usize>,
-    #[serde(default)]
-    layer_type: String,
-    #[serde(default)]
-    hidden_act: String,
-    embedding_size: Option<usize>,
-    #[serde(default)]
-    hidden_sizes: Vec<usize>,
-    #[serde(default)]
-    downsample_in_first_stage: bool,
-    #[serde(default)]
-    downsample_in_bottleneck: bool,
+struct Labels {
     #[serde(default)]
     id2label: BTreeMap<usize, String>,
 }
 
-/// (type of block, depths, name, name with the stride in the first convolution).
-const TRANSFORMERS: [(&str, [usize; 4], &str, &str); 5] = [
-    ("basic", [2, 2, 2, 2], "resnet18", "resnet18"),
-    ("basic", [3, 4, 6, 3], "resnet34", "resnet34"),
-    ("bottleneck", [3, 4, 6, 3], "resnet50", "resnet50_v1"),
-    ("bottleneck", [3, 4, 23, 3], "resnet101", "resnet101_v1"),
-    ("bottleneck", [3, 8, 36, 3], "resnet152", "resnet152_v1"),
-];
-
 fn transformers(path: &Path, value: Value) -> Result<ModelConfig, Error> {
-    let config: Transformers = typed(path, value)?;
-    if config.model_type != "resnet" {
-        return Err(wrong(path, format!("it is of a {:?}, not of a ResNet", config.model_type)));
-    }
-    let row = TRANSFORMERS.iter().find(|row| row.0 == config.layer_type && row.1[..] == config.depths[..]);
-    let widths: &[usize] = if config.layer_type == "basic" { &[64, 128, 256, 512] } else { &[256, 512, 1024, 2048] };
-    let usual = config.hidden_sizes == widths
-        && config.embedding_size == Some(64)
-        && config.hidden_act == "relu"
-        && !config.downsample_in_first_stage;
-    let Some(row) = row.filter(|_| usual) else {
-        return Err(wrong(path, "its depths, widths or activation are of no ResNet-18, 34, 50, 101 or 152"));
-    };
-    let arch = if config.downsample_in_bottleneck { row.3 } else { row.2 };
-    let labels: Vec<String> = config.id2label.into_values().collect();
+    let config = Config::from_transformers(&value.to_string()).map_err(|error| wrong(path, error.to_string()))?;
+    let labels: Labels = typed(path, value)?;
+    let labels: Vec<String> = labels.id2label.into_values().collect();
     let pictures = path.with_file_name(PREPROCESSOR);
     Ok(ModelConfig {
-        arch: arch.to_owned(),
+        network: config,
         preprocessing: if pictures.is_file() { Some(preprocessor(&pictures)?) } else { None },
         // What transformers writes where nobody gave names.
         classes: Some(labels).filter(|labels| labels.first().is_some_and(|label| label != "LABEL_0")),

@@ -13,10 +13,9 @@ use std::path::PathBuf;
 
 use candle_core::{DType, Device};
 use resnet_hub::{Hub, Progress};
-use resnet_ops::graph::Op;
 
 use crate::weights::{self, AssignOptions, Checkpoint, WeightsError};
-use crate::{Error, Network, Parameters, Preprocessing};
+use crate::{Config, Error, Network, Parameters, Preprocessing};
 use config::ModelConfig;
 pub use published::{Published, published};
 
@@ -102,18 +101,13 @@ pub fn from_pretrained_with(
     }
     let files = source::find(name, options, progress)?;
     let config = files.config.as_deref().map(ModelConfig::read).transpose()?;
-    let known = config.as_ref().map(|config| config.arch.clone());
-    if let Some(arch) = known.as_ref().filter(|_| options.arch.is_none()) {
-        crate::config(arch)?;
-    }
     let checkpoint = weights::load(files.weights(progress)?)?;
-    let metadata = &checkpoint.metadata;
-    let arch =
-        options.arch.clone().or(known).or_else(|| metadata.get("arch").cloned()).or_else(|| in_file_name(&checkpoint));
-    let Some(arch) = arch else {
-        return Err(Error::Nameless { file: checkpoint.file.clone(), fitting: fitting(&checkpoint) });
+    let known = match (&options.arch, &config) {
+        (Some(arch), _) => crate::config(arch)?,
+        (None, Some(config)) => config.network.clone(),
+        (None, None) => named(&checkpoint)?,
     };
-    let (network, parameters) = build(&arch, &checkpoint, options)?;
+    let (network, parameters) = build(known, &checkpoint, options)?;
     let classes = match (&options.new_head, &config) {
         (Some(_), _) => None,
         (None, Some(config)) => config.classes.clone(),
@@ -133,14 +127,36 @@ pub fn from_pretrained_with(
     })
 }
 
-fn build(arch: &str, checkpoint: &Checkpoint, options: &PretrainedOptions) -> Result<(Network, Parameters), Error> {
+/// The network that weights without a configuration beside them are of: as their metadata or their file's name say.
+fn named(checkpoint: &Checkpoint) -> Result<Config, Error> {
+    if let Some(whole) = ours(checkpoint, "config")? {
+        return Ok(whole);
+    }
+    let arch = checkpoint.metadata.get("arch").cloned().or_else(|| in_file_name(checkpoint));
+    let Some(arch) = arch else {
+        return Err(Error::Nameless { file: checkpoint.file.clone(), fitting: fitting(checkpoint) });
+    };
+    crate::config(&arch)?.with_changes(&ours(checkpoint, "network")?.unwrap_or_default())
+}
+
+fn build(
+    mut config: Config,
+    checkpoint: &Checkpoint,
+    options: &PretrainedOptions,
+) -> Result<(Network, Parameters), Error> {
     let (classes, parameters) = match options.new_head {
         Some(head) => (Some(head.classes), Parameters::new(head.seed, DType::F32, &options.device)),
         None => (classes_of(checkpoint), Parameters::zeros(DType::F32, &options.device)),
     };
-    let network = crate::create(arch, parameters.builder(), classes)?;
+    if let Some(classes) = classes {
+        config = config.with_classes(classes);
+    }
+    if config.classes == 0 {
+        return Err(Error::NoClasses);
+    }
+    let network = Network::new(&config, parameters.builder())?;
     let except = match options.new_head {
-        Some(_) => head_of(&network).map(|name| format!("{name}.")).into_iter().collect(),
+        Some(_) => vec![format!("{}.", network.config().head())],
         None => Vec::new(),
     };
     let assigned = weights::assign(checkpoint, &parameters.named(), &AssignOptions { except, ..Default::default() });
@@ -149,12 +165,6 @@ fn build(arch: &str, checkpoint: &Checkpoint, options: &PretrainedOptions) -> Re
         other => other.into(),
     })?;
     Ok((network, parameters))
-}
-
-/// The name of the last fully connected layer: `fc` in most families.
-pub fn head_of(network: &Network) -> Option<&str> {
-    let linear = network.graph().nodes().iter().rev().find(|node| matches!(node.op, Op::Linear { .. }))?;
-    Some(&linear.name)
 }
 
 /// Names that a head has in one family or another.
@@ -169,6 +179,13 @@ fn classes_of(checkpoint: &Checkpoint) -> Option<usize> {
 /// The networks that weights fit by names and shapes.
 fn fitting(checkpoint: &Checkpoint) -> Vec<&'static str> {
     let classes = classes_of(checkpoint);
+    // Making all networks takes long: the last block rules most of them out.
+    let may_fit = |arch: &&str| {
+        crate::config(arch).is_ok_and(|config| {
+            let last = config.block_configs().last().map(|(path, _)| format!("{path}."));
+            last.is_some_and(|last| checkpoint.tensors.keys().any(|name| name.starts_with(&last)))
+        })
+    };
     let fits = |arch: &&str| {
         let parameters = Parameters::zeros(DType::F32, &Device::Cpu);
         let named = crate::create(arch, parameters.builder(), classes).map(|_| parameters.named());
@@ -179,7 +196,7 @@ fn fitting(checkpoint: &Checkpoint) -> Vec<&'static str> {
             named.len() == checkpoint.tensors.len() && named.iter().all(same)
         })
     };
-    crate::names().into_iter().filter(fits).collect()
+    crate::names().into_iter().filter(may_fit).filter(fits).collect()
 }
 
 /// The network that a published file is named after: `resnet50-0676ba61.pth`.

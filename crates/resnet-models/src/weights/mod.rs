@@ -18,6 +18,7 @@ mod read;
 mod save;
 mod schemes;
 mod torch;
+mod transformers;
 
 pub use assign::{AssignOptions, Report, assign};
 pub use error::WeightsError;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::error::WeightsError;
 use super::fault::show;
-use super::schemes::from_transformers;
+use super::transformers::torchvision_name;
 use std::path::Path;
 
 /// Put before every name by wrappers: data parallelism, compilation, Lightning and the like.
@@ -20,8 +20,8 @@ pub(super) fn is_ignored(name: &str) -> bool {
 }
 
 /// A file's tensors under torchvision's names: without `module.` and `_orig_mod.`, without an
-/// owner's name that all share, `fc` for `linear`, `downsample` for `shortcut`, transformers' names replaced; counters
-/// left out.
+/// owner's name that all share, `fc` for `linear`, `downsample` for `shortcut`, transformers' names turned into
+/// torchvision's; counters left out.
 ///
 /// # Errors
 /// When two names become one.
@@ -45,12 +45,14 @@ pub(super) fn normalize<T>(tensors: BTreeMap<String, T>, file: &Path) -> Result<
             *name = unwrap(&name[owner.len()..]);
         }
     }
+    for (name, _) in &mut tensors {
+        if let Some(theirs) = torchvision_name(name) {
+            *name = theirs;
+        }
+    }
     let has_fc = tensors.iter().any(|(name, _)| name.starts_with("fc."));
     let mut normalized = BTreeMap::new();
     for (mut name, tensor) in tensors {
-        if let Some(ours) = from_transformers(&name) {
-            name = ours;
-        }
         if !has_fc && let Some(rest) = name.strip_prefix("linear.") {
             name = format!("fc.{rest}");
         }

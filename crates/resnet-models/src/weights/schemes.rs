@@ -1,4 +1,4 @@
-//! Names of tensors in transformers' ResNets, from and to torchvision's.
+//! Schemes of names that weights are written in.
 
 use candle_core::Tensor;
 
@@ -26,37 +26,6 @@ impl Names {
                 .collect(),
         }
     }
-}
-
-/// torchvision's name of a tensor that transformers names so; `None` for other names.
-///
-/// ```text
-/// resnet.embedder.embedder.convolution.weight          conv1.weight
-/// resnet.encoder.stages.0.layers.1.layer.2.*           layer1.1.conv3, layer1.1.bn3
-/// resnet.encoder.stages.0.layers.0.shortcut.*          layer1.0.downsample.0, layer1.0.downsample.1
-/// classifier.1.weight                                  fc.weight
-/// ```
-pub(super) fn from_transformers(name: &str) -> Option<String> {
-    if let Some(leaf) = name.strip_prefix("classifier.1.") {
-        return Some(format!("fc.{leaf}"));
-    }
-    let rest = name.strip_prefix("resnet.")?;
-    if let Some(rest) = rest.strip_prefix("embedder.embedder.") {
-        let (part, leaf) = rest.split_once('.')?;
-        return Some(format!("{}1.{leaf}", layer(part)?));
-    }
-    let mut parts = rest.strip_prefix("encoder.stages.")?.splitn(4, '.');
-    let (stage, block, rest) =
-        (number(parts.next()?)?, (parts.next()? == "layers").then(|| parts.next())??, parts.next()?);
-    let path = format!("layer{}.{}", stage + 1, number(block)?);
-    if let Some(rest) = rest.strip_prefix("shortcut.") {
-        let (part, leaf) = rest.split_once('.')?;
-        let place = if layer(part)? == "conv" { 0 } else { 1 };
-        return Some(format!("{path}.downsample.{place}.{leaf}"));
-    }
-    let (index, rest) = rest.strip_prefix("layer.")?.split_once('.')?;
-    let (part, leaf) = rest.split_once('.')?;
-    Some(format!("{path}.{}{}.{leaf}", layer(part)?, number(index)? + 1))
 }
 
 /// transformers' name of a tensor that torchvision names so; `None` for names that its ResNets do not have.
@@ -87,20 +56,13 @@ pub(super) fn to_transformers(name: &str) -> Option<String> {
     })
 }
 
-fn layer(part: &str) -> Option<&'static str> {
-    match part {
-        "convolution" => Some("conv"),
-        "normalization" => Some("bn"),
-        _ => None,
-    }
-}
-
 fn number(text: &str) -> Option<usize> {
     text.parse().ok().filter(|&number: &usize| number < 10_000)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::transformers::torchvision_name;
     use super::*;
 
     #[test]
@@ -114,11 +76,8 @@ mod tests {
             ("resnet.encoder.stages.1.layers.0.shortcut.normalization.weight", "layer2.0.downsample.1.weight"),
             ("classifier.1.bias", "fc.bias"),
         ] {
-            assert_eq!(from_transformers(theirs).as_deref(), Some(ours));
+            assert_eq!(torchvision_name(theirs).as_deref(), Some(ours));
             assert_eq!(to_transformers(ours).as_deref(), Some(theirs));
-        }
-        for name in ["conv1.weight", "resnet.encoder.stages.x.layers.0.layer.0.convolution.weight", "resnet."] {
-            assert_eq!(from_transformers(name), None);
         }
         for name in ["layer1.0.se.fc1.weight", "layer0.0.conv1.weight", "stages.0", "layer1"] {
             assert_eq!(to_transformers(name), None, "{name}");

@@ -15,20 +15,20 @@ use super::element::{Bf16, Element};
 use super::forward::{Forward, Tape, channels_first, channels_last, with_values};
 use super::isa::Isa;
 use super::plan::{ParameterId, Plan};
-use crate::graph::MapShape;
+use crate::graph::{MapShape, Pass};
 
 /// Runs the plan on `x` (N, C, H, W), f32 on the CPU.
-pub(crate) fn run(plan: &Arc<Plan>, x: &Tensor, train: bool, compute: DType) -> Result<Tensor> {
+pub(crate) fn run(plan: &Arc<Plan>, x: &Tensor, pass: Pass, compute: DType) -> Result<Tensor> {
     match compute {
-        DType::F32 => run_as::<f32>(plan, x, train),
-        DType::BF16 => run_as::<Bf16>(plan, x, train),
+        DType::F32 => run_as::<f32>(plan, x, pass),
+        DType::BF16 => run_as::<Bf16>(plan, x, pass),
         other => bail!("the CPU engine computes in f32 or bf16, not in {other:?}"),
     }
 }
 
 type Stash = Arc<Mutex<HashMap<ParameterId, Vec<f32>>>>;
 
-fn run_as<E: Element>(plan: &Arc<Plan>, x: &Tensor, train: bool) -> Result<Tensor> {
+fn run_as<E: Element>(plan: &Arc<Plan>, x: &Tensor, pass: Pass) -> Result<Tensor> {
     let x = &x.contiguous()?;
     let stash = Stash::default();
     let mut tickets = Vec::new();
@@ -37,7 +37,7 @@ fn run_as<E: Element>(plan: &Arc<Plan>, x: &Tensor, train: bool) -> Result<Tenso
             tickets.push(parameter.apply_op1(Ticket { id, stash: stash.clone() })?);
         }
     }
-    let op = Network::<E> { plan: plan.clone(), train, isa: Isa::current(), tape: Mutex::new(None), stash };
+    let op = Network::<E> { plan: plan.clone(), pass, isa: Isa::current(), tape: Mutex::new(None), stash };
     if tickets.is_empty() && !x.track_op() {
         let nothing = Tensor::zeros(1, DType::F32, x.device())?;
         return x.apply_op2_no_bwd(&nothing, &Inference(op));
@@ -70,7 +70,7 @@ impl CustomOp1 for Ticket {
 
 struct Network<E> {
     plan: Arc<Plan>,
-    train: bool,
+    pass: Pass,
     isa: Isa,
     tape: Mutex<Option<Arc<Tape<E>>>>,
     stash: Stash,
@@ -88,7 +88,7 @@ fn input_shape(layout: &Layout) -> Result<(usize, MapShape)> {
 impl<E: Element> Network<E> {
     fn forward(&self, x: &[f32], n: usize, input: MapShape, keep: bool) -> Result<Tape<E>> {
         let buffer = channels_last::<E>(x, n, input);
-        Forward::run(&self.plan, self.isa, buffer, n, input, (self.train, keep))
+        Forward::run(&self.plan, self.isa, buffer, n, input, (self.pass, keep))
     }
 
     fn output(&self, tape: &Tape<E>) -> Result<(CpuStorage, Shape)> {
@@ -126,7 +126,7 @@ impl<E: Element> CustomOp2 for Network<E> {
 
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
         // In evaluation gradients are rarely asked for: the values are computed again if they are.
-        self.cpu(s1, l1, self.train)
+        self.cpu(s1, l1, self.pass.train)
     }
 
     fn bwd(&self, x: &Tensor, tickets: &Tensor, _: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {

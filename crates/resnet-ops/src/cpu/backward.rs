@@ -17,6 +17,7 @@ use super::isa::{Isa, launch};
 use super::pack::{Pack, Source};
 use super::plan::{ParameterId, Plan, Step, View};
 use super::pool::MaxPoolBackward;
+use super::standardize;
 use super::threads;
 use crate::graph::{MapShape, Op};
 
@@ -62,12 +63,12 @@ struct Collected<E> {
 }
 
 pub(crate) struct Backward<'a, E> {
-    plan: &'a Plan,
-    isa: Isa,
-    tape: &'a Tape<E>,
+    pub(super) plan: &'a Plan,
+    pub(super) isa: Isa,
+    pub(super) tape: &'a Tape<E>,
     slots: Vec<Collected<E>>,
     needs_dx: bool,
-    gradients: HashMap<ParameterId, Vec<f32>>,
+    pub(super) gradients: HashMap<ParameterId, Vec<f32>>,
 }
 
 /// The gradients of all parameters, in candle's order of values, and of the input, channels-last.
@@ -115,12 +116,12 @@ impl<'a, E: Element> Backward<'a, E> {
         Ok(Gradients { parameters: backward.gradients, input })
     }
 
-    fn stored_shape(&self, tensor: usize) -> MapShape {
+    pub(super) fn stored_shape(&self, tensor: usize) -> MapShape {
         self.tape.shapes[self.plan.stored[tensor].node]
     }
 
     /// Whether the gradient of the value behind a view is of use.
-    fn wanted(&self, view: &View) -> bool {
+    pub(super) fn wanted(&self, view: &View) -> bool {
         view.tensor != 0 || self.needs_dx || view.norm.is_some()
     }
 
@@ -129,8 +130,17 @@ impl<'a, E: Element> Backward<'a, E> {
             Step::Conv { node, input, out } => {
                 let (from, to) = (self.tape.shapes[input.node], self.stored_shape(*out));
                 let shape = self.plan.conv_shape(*node, from, to, self.tape.n)?;
-                let Op::Conv { weight, bias, .. } = &self.plan.nodes[*node].op else { bail!("no convolution") };
-                self.conv(&shape, *node, weight, bias.is_some(), input, *out, gradient)
+                let Op::Conv { weight, bias, standardize, .. } = &self.plan.nodes[*node].op else {
+                    bail!("no convolution")
+                };
+                let effective = standardize::effective(weight, *standardize)?;
+                self.conv(&shape, *node, &effective, bias.is_some(), input, *out, gradient)?;
+                if let Some(eps) = standardize
+                    && let Some(dw) = self.gradients.remove(&(*node, 0))
+                {
+                    self.gradients.insert((*node, 0), standardize::gradient(weight, *eps, dw)?);
+                }
+                Ok(())
             }
             Step::Linear { node, input, out } => {
                 let Op::Linear { weight, bias } = &self.plan.nodes[*node].op else { bail!("no linear layer") };
@@ -160,13 +170,30 @@ impl<'a, E: Element> Backward<'a, E> {
                 let g = self.plain(*out, gradient)?;
                 let from = self.tape.shapes[input.node];
                 let pixels = (from.height * from.width) as f32;
-                self.slots[input.slot].broadcast = Some(g.as_slice().iter().map(|v| v.to_f32() / pixels).collect());
+                let part = g.as_slice().iter().map(|v| v.to_f32() / pixels);
+                let total = &mut self.slots[input.slot].broadcast;
+                *total = Some(match total.take() {
+                    Some(total) => total.into_iter().zip(part).map(|(a, b)| a + b).collect(),
+                    None => part.collect(),
+                });
                 self.contributed(input.slot)
+            }
+            Step::AveragePool { config, input, out } => {
+                let g = self.plain(*out, gradient)?;
+                self.average_pool(config, input, *out, &g)
+            }
+            Step::Pointwise { node, a, b, out } => {
+                let g = self.plain(*out, gradient)?;
+                self.pointwise(*node, a, b.as_ref(), *out, &g)
+            }
+            Step::Escape { node, inputs, out } => {
+                let g = self.plain(*out, gradient)?;
+                self.escape(*node, inputs, *out, &g)
             }
         }
     }
 
-    fn alias(&mut self, view: &View, g: &Arc<Buffer<E>>) -> Result<()> {
+    pub(super) fn alias(&mut self, view: &View, g: &Arc<Buffer<E>>) -> Result<()> {
         if self.wanted(view) {
             let shape = self.tape.shapes[view.node];
             let reshaped = view.reshaped().then(|| view.pad.unwrap_or(0));
@@ -176,7 +203,7 @@ impl<'a, E: Element> Backward<'a, E> {
     }
 
     /// Counts a contribution; with the last one, the slot is finished.
-    fn contributed(&mut self, slot: usize) -> Result<()> {
+    pub(super) fn contributed(&mut self, slot: usize) -> Result<()> {
         self.slots[slot].open = self.slots[slot].open.saturating_sub(1);
         if self.slots[slot].open == 0 && self.slots[slot].done.is_none() {
             self.finish_slot(slot)?;
@@ -270,7 +297,7 @@ impl<'a, E: Element> Backward<'a, E> {
 
     /// A contribution that is computed pixel by pixel into a fresh buffer. `compute` gets the target and the maker of
     /// passes, and returns the passes.
-    fn computed(
+    pub(super) fn computed(
         &mut self,
         slot: usize,
         compute: impl FnOnce(&Target, &Ending<'_, E>, Shared<E>) -> Vec<NormSums>,
@@ -448,7 +475,7 @@ impl<'a, E: Element> Backward<'a, E> {
     }
 }
 
-fn row_window(shape: MapShape) -> Window {
+pub(super) fn row_window(shape: MapShape) -> Window {
     Window { row: 0, col: 0, rows: 1, cols: shape.width, row_step: 1, col_step: 1, pixel: shape.channels }
 }
 
@@ -477,7 +504,7 @@ fn channel_sums<E: Element>(isa: Isa, dy: &Reading<E>, pixels: usize, channels: 
 }
 
 /// What ends a slot: the mask, the sums, the other contributions.
-struct Ending<'a, E> {
+pub(super) struct Ending<'a, E> {
     shape: MapShape,
     x: &'a Buffer<E>,
     mask: Mask<'a>,
@@ -488,14 +515,14 @@ struct Ending<'a, E> {
 }
 
 /// A share's passes over its pixels.
-struct EndingPass<'a, E> {
+pub(super) struct EndingPass<'a, E> {
     ending: &'a Ending<'a, E>,
     out: Shared<E>,
-    sums: NormSums,
+    pub(super) sums: NormSums,
 }
 
 impl<'a, E: Element> EndingPass<'a, E> {
-    fn new(ending: &'a Ending<'a, E>, out: Shared<E>) -> Self {
+    pub(super) fn new(ending: &'a Ending<'a, E>, out: Shared<E>) -> Self {
         Self { ending, out, sums: NormSums::new(ending.shape.channels) }
     }
 

@@ -14,10 +14,11 @@ use super::isa::{Isa, launch};
 use super::pack::{Pack, Source};
 use super::plan::{Plan, Step, View};
 use super::pool::MaxPool;
+use super::standardize;
 use super::stats::Moments;
 use super::threads;
 use crate::ConvConfig;
-use crate::graph::{MapShape, NormParameters, Op};
+use crate::graph::{MapShape, NormParameters, Op, Pass};
 
 /// A batch norm as one multiplication and addition a channel.
 pub(crate) struct NormRun {
@@ -33,6 +34,7 @@ pub(crate) struct NormRun {
 /// What a forward pass leaves for the backward pass.
 pub(crate) struct Tape<E> {
     pub n: usize,
+    pub pass: Pass,
     /// Shape of every node's value.
     pub shapes: Vec<MapShape>,
     pub values: Vec<Option<Arc<Buffer<E>>>>,
@@ -116,7 +118,6 @@ pub(crate) fn target<E: 'static>(out: Shared<E>) -> Target {
 pub(crate) struct Forward<'a, E> {
     pub plan: &'a Plan,
     pub isa: Isa,
-    pub train: bool,
     /// Whether values are kept for a backward pass.
     pub keep: bool,
     pub tape: Tape<E>,
@@ -130,19 +131,20 @@ impl<'a, E: Element> Forward<'a, E> {
         x: Buffer<E>,
         n: usize,
         input: MapShape,
-        (train, keep): (bool, bool),
+        (pass, keep): (Pass, bool),
     ) -> Result<Tape<E>> {
         let shapes = shapes(plan, input)?;
         let stored = plan.stored.len();
         let tape = Tape {
             n,
+            pass,
             shapes,
             values: (0..stored).map(|_| None).collect(),
             norms: plan.nodes.iter().map(|_| None).collect(),
             positions: (0..stored).map(|_| None).collect(),
         };
-        let mut forward = Self { plan, isa, train, keep, tape };
-        if !train {
+        let mut forward = Self { plan, isa, keep, tape };
+        if !pass.train {
             forward.constant_norms()?;
         }
         forward.finish(0, x, None)?;
@@ -168,19 +170,22 @@ impl<'a, E: Element> Forward<'a, E> {
             Step::Copy { input, out } => self.add(input, None, false, *out),
             Step::MaxPool { config, input, out } => self.max_pool(config, input, *out),
             Step::GlobalAvgPool { input, out } => self.global_avg_pool(input, *out),
+            Step::AveragePool { config, input, out } => self.average_pool(config, input, *out),
+            Step::Pointwise { node, a, b, out } => self.pointwise(*node, a, b.as_ref(), *out),
+            Step::Escape { node, inputs, out } => self.escape(*node, inputs, *out),
         }
     }
 
-    fn shape(&self, tensor: usize) -> MapShape {
+    pub(super) fn shape(&self, tensor: usize) -> MapShape {
         self.tape.shapes[self.plan.stored[tensor].node]
     }
 
     /// Whether the norms of this value need the batch's statistics.
     fn needs_moments(&self, tensor: usize) -> bool {
-        self.train && !self.plan.stored[tensor].norms.is_empty()
+        self.tape.pass.train && !self.plan.stored[tensor].norms.is_empty()
     }
 
-    fn moments(&self, tensor: usize) -> Option<Moments> {
+    pub(super) fn moments(&self, tensor: usize) -> Option<Moments> {
         self.needs_moments(tensor).then(|| Moments::new(self.shape(tensor).channels))
     }
 
@@ -196,8 +201,11 @@ impl<'a, E: Element> Forward<'a, E> {
 
     fn conv(&mut self, node: usize, input: &View, out: usize) -> Result<()> {
         let shape = self.plan.conv_shape(node, self.tape.shapes[input.node], self.shape(out), self.tape.n)?;
-        let Op::Conv { weight, bias, .. } = &self.plan.nodes[node].op else { bail!("node {node} is no convolution") };
-        self.convolve(&shape, weight, bias.as_ref(), input, out)
+        let Op::Conv { weight, bias, standardize, .. } = &self.plan.nodes[node].op else {
+            bail!("node {node} is no convolution")
+        };
+        let weight = standardize::effective(weight, *standardize)?;
+        self.convolve(&shape, &weight, bias.as_ref(), input, out)
     }
 
     fn linear(&mut self, node: usize, input: &View, out: usize) -> Result<()> {
@@ -259,10 +267,8 @@ impl<'a, E: Element> Forward<'a, E> {
         self.finish(out, buffer, Some(parts.into_iter().flatten().collect()))
     }
 
-    fn rows<'b>(&'b self, view: &View, shape: MapShape) -> Result<RowReading<'b, E>> {
-        let from = self.shape(view.tensor);
-        let source = Reading(self.tape.source(self.plan, view)?);
-        Ok(RowReading { source, from, to: shape, stride: view.stride, before: view.pad.unwrap_or(0) })
+    pub(super) fn rows<'b>(&'b self, view: &View, shape: MapShape) -> Result<RowReading<'b, E>> {
+        self.tape.rows(self.plan, view, shape)
     }
 
     fn max_pool(&mut self, config: &crate::PoolConfig, input: &View, out: usize) -> Result<()> {
@@ -330,7 +336,7 @@ impl<'a, E: Element> Forward<'a, E> {
     }
 
     /// Stores a value and prepares the norms that are taken of it.
-    fn finish(&mut self, tensor: usize, buffer: Buffer<E>, moments: Option<Vec<Moments>>) -> Result<()> {
+    pub(super) fn finish(&mut self, tensor: usize, buffer: Buffer<E>, moments: Option<Vec<Moments>>) -> Result<()> {
         let shape = self.shape(tensor);
         if self.needs_moments(tensor) {
             let moments = match moments {
@@ -392,7 +398,7 @@ impl<E: Element> RowReading<'_, E> {
     ///
     /// # Safety
     /// `scratch` must hold one row of the view.
-    unsafe fn row(&self, isa: Isa, image: usize, i: usize, scratch: *mut f32) {
+    pub(super) unsafe fn row(&self, isa: Isa, image: usize, i: usize, scratch: *mut f32) {
         let window = Window {
             row: (i * self.stride.0) as isize,
             col: 0,
@@ -426,6 +432,13 @@ impl<E: Element> Tape<E> {
             Some(norm) => Ok(norm),
             None => bail!("the engine has no statistics for node {node}"),
         }
+    }
+
+    /// The rows of a view of that shape.
+    pub(crate) fn rows<'b>(&'b self, plan: &Plan, view: &View, to: MapShape) -> Result<RowReading<'b, E>> {
+        let from = self.shapes[plan.stored[view.tensor].node];
+        let source = Reading(self.source(plan, view)?);
+        Ok(RowReading { source, from, to, stride: view.stride, before: view.pad.unwrap_or(0) })
     }
 
     /// The stored value with what the view applies to it.
@@ -468,6 +481,9 @@ fn norm_run(p: &NormParameters, mean: Vec<f32>, variance: &[f32], count: f64) ->
 
 fn update_running(p: &NormParameters, mean: &[f32], variance: &[f32], count: f64) -> Result<()> {
     let momentum = p.config.momentum;
+    if momentum == 0. {
+        return Ok(());
+    }
     let update = |var: &Var, batch: &[f32], factor: f64| -> Result<()> {
         let old = read(&var.as_detached_tensor().to_dtype(candle_core::DType::F32)?)?;
         let mix = |(&o, &b): (&f32, &f32)| ((1. - momentum) * f64::from(o) + momentum * factor * f64::from(b)) as f32;

@@ -5,11 +5,13 @@
 //! for the norms are taken while a convolution's result is still in the cache.
 
 mod autograd;
+mod average_pool;
 mod backward;
 mod buffer;
 mod conv;
 mod element;
 mod elementwise;
+mod escape;
 mod finish;
 mod forward;
 mod gather;
@@ -17,7 +19,9 @@ mod geometry;
 pub(crate) mod isa;
 mod pack;
 mod plan;
+mod pointwise;
 mod pool;
+mod standardize;
 mod stats;
 mod threads;
 mod tile;

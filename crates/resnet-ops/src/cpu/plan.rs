@@ -6,7 +6,7 @@ use candle_core::{Result, Tensor};
 
 use super::geometry::ConvShape;
 use crate::graph::{MapShape, Node, NormParameters, Op};
-use crate::{Graph, PoolConfig};
+use crate::{AvgPoolConfig, Graph, PoolConfig};
 
 /// A stored value as a consumer sees it: normalised, rectified, subsampled, with zero channels around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,13 +58,57 @@ pub(crate) struct Slot {
 /// One operation of the engine; `out` is a stored value.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
-    Given { node: usize, out: usize },
-    Conv { node: usize, input: View, out: usize },
-    Linear { node: usize, input: View, out: usize },
-    Add { a: View, b: View, relu: bool, out: usize },
-    Copy { input: View, out: usize },
-    MaxPool { config: PoolConfig, input: View, out: usize },
-    GlobalAvgPool { input: View, out: usize },
+    Given {
+        node: usize,
+        out: usize,
+    },
+    Conv {
+        node: usize,
+        input: View,
+        out: usize,
+    },
+    Linear {
+        node: usize,
+        input: View,
+        out: usize,
+    },
+    Add {
+        a: View,
+        b: View,
+        relu: bool,
+        out: usize,
+    },
+    Copy {
+        input: View,
+        out: usize,
+    },
+    MaxPool {
+        config: PoolConfig,
+        input: View,
+        out: usize,
+    },
+    GlobalAvgPool {
+        input: View,
+        out: usize,
+    },
+    AveragePool {
+        config: AvgPoolConfig,
+        input: View,
+        out: usize,
+    },
+    /// One value of each operand at a time.
+    Pointwise {
+        node: usize,
+        a: View,
+        b: Option<View>,
+        out: usize,
+    },
+    /// Through candle's tensors.
+    Escape {
+        node: usize,
+        inputs: Vec<View>,
+        out: usize,
+    },
 }
 
 impl Step {
@@ -76,7 +120,10 @@ impl Step {
             | Step::Add { out, .. }
             | Step::Copy { out, .. }
             | Step::MaxPool { out, .. }
-            | Step::GlobalAvgPool { out, .. } => out,
+            | Step::GlobalAvgPool { out, .. }
+            | Step::AveragePool { out, .. }
+            | Step::Pointwise { out, .. }
+            | Step::Escape { out, .. } => out,
         }
     }
     fn inputs(&self) -> Vec<View> {
@@ -87,7 +134,10 @@ impl Step {
             | Step::Linear { input, .. }
             | Step::Copy { input, .. }
             | Step::MaxPool { input, .. }
-            | Step::GlobalAvgPool { input, .. } => vec![input],
+            | Step::GlobalAvgPool { input, .. }
+            | Step::AveragePool { input, .. } => vec![input],
+            Step::Pointwise { a, b, .. } => std::iter::once(a).chain(b).collect(),
+            Step::Escape { ref inputs, .. } => inputs.clone(),
         }
     }
 }
@@ -117,7 +167,8 @@ impl Plan {
         }
         let view = lowering.views[graph.output().index()];
         let output = lowering.plain(view).tensor;
-        let Lowering { stored, slots, steps, .. } = lowering;
+        let Lowering { stored, slots, mut steps, .. } = lowering;
+        drop_dead(&mut steps, output);
         let mut plan = Self { nodes, stored, slots, steps, output };
         for (i, step) in plan.steps.iter().enumerate() {
             for view in step.inputs() {
@@ -145,14 +196,9 @@ impl Plan {
     pub(crate) fn parameters(&self) -> Vec<(ParameterId, &Tensor)> {
         let mut all = Vec::new();
         for (i, node) in self.nodes.iter().enumerate() {
-            let (weight, bias) = match &node.op {
-                Op::Conv { weight, bias, .. } | Op::Linear { weight, bias } => (Some(weight), bias.as_ref()),
-                Op::Norm(p) => (p.weight.as_ref(), p.bias.as_ref()),
-                Op::Given(map) => (Some(map), None),
-                _ => continue,
-            };
-            all.extend(weight.map(|weight| ((i, 0), weight)));
-            all.extend(bias.map(|bias| ((i, 1), bias)));
+            for (place, parameter) in node.op.parameters().into_iter().enumerate() {
+                all.extend(parameter.map(|parameter| ((i, place), parameter)));
+            }
         }
         all
     }
@@ -166,6 +212,21 @@ impl Plan {
         let MapShape { channels: c, height: h, width: w } = input;
         Ok(ConvShape { n, h, w, c, o, kh, kw, oh: output.height, ow: output.width, config: *config })
     }
+}
+
+/// Drops the steps that the output does not depend on: in the backward pass no gradient would come from them, and what
+/// they read would wait for it.
+fn drop_dead(steps: &mut Vec<Step>, output: usize) {
+    let mut read = std::collections::HashSet::from([output]);
+    let mut live: Vec<bool> = Vec::with_capacity(steps.len());
+    for step in steps.iter().rev() {
+        live.push(read.contains(&step.out()));
+        if live.last() == Some(&true) {
+            read.extend(step.inputs().iter().map(|view| view.tensor));
+        }
+    }
+    let mut live = live.into_iter().rev();
+    steps.retain(|_| live.next() == Some(true));
 }
 
 struct Lowering<'a> {
@@ -204,8 +265,11 @@ impl<'a> Lowering<'a> {
             }
             (Op::Conv { weight, config, .. }, &[x]) => {
                 let (_, _, kh, kw) = weight.dims4().ok()?;
-                if weight.dtype() != candle_core::DType::F32 || !ConvShape::supported(kh, kw, config) {
+                if weight.dtype() != candle_core::DType::F32 {
                     return None;
+                }
+                if !ConvShape::supported(kh, kw, config) {
+                    return self.escape(i, inputs);
                 }
                 let input = self.unshaped(x);
                 let view = self.store(i, false);
@@ -238,7 +302,7 @@ impl<'a> Lowering<'a> {
             }
             (Op::MaxPool(config), &[x]) => {
                 if config.kernel.0 * config.kernel.1 > 255 {
-                    return None;
+                    return self.escape(i, inputs);
                 }
                 let input = self.unshaped(x);
                 let view = self.store(i, false);
@@ -259,8 +323,40 @@ impl<'a> Lowering<'a> {
                 let x = if x.pad.is_some() { self.copy(x) } else { x };
                 View { pad: Some(*before), node: i, ..x }
             }
-            _ => return None,
+            (Op::AvgPool(config), &[x]) => {
+                let input = self.unshaped(x);
+                let view = self.store(i, false);
+                self.steps.push(Step::AveragePool { config: *config, input, out: view.tensor });
+                view
+            }
+            (Op::Affine { .. } | Op::Sigmoid | Op::Dropout { .. }, &[x]) => {
+                let a = self.unshaped(x);
+                self.pointwise(i, a, None)
+            }
+            (Op::Mul, &[a, b]) => {
+                let (a, b) = (self.unshaped(a), self.unshaped(b));
+                self.pointwise(i, a, Some(b))
+            }
+            _ => return self.escape(i, inputs),
         })
+    }
+
+    fn pointwise(&mut self, node: usize, a: View, b: Option<View>) -> View {
+        let view = self.store(node, false);
+        self.steps.push(Step::Pointwise { node, a, b, out: view.tensor });
+        view
+    }
+
+    /// `None` where the parameters are not f32 on the CPU.
+    fn escape(&mut self, node: usize, inputs: Vec<View>) -> Option<View> {
+        let fits = |p: &&Tensor| p.dtype() == candle_core::DType::F32 && p.device().is_cpu();
+        if !self.nodes[node].op.parameters().iter().flatten().all(fits) {
+            return None;
+        }
+        let inputs = inputs.into_iter().map(|x| self.plain(x)).collect();
+        let view = self.store(node, false);
+        self.steps.push(Step::Escape { node, inputs, out: view.tensor });
+        Some(view)
     }
 
     fn read_by_relu(&self, i: usize) -> bool {

@@ -1,7 +1,7 @@
 use candle_core::Tensor;
 
-use super::{Graph, Node, NormParameters, Op, Value};
-use crate::{ConvConfig, PoolConfig};
+use super::{DropUnit, Graph, Node, NormParameters, Op, Value};
+use crate::{AvgPoolConfig, ConvConfig, PoolConfig};
 
 /// Appends operations to a [`Graph`], one call each, in the order of execution.
 #[derive(Debug, Clone)]
@@ -12,6 +12,10 @@ pub struct GraphBuilder {
 impl GraphBuilder {
     pub(super) fn new() -> Self {
         Self { nodes: vec![Node { name: String::new(), op: Op::Input, inputs: Vec::new() }] }
+    }
+
+    pub(super) fn going_on(nodes: Vec<Node>) -> Self {
+        Self { nodes }
     }
 
     /// The graph's input.
@@ -26,7 +30,13 @@ impl GraphBuilder {
 
     /// Convolution with `weight` (O, C / groups, kh, kw) and `bias` (O).
     pub fn conv(&mut self, name: &str, x: Value, weight: &Tensor, bias: Option<&Tensor>, config: ConvConfig) -> Value {
-        self.push(name, Op::Conv { weight: weight.clone(), bias: bias.cloned(), config }, &[x])
+        self.push(name, Op::Conv { weight: weight.clone(), bias: bias.cloned(), config, standardize: None }, &[x])
+    }
+
+    /// Convolution with the standardised `weight` (O, C / groups, kh, kw): mean 0 and variance 1, plus `eps`, over each
+    /// output channel (Qiao et al. 2019).
+    pub fn standardized_conv(&mut self, name: &str, x: Value, weight: &Tensor, eps: f64, config: ConvConfig) -> Value {
+        self.push(name, Op::Conv { weight: weight.clone(), bias: None, config, standardize: Some(eps) }, &[x])
     }
 
     /// Batch norm.
@@ -67,6 +77,59 @@ impl GraphBuilder {
     /// Zero channels before and after the given ones.
     pub fn pad_channels(&mut self, x: Value, before: usize, after: usize) -> Value {
         self.push("", Op::PadChannels { before, after }, &[x])
+    }
+
+    /// `scale · x + shift`; nothing where that is `x`.
+    pub fn affine(&mut self, x: Value, scale: f64, shift: f64) -> Value {
+        if (scale, shift) == (1., 0.) { x } else { self.push("", Op::Affine { scale, shift }, &[x]) }
+    }
+
+    /// `1 / (1 + e^-x)`.
+    pub fn sigmoid(&mut self, x: Value) -> Value {
+        self.push("", Op::Sigmoid, &[x])
+    }
+
+    /// Product of `x` and a gate (N, C, H, W), (N, C, 1, 1), (N, C) or (N, 1, H, W).
+    pub fn mul(&mut self, x: Value, gate: Value) -> Value {
+        self.push("", Op::Mul, &[x, gate])
+    }
+
+    /// In training, values (or whole images) are dropped at that rate and the others divided by 1 − rate; nothing at
+    /// rate 0. See [`Noise`](super::Noise) for the seed.
+    pub fn dropout(&mut self, x: Value, rate: f64, unit: DropUnit) -> Value {
+        if rate == 0. { x } else { self.push("", Op::Dropout { rate, unit }, &[x]) }
+    }
+
+    /// Mean of each window.
+    pub fn avg_pool(&mut self, name: &str, x: Value, config: AvgPoolConfig) -> Value {
+        self.push(name, Op::AvgPool(config), &[x])
+    }
+
+    /// Group norm with `weight` and `bias` (C).
+    pub fn group_norm(
+        &mut self,
+        name: &str,
+        x: Value,
+        (weight, bias): (&Tensor, &Tensor),
+        groups: usize,
+        eps: f64,
+    ) -> Value {
+        self.push(name, Op::GroupNorm { weight: weight.clone(), bias: bias.clone(), groups, eps }, &[x])
+    }
+
+    /// The binomial filter 1 2 1 over a reflected border, then every stride-th row and column.
+    pub fn blur_pool(&mut self, name: &str, x: Value, stride: usize) -> Value {
+        self.push(name, Op::BlurPool { stride }, &[x])
+    }
+
+    /// One-dimensional convolution along the channels of a vector (N, C) or (N, C, 1, 1), `weight` (1, 1, k).
+    pub fn channel_conv(&mut self, name: &str, x: Value, weight: &Tensor) -> Value {
+        self.push(name, Op::ChannelConv { weight: weight.clone() }, &[x])
+    }
+
+    /// Zeros around each map: so many rows above and below, columns left and right.
+    pub fn zero_pad(&mut self, x: Value, padding: (usize, usize)) -> Value {
+        self.push("", Op::ZeroPad { padding }, &[x])
     }
 
     /// The graph that returns `output`.

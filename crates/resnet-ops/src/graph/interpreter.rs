@@ -2,10 +2,20 @@
 
 use candle_core::{Result, Tensor, bail};
 
-use super::{Graph, NormParameters, Op};
+use super::noise::Draw;
+use super::{DropUnit, Graph, NormParameters, Op};
 use crate::portable;
 
-pub(super) fn run(graph: &Graph, x: &Tensor, train: bool) -> Result<Tensor> {
+/// What a pass is told besides its input.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Pass {
+    /// Whether norms use and update statistics of the batch, and dropout acts.
+    pub train: bool,
+    /// The random numbers of dropout.
+    pub draw: Draw,
+}
+
+pub(super) fn run(graph: &Graph, x: &Tensor, pass: Pass) -> Result<Tensor> {
     let mut last_use = vec![0; graph.nodes.len()];
     for (i, node) in graph.nodes.iter().enumerate() {
         for input in &node.inputs {
@@ -22,30 +32,11 @@ pub(super) fn run(graph: &Graph, x: &Tensor, train: bool) -> Result<Tensor> {
                 None => bail!("graph: node {i} ({}) reads node {}, which is not there yet", node.name, input.0),
             }
         }
-        let result = match (&node.op, inputs.as_slice()) {
-            (Op::Input, []) => x.clone(),
-            (Op::Given(map), []) => map.to_dtype(x.dtype())?,
-            (Op::Conv { weight, bias, config }, [x]) => {
-                let (weight, bias) = (weight.to_dtype(x.dtype())?, bias.as_ref().map(|b| b.to_dtype(x.dtype())));
-                portable::conv2d(x, &weight, bias.transpose()?.as_ref(), config)?
-            }
-            (Op::Norm(parameters), [x]) => norm(x, parameters, train)?,
-            (Op::Relu, [x]) => x.relu()?,
-            (Op::Add, [a, b]) => a.add(b)?,
-            (Op::MaxPool(config), [x]) => portable::max_pool2d(x, config)?,
-            (Op::GlobalAvgPool, [x]) => portable::global_avg_pool2d(x)?,
-            (Op::Linear { weight, bias }, [x]) => {
-                let y = x.matmul(&weight.to_dtype(x.dtype())?.t()?)?;
-                match bias {
-                    Some(bias) => y.broadcast_add(&bias.to_dtype(x.dtype())?)?,
-                    None => y,
-                }
-            }
-            (Op::Subsample { stride }, [x]) => portable::subsample(x, *stride)?,
-            (Op::PadChannels { before, after }, [x]) => portable::pad_channels(x, *before, *after)?,
-            (op, inputs) => bail!("graph: {op:?} does not take {} inputs", inputs.len()),
-        };
-        values[i] = Some(result);
+        values[i] = Some(match &node.op {
+            Op::Input => x.clone(),
+            Op::Given(map) => map.to_dtype(x.dtype())?,
+            op => apply(op, i, &inputs, pass)?,
+        });
         for input in &node.inputs {
             if last_use[input.0] == i {
                 values[input.0] = None;
@@ -55,6 +46,63 @@ pub(super) fn run(graph: &Graph, x: &Tensor, train: bool) -> Result<Tensor> {
     match values[graph.output.0].take() {
         Some(output) => Ok(output),
         None => bail!("graph: no output"),
+    }
+}
+
+/// One operation, the node of that index, on its inputs. Vectors (N, C) count as maps (N, C, 1, 1).
+pub(crate) fn apply(op: &Op, node: usize, inputs: &[Tensor], pass: Pass) -> Result<Tensor> {
+    match (op, inputs) {
+        (Op::Conv { weight, bias, config, standardize }, [x]) => {
+            let weight = match standardize {
+                Some(eps) => &portable::standardize_weight(weight, *eps)?,
+                None => weight,
+            };
+            let (weight, bias) = (weight.to_dtype(x.dtype())?, bias.as_ref().map(|b| b.to_dtype(x.dtype())));
+            portable::conv2d(&map(x)?, &weight, bias.transpose()?.as_ref(), config)
+        }
+        (Op::Norm(parameters), [x]) => norm(x, parameters, pass.train),
+        (Op::Relu, [x]) => x.relu(),
+        (Op::Add, [a, b]) => a.add(b),
+        (Op::MaxPool(config), [x]) => portable::max_pool2d(x, config),
+        (Op::GlobalAvgPool, [x]) => portable::global_avg_pool2d(x),
+        (Op::Linear { weight, bias }, [x]) => {
+            let y = x.flatten_from(1)?.matmul(&weight.to_dtype(x.dtype())?.t()?)?;
+            match bias {
+                Some(bias) => y.broadcast_add(&bias.to_dtype(x.dtype())?),
+                None => Ok(y),
+            }
+        }
+        (Op::Subsample { stride }, [x]) => portable::subsample(x, *stride),
+        (Op::PadChannels { before, after }, [x]) => portable::pad_channels(x, *before, *after),
+        (Op::Affine { scale, shift }, [x]) => x.affine(*scale, *shift),
+        (Op::Sigmoid, [x]) => portable::sigmoid(x),
+        (Op::Mul, [a, b]) => a.broadcast_mul(&if a.rank() == 4 { map(b)? } else { b.clone() }),
+        (Op::Dropout { rate, unit }, [x]) if pass.train => {
+            let mask = pass.draw.mask(node, *rate)?;
+            match unit {
+                DropUnit::Value => portable::drop_values(x, mask),
+                DropUnit::Image => portable::drop_images(x, mask),
+            }
+        }
+        (Op::Dropout { .. }, [x]) => Ok(x.clone()),
+        (Op::AvgPool(config), [x]) => portable::avg_pool2d(x, config),
+        (Op::GroupNorm { weight, bias, groups, eps }, [x]) => {
+            portable::group_norm(&map(x)?, *groups, Some(weight), Some(bias), *eps)
+        }
+        (Op::BlurPool { stride }, [x]) => portable::blur_pool2d(x, *stride),
+        (Op::ChannelConv { weight }, [x]) => portable::channel_conv(&map(x)?, &weight.to_dtype(x.dtype())?),
+        (Op::ZeroPad { padding: (rows, columns) }, [x]) => {
+            x.pad_with_zeros(2, *rows, *rows)?.pad_with_zeros(3, *columns, *columns)
+        }
+        (op, inputs) => bail!("graph: {op:?} does not take {} inputs", inputs.len()),
+    }
+}
+
+/// (N, C) as (N, C, 1, 1).
+fn map(x: &Tensor) -> Result<Tensor> {
+    match *x.dims() {
+        [n, c] => x.reshape((n, c, 1, 1)),
+        _ => Ok(x.clone()),
     }
 }
 
@@ -72,6 +120,9 @@ fn norm(x: &Tensor, p: &NormParameters, train: bool) -> Result<Tensor> {
 }
 
 fn update(running: &candle_core::Var, batch: &Tensor, momentum: f64) -> Result<()> {
+    if momentum == 0. {
+        return Ok(());
+    }
     let old = running.as_detached_tensor();
     let new = ((&old * (1. - momentum))? + (batch.to_dtype(old.dtype())? * momentum)?)?;
     running.set(&new)

@@ -5,15 +5,19 @@
 
 mod builder;
 mod interpreter;
+pub(crate) mod noise;
+mod rebuild;
 mod shapes;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use candle_core::{DType, Result, Tensor, Var};
+use candle_core::{DType, Result, Tensor, Var, bail};
 
-use crate::{ConvConfig, NormConfig, PoolConfig, cpu};
+use crate::{AvgPoolConfig, ConvConfig, NormConfig, PoolConfig, cpu};
 pub use builder::GraphBuilder;
+pub(crate) use interpreter::{Pass, apply};
+pub use noise::Noise;
 pub use shapes::MapShape;
 
 /// A result within a graph: the position of the node that computes it. The default is the graph's input.
@@ -57,6 +61,8 @@ pub enum Op {
         bias: Option<Tensor>,
         /// Stride, padding, dilation, groups.
         config: ConvConfig,
+        /// Whether the weight is standardised before use, and the ε that its variance gets.
+        standardize: Option<f64>,
     },
     /// Batch norm.
     Norm(NormParameters),
@@ -87,6 +93,92 @@ pub enum Op {
         /// Number of zero channels behind.
         after: usize,
     },
+    /// `scale · x + shift` with constants.
+    Affine {
+        /// The factor.
+        scale: f64,
+        /// What is added.
+        shift: f64,
+    },
+    /// `1 / (1 + e^-x)`.
+    Sigmoid,
+    /// Product of two values, the second (N, C, H, W), (N, C, 1, 1) or (N, 1, H, W).
+    Mul,
+    /// In training, values or whole images times 0 or 1 / (1 − rate), drawn from the graph's [`Noise`].
+    Dropout {
+        /// The share that is dropped, in [0, 1).
+        rate: f64,
+        /// What is dropped as one.
+        unit: DropUnit,
+    },
+    /// Mean of each window.
+    AvgPool(AvgPoolConfig),
+    /// Group norm.
+    GroupNorm {
+        /// Scale (C).
+        weight: Tensor,
+        /// Shift (C).
+        bias: Tensor,
+        /// Channel groups.
+        groups: usize,
+        /// Added to the variance.
+        eps: f64,
+    },
+    /// The binomial filter 1 2 1, then every stride-th row and column; the border is reflected.
+    BlurPool {
+        /// Step in rows and columns.
+        stride: usize,
+    },
+    /// One-dimensional convolution along the channels of (N, C, 1, 1), weight (1, 1, k).
+    ChannelConv {
+        /// (1, 1, k), k odd
+        weight: Tensor,
+    },
+    /// Zeros around each map.
+    ZeroPad {
+        /// Rows above and below, columns left and right.
+        padding: (usize, usize),
+    },
+}
+
+/// What a dropout drops as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DropUnit {
+    /// Single values (Srivastava et al. 2014).
+    Value,
+    /// Whole images, which is stochastic depth where it stands on a residual branch (Huang et al. 2016).
+    Image,
+}
+
+impl Op {
+    /// The parameters that gradients flow to: weight and bias. A given map counts as a weight.
+    pub fn parameters(&self) -> [Option<&Tensor>; 2] {
+        match self {
+            Op::Conv { weight, bias, .. } | Op::Linear { weight, bias } => [Some(weight), bias.as_ref()],
+            Op::Norm(p) => [p.weight.as_ref(), p.bias.as_ref()],
+            Op::GroupNorm { weight, bias, .. } => [Some(weight), Some(bias)],
+            Op::ChannelConv { weight } | Op::Given(weight) => [Some(weight), None],
+            _ => [None, None],
+        }
+    }
+
+    /// The same operation on other parameters; those without a counterpart stay.
+    pub(crate) fn with_parameters(&self, [w, b]: [Option<Tensor>; 2]) -> Self {
+        let mut op = self.clone();
+        match &mut op {
+            Op::Conv { weight, bias, .. } | Op::Linear { weight, bias } => {
+                *weight = w.unwrap_or_else(|| weight.clone());
+                *bias = b.or_else(|| bias.take());
+            }
+            Op::GroupNorm { weight, bias, .. } => {
+                *weight = w.unwrap_or_else(|| weight.clone());
+                *bias = b.unwrap_or_else(|| bias.clone());
+            }
+            Op::ChannelConv { weight } | Op::Given(weight) => *weight = w.unwrap_or_else(|| weight.clone()),
+            _ => {}
+        }
+        op
+    }
 }
 
 /// An operation with its name and the values that it reads.
@@ -117,6 +209,7 @@ pub struct Graph {
     output: Value,
     backend: Backend,
     compute: DType,
+    noise: Noise,
     plan: Arc<OnceLock<Option<Arc<cpu::Plan>>>>,
 }
 
@@ -128,7 +221,7 @@ impl Graph {
 
     pub(crate) fn from_nodes(nodes: Vec<Node>, output: Value) -> Self {
         let plan = Arc::default();
-        Self { nodes, output, backend: Backend::Auto, compute: DType::F32, plan }
+        Self { nodes, output, backend: Backend::Auto, compute: DType::F32, noise: Noise::default(), plan }
     }
 
     /// The operations in the order of execution; node 0 is the input.
@@ -157,26 +250,63 @@ impl Graph {
     /// The graph that ends with `value`, on the same parameters.
     pub fn until(&self, value: Value) -> Self {
         let mut graph = Self::from_nodes(self.nodes[..=value.0].to_vec(), value);
-        (graph.backend, graph.compute) = (self.backend, self.compute);
+        (graph.backend, graph.compute, graph.noise) = (self.backend, self.compute, self.noise.clone());
         graph
+    }
+
+    /// The graph's input.
+    pub fn input(&self) -> Value {
+        Value(0)
+    }
+
+    /// The graph that computes `to` from `from`, on the same parameters.
+    ///
+    /// Between two blocks of a residual network one value alone passes, so that a chain of such parts computes what
+    /// the whole does: for features, for gradients in the middle of a network, and for activations that are computed
+    /// again in the backward pass instead of kept.
+    ///
+    /// # Errors
+    /// If `to` comes before `from` or depends on a value before it by another way.
+    pub fn between(&self, from: Value, to: Value) -> Result<Self> {
+        if from > to || to.0 >= self.nodes.len() {
+            bail!("graph: there is nothing between node {} and node {}", from.0, to.0);
+        }
+        let mut nodes = vec![Node { name: String::new(), op: Op::Input, inputs: Vec::new() }];
+        for node in &self.nodes[from.0 + 1..=to.0] {
+            if let Some(value) = node.inputs.iter().find(|value| **value < from) {
+                bail!("graph: {} reads node {}, which comes before node {}", node.name, value.0, from.0);
+            }
+            let inputs = node.inputs.iter().map(|value| Value(value.0 - from.0)).collect();
+            nodes.push(Node { inputs, ..node.clone() });
+        }
+        let mut graph = Self::from_nodes(nodes, Value(to.0 - from.0));
+        (graph.backend, graph.compute, graph.noise) = (self.backend, self.compute, self.noise.clone());
+        Ok(graph)
+    }
+
+    /// Where dropout takes its random numbers from; shared by all clones of this graph.
+    pub fn noise(&self) -> &Noise {
+        &self.noise
     }
 
     /// Runs the graph on `x` (N, C, H, W).
     ///
     /// With `train`, batch norm uses the batch's statistics and updates the running ones; without, it uses the
-    /// running ones. Gradients flow to `x` and to all parameters in both cases.
+    /// running ones. Gradients flow to `x` and to all parameters in both cases. Dropout acts in training only.
     ///
     /// # Errors
     /// If the input's shape, dtype or device does not fit the parameters.
     pub fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        let draw = if train { self.noise.next() } else { noise::Draw::default() };
+        let pass = Pass { train, draw };
         if self.backend == Backend::Auto
             && x.device().is_cpu()
             && x.dtype() == DType::F32
             && let Some(plan) = self.plan.get_or_init(|| cpu::Plan::new(self).map(Arc::new))
         {
-            return cpu::run(plan, x, train, self.compute);
+            return cpu::run(plan, x, pass, self.compute);
         }
-        interpreter::run(self, x, train)
+        interpreter::run(self, x, pass)
     }
 }
 

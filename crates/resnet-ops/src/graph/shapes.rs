@@ -2,7 +2,7 @@
 
 use candle_core::{Result, bail};
 
-use super::{Graph, Op};
+use super::{Graph, Op, noise};
 
 /// Channels, rows and columns of a value, without the batch; vectors (N, C) have one row and one column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -91,6 +91,44 @@ fn infer(op: &Op, inputs: &[MapShape], input: MapShape) -> Result<MapShape> {
             MapShape { height: x.height.div_ceil(stride.0), width: x.width.div_ceil(stride.1), ..x }
         }
         (Op::PadChannels { before, after }, &[x]) => MapShape { channels: x.channels + before + after, ..x },
+        (Op::Affine { .. } | Op::Sigmoid, &[x]) => x,
+        (Op::Mul, &[a, b]) => {
+            let fits = (b.channels == a.channels || b.channels == 1) && (b.height, b.width) == (a.height, a.width);
+            if !fits && (b.channels, b.height, b.width) != (a.channels, 1, 1) {
+                bail!("mul: a gate {b:?} does not fit {a:?}");
+            }
+            a
+        }
+        (Op::Dropout { rate, .. }, &[x]) => {
+            noise::check_rate(*rate)?;
+            x
+        }
+        (Op::AvgPool(config), &[x]) => {
+            let (height, width) = config.output_size((x.height, x.width))?;
+            MapShape { height, width, ..x }
+        }
+        (Op::GroupNorm { weight, bias, groups, .. }, &[x]) => {
+            if [weight.dims(), bias.dims()] != [[x.channels]; 2] || *groups == 0 || x.channels % groups != 0 {
+                bail!("group_norm: a scale {:?} in {groups} groups does not fit {x:?}", weight.dims());
+            }
+            x
+        }
+        (Op::BlurPool { stride }, &[x]) => {
+            if x.height < 2 || x.width < 2 || *stride == 0 {
+                bail!("blur_pool2d: needs two rows and columns and a stride, got {x:?} and {stride}");
+            }
+            MapShape { height: x.height.div_ceil(*stride), width: x.width.div_ceil(*stride), ..x }
+        }
+        (Op::ChannelConv { weight }, &[x]) => {
+            let (a, b, k) = weight.dims3()?;
+            if (a, b, k % 2) != (1, 1, 1) || (x.height, x.width) != (1, 1) {
+                bail!("channel_conv: a kernel {:?} does not fit {x:?}", weight.dims());
+            }
+            x
+        }
+        (Op::ZeroPad { padding }, &[x]) => {
+            MapShape { height: x.height + 2 * padding.0, width: x.width + 2 * padding.1, ..x }
+        }
         (op, inputs) => bail!("{op:?} does not take {} inputs", inputs.len()),
     })
 }

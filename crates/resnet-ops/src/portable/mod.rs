@@ -3,13 +3,22 @@
 //! Every gradient comes from candle's autograd over operations whose backward is right (convolution and pooling
 //! of candle itself are avoided: their backward passes are wrong or missing for some shapes).
 
+mod blur;
+mod channels;
 mod conv;
 mod norm;
+mod pointwise;
 mod pool;
 mod shortcut;
+mod standardize;
 mod window;
 
+pub use blur::blur_pool2d;
+pub use channels::channel_conv;
 pub use conv::conv2d;
-pub use norm::{batch_norm_eval, batch_norm_train};
-pub use pool::{global_avg_pool2d, max_pool2d};
+pub use norm::{batch_norm_eval, batch_norm_train, group_norm};
+pub use pointwise::sigmoid;
+pub(crate) use pointwise::{drop_images, drop_values};
+pub use pool::{avg_pool2d, global_avg_pool2d, max_pool2d};
 pub use shortcut::{pad_channels, subsample};
+pub use standardize::standardize_weight;

@@ -48,6 +48,31 @@ pub fn batch_norm_eval(
     affine(y, weight, bias)?.to_dtype(dtype)
 }
 
+/// Group norm (Wu & He 2018, eq. 1 and 7): mean and variance over each image's and group's channels and pixels.
+///
+/// `x` is (N, C, H, W); `weight` and `bias` are (C) or absent.
+///
+/// # Errors
+/// If the shapes do not fit together, or the channels do not divide into the groups.
+pub fn group_norm(
+    x: &Tensor,
+    groups: usize,
+    weight: Option<&Tensor>,
+    bias: Option<&Tensor>,
+    eps: f64,
+) -> Result<Tensor> {
+    let (n, c, _, _) = x.dims4()?;
+    if groups == 0 || c % groups != 0 {
+        bail!("group_norm: {c} channels do not divide into {groups} groups");
+    }
+    let dtype = x.dtype();
+    let grouped = widen(x)?.reshape((n, groups, x.elem_count() / (n * groups).max(1)))?;
+    let centred = grouped.broadcast_sub(&grouped.mean_keepdim(2)?)?;
+    let variance = centred.sqr()?.mean_keepdim(2)?;
+    let y = centred.broadcast_div(&(variance + eps)?.sqrt()?)?.reshape(x.shape())?;
+    affine(y, weight, bias)?.to_dtype(dtype)
+}
+
 fn affine(y: Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>) -> Result<Tensor> {
     let (c, dtype) = (y.dim(1)?, y.dtype());
     let y = match weight {

@@ -1,6 +1,7 @@
 //! Recipes: everything that decides a training run, in one TOML file.
 
 mod builtin;
+mod flat;
 mod length;
 mod normalization;
 mod overrides;
@@ -11,6 +12,7 @@ use std::path::Path;
 use resnet_data::Augment;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use flat::flat;
 pub use length::Length;
 pub use normalization::Normalization;
 pub use overrides::Overrides;
@@ -75,6 +77,9 @@ pub struct Recipe {
     pub description: String,
     /// The network where the command line names none.
     pub arch: String,
+    /// Fields of the network's configuration that differ from the registry's.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub network: serde_json::Map<String, serde_json::Value>,
     /// The data set where the command line names none.
     pub dataset: String,
     /// Length of the training; either this or `iterations`.

@@ -40,6 +40,33 @@ fn he2015_is_as_published() {
     assert_eq!((hold.lr, hold.until_train_error), (0.01, Some(0.8)));
 }
 
+/// He et al. 2016, appendix: as in 2015, with a warm-up of 400 iterations.
+#[test]
+fn he2016_is_as_published() {
+    let (r, before) = (Recipe::load("he2016-cifar").unwrap(), Recipe::load("he2015-cifar").unwrap());
+    let hold = r.active_hold().unwrap();
+    assert_eq!((hold.lr, hold.iterations, hold.until_train_error), (0.01, Some(400), None));
+    let (description, arch) = (before.description.clone(), before.arch.clone());
+    assert_eq!(Recipe { description, arch, hold: before.hold.clone(), ..r }, before);
+}
+
+/// He et al. 2015, section 3.4.
+#[test]
+fn he2015_imagenet_is_as_published() {
+    let r = Recipe::load("he2015-imagenet").unwrap();
+    assert_eq!((r.length(), r.batch_size, r.schedule.lr()), (Length::Iterations(600_000), 256, 0.1));
+    assert_eq!((r.optimizer.momentum, r.optimizer.weight_decay), (0.9, 1e-4));
+    assert!(matches!(r.augment[0], Augment::RandomResize { min: 256, max: 480, .. }));
+}
+
+#[test]
+fn a_recipe_changes_a_network() {
+    let text = format!("{SMALL}[network]\nshortcut = 'c'\n{CONSTANT}");
+    let recipe = Recipe::parse(&text, "x").unwrap();
+    assert_eq!(recipe.network["shortcut"], "c");
+    assert_eq!(Recipe::parse(&recipe.to_toml().unwrap(), "x").unwrap(), recipe);
+}
+
 #[test]
 fn the_schedule_stretches_with_the_epochs() {
     let o = Overrides { epochs: Some(16), lr: Some(0.5), batch_size: Some(64), seed: Some(7), ..Overrides::default() };

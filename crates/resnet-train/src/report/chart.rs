@@ -1,7 +1,8 @@
 //! Line charts as inline SVG.
 
 use super::axis::Axis;
-use super::{escape, push};
+use super::legend::Legend;
+use super::{escape, push, standalone};
 
 /// How values are laid along the vertical axis.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,13 +14,31 @@ pub enum Scale {
     Log,
 }
 
-/// One named line of a chart.
+/// How a line is drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stroke {
+    /// As most lines.
+    #[default]
+    Normal,
+    /// For the training error, beside the test error.
+    Thin,
+    /// For the test error, beside the training error.
+    Bold,
+    /// For what the others are compared with.
+    Dashed,
+}
+
+/// One line of a chart.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Series {
-    /// The name in the legend, for example `train`.
+    /// The name in the legend, for example `train`; a line without a name is not in it.
     pub name: String,
     /// (x, y) with rising x. Points that are not finite are left out.
     pub points: Vec<(f64, f64)>,
+    /// How it is drawn.
+    pub stroke: Stroke,
+    /// Number of its colour, so that two lines can share one; its place among the lines where none is given.
+    pub colour: Option<usize>,
 }
 
 /// A line chart with a title, labelled axes and a legend.
@@ -35,12 +54,14 @@ pub struct Chart {
     pub scale: Scale,
     /// The lines, in the order of the legend.
     pub series: Vec<Series>,
+    /// Values that the vertical axis covers at least, so that several charts can have the same.
+    pub y_range: Option<(f64, f64)>,
 }
 
-const WIDTH: f64 = 560.0;
+pub(super) const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 300.0;
-const LEFT: f64 = 58.0;
-const RIGHT: f64 = 14.0;
+pub(super) const LEFT: f64 = 58.0;
+pub(super) const RIGHT: f64 = 14.0;
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 44.0;
 /// Above this many points a line is averaged in buckets: more than one point a pixel only makes the file larger.
@@ -48,27 +69,43 @@ const MOST_POINTS: usize = 500;
 /// Up to this many points each is marked by a dot that tells its value.
 const MOST_DOTS: usize = 60;
 /// The style sheet has this many line colours.
-const COLOURS: usize = 6;
+const COLOURS: usize = 10;
 
 impl Chart {
     /// The chart as a `<figure>`; one without a drawable point says so.
     pub(super) fn render(&self) -> String {
+        format!("<figure class=\"chart\">\n{}</figure>\n", self.image("", ""))
+    }
+
+    /// The chart as a file of its own, in the light colours.
+    pub fn svg(&self) -> String {
+        self.image(" xmlns=\"http://www.w3.org/2000/svg\"", &standalone::style())
+    }
+
+    /// The `<svg>` element with that attribute; `inside` comes first in it.
+    fn image(&self, attribute: &str, inside: &str) -> String {
         let lines: Vec<Series> = self.series.iter().map(|s| s.drawable(self.scale)).collect();
+        let legend = Legend::new(&self.title, &lines);
+        // Rows of keys push the plot down: what is drawn below them keeps its own coordinates.
+        let shift = legend.height();
         let mut out = format!(
-            "<figure class=\"chart\">\n<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{0}\">\n\
-             <text class=\"title\" x=\"{LEFT}\" y=\"18\">{0}</text>\n",
-            escape(&self.title)
+            "<svg{attribute} viewBox=\"0 0 {WIDTH} {}\" role=\"img\" aria-label=\"{title}\">\n\
+             {inside}<text class=\"title\" x=\"{LEFT}\" y=\"18\">{title}</text>\n",
+            HEIGHT + shift,
+            title = escape(&self.title)
         );
-        let Some((x, y)) = self.axes(&lines) else {
-            out.push_str("<text class=\"label\" x=\"58\" y=\"150\">no points</text>\n</svg>\n</figure>\n");
-            return out;
-        };
-        self.grid(&mut out, &x, &y);
-        legend(&mut out, &lines);
-        for (i, line) in lines.iter().enumerate() {
-            line.draw(&mut out, i % COLOURS, &x, &y);
+        legend.draw(&mut out, &lines);
+        push(&mut out, format_args!("<g transform=\"translate(0 {shift})\">\n"));
+        match self.axes(&lines) {
+            None => out.push_str("<text class=\"label\" x=\"58\" y=\"150\">no points</text>\n"),
+            Some((x, y)) => {
+                self.grid(&mut out, &x, &y);
+                for (i, line) in lines.iter().enumerate() {
+                    line.draw(&mut out, i, &x, &y);
+                }
+            }
         }
-        out.push_str("</svg>\n</figure>\n");
+        out.push_str("</g>\n</svg>\n");
         out
     }
 
@@ -80,6 +117,9 @@ impl Chart {
         for point in points {
             x = (x.0.min(point.0), x.1.max(point.0));
             y = (y.0.min(point.1), y.1.max(point.1));
+        }
+        if let Some((low, high)) = self.y_range {
+            y = (y.0.min(low), y.1.max(high));
         }
         // A linear axis that almost reaches zero starts there, so that heights compare.
         if self.scale == Scale::Linear && y.0 > 0.0 && y.0 < 0.35 * y.1 {
@@ -135,30 +175,6 @@ impl Chart {
     }
 }
 
-/// Colour keys at the upper right, aligned with the title; one line needs none.
-fn legend(out: &mut String, lines: &[Series]) {
-    if lines.len() < 2 {
-        return;
-    }
-    let mut at = WIDTH - RIGHT;
-    for (i, line) in lines.iter().enumerate().rev() {
-        // The width of text is known to the browser only; 6.6 pixels a character is its mean at this size.
-        at -= 6.6 * line.name.chars().count() as f64;
-        push(
-            out,
-            format_args!(
-                "<line class=\"line c{}\" x1=\"{:.1}\" x2=\"{:.1}\" y1=\"14\" y2=\"14\"/>\
-                 <text class=\"key\" x=\"{at:.1}\" y=\"18\">{}</text>\n",
-                i % COLOURS,
-                at - 24.0,
-                at - 6.0,
-                escape(&line.name)
-            ),
-        );
-        at -= 40.0;
-    }
-}
-
 impl Series {
     /// The points that can be drawn, averaged where there are more than the eye can see.
     fn drawable(&self, scale: Scale) -> Series {
@@ -173,21 +189,33 @@ impl Series {
         } else {
             points
         };
-        Series { name: self.name.clone(), points }
+        Series { points, ..self.clone() }
     }
 
-    fn draw(&self, out: &mut String, colour: usize, x: &Axis, y: &Axis) {
+    /// The classes of its line in the style sheet; `i` is its place among the lines.
+    pub(super) fn classes(&self, i: usize) -> String {
+        let stroke = match self.stroke {
+            Stroke::Normal => "",
+            Stroke::Thin => " thin",
+            Stroke::Bold => " bold",
+            Stroke::Dashed => " dashed",
+        };
+        format!("line c{}{stroke}", self.colour.unwrap_or(i) % COLOURS)
+    }
+
+    fn draw(&self, out: &mut String, i: usize, x: &Axis, y: &Axis) {
         let path: Vec<String> =
             self.points.iter().map(|p| format!("{:.1},{:.1}", x.pixel(p.0), y.pixel(p.1))).collect();
-        push(out, format_args!("<polyline class=\"line c{colour}\" points=\"{}\"/>\n", path.join(" ")));
-        if self.points.len() > MOST_DOTS {
+        push(out, format_args!("<polyline class=\"{}\" points=\"{}\"/>\n", self.classes(i), path.join(" ")));
+        if self.points.len() > MOST_DOTS || matches!(self.stroke, Stroke::Thin | Stroke::Dashed) {
             return;
         }
         for (px, py) in &self.points {
             push(
                 out,
                 format_args!(
-                    "<circle class=\"dot c{colour}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"2.4\"><title>{}: {}, {}</title></circle>\n",
+                    "<circle class=\"dot c{}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"2.4\"><title>{}: {}, {}</title></circle>\n",
+                    self.colour.unwrap_or(i) % COLOURS,
                     x.pixel(*px),
                     y.pixel(*py),
                     escape(&self.name),

@@ -14,7 +14,8 @@
 //!         x_label: "epoch".into(),
 //!         y_label: "cross-entropy".into(),
 //!         scale: Scale::Linear,
-//!         series: vec![Series { name: "train".into(), points: vec![(1.0, 1.9), (2.0, 0.8)] }],
+//!         y_range: None,
+//!         series: vec![Series { name: "train".into(), points: vec![(1.0, 1.9), (2.0, 0.8)], ..Series::default() }],
 //!     }],
 //!     ..Report::default()
 //! };
@@ -25,14 +26,20 @@
 mod axis;
 mod chart;
 mod confusion;
+mod heat;
+mod legend;
 mod pictures;
+mod standalone;
+mod table;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-pub use chart::{Chart, Scale, Series};
+pub use chart::{Chart, Scale, Series, Stroke};
 pub use confusion::Confusion;
+pub use heat::HeatPicture;
 pub use pictures::WorstError;
+pub use table::Table;
 
 const STYLE: &str = include_str!("style.css");
 
@@ -45,12 +52,16 @@ pub struct Report {
     pub subtitle: String,
     /// The results to see first: (what, value), for example `("Test accuracy", "92.1 %")`.
     pub headline: Vec<(String, String)>,
+    /// Tables of results, before the charts.
+    pub tables: Vec<Table>,
     /// Line charts in the order shown.
     pub charts: Vec<Chart>,
     /// The evaluated split's confusion matrix.
     pub confusion: Option<Confusion>,
     /// Wrongly classified images, those of the least probable truth first.
     pub worst_errors: Vec<WorstError>,
+    /// Images with what spoke for the class that they were given.
+    pub heat: Vec<HeatPicture>,
     /// The settings that decide the run: (name, value), in the order shown.
     pub configuration: Vec<(String, String)>,
 }
@@ -128,6 +139,9 @@ impl Report {
             }
             page.push_str("</section>\n");
         }
+        for table in &self.tables {
+            page.push_str(&table.render());
+        }
         if !self.charts.is_empty() {
             page.push_str("<section>\n<h2>Curves</h2>\n<div class=\"charts\">\n");
             for chart in &self.charts {
@@ -140,6 +154,9 @@ impl Report {
         }
         if !self.worst_errors.is_empty() {
             page.push_str(&pictures::render(&self.worst_errors)?);
+        }
+        if !self.heat.is_empty() {
+            page.push_str(&heat::render(&self.heat)?);
         }
         if !self.configuration.is_empty() {
             page.push_str("<section>\n<h2>Configuration</h2>\n<table class=\"configuration\">\n");

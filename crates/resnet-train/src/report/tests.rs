@@ -32,15 +32,23 @@ fn sample() -> Report {
             ("Test loss".into(), "0.142".into()),
             ("Parameters".into(), "78,042".into()),
         ],
+        heat: Vec::new(),
+        tables: vec![Table {
+            title: "Errors".into(),
+            note: "a < b".into(),
+            columns: vec!["variant".into(), "ours".into()],
+            rows: vec![vec!["plain-20".into(), "9.1".into()]],
+        }],
         charts: vec![
             Chart {
                 title: "Loss".into(),
                 x_label: "epoch".into(),
                 y_label: "cross-entropy".into(),
                 scale: Scale::Linear,
+                y_range: None,
                 series: vec![
-                    Series { name: "train".into(), points: epochs(|e| 2.3 / e) },
-                    Series { name: "test".into(), points: epochs(|e| 2.1 / e + 0.1) },
+                    Series { name: "train".into(), points: epochs(|e| 2.3 / e), ..Series::default() },
+                    Series { name: "test".into(), points: epochs(|e| 2.1 / e + 0.1), ..Series::default() },
                 ],
             },
             Chart {
@@ -48,9 +56,10 @@ fn sample() -> Report {
                 x_label: "epoch".into(),
                 y_label: "top-1, %".into(),
                 scale: Scale::Linear,
+                y_range: None,
                 series: vec![
-                    Series { name: "train".into(), points: epochs(|e| 100.0 - 60.0 / e) },
-                    Series { name: "test".into(), points: epochs(|e| 96.0 - 61.0 / e) },
+                    Series { name: "train".into(), points: epochs(|e| 100.0 - 60.0 / e), ..Series::default() },
+                    Series { name: "test".into(), points: epochs(|e| 96.0 - 61.0 / e), ..Series::default() },
                 ],
             },
             Chart {
@@ -58,9 +67,11 @@ fn sample() -> Report {
                 x_label: "step".into(),
                 y_label: "learning rate".into(),
                 scale: Scale::Log,
+                y_range: None,
                 series: vec![Series {
                     name: "lr".into(),
                     points: (0..64_000).map(|s| (f64::from(s), 0.1 * 0.1f64.powi(s / 22_000))).collect(),
+                    ..Series::default()
                 }],
             },
         ],
@@ -104,11 +115,41 @@ fn empty_parts_are_left_out() {
 
 #[test]
 fn points_that_are_not_finite_do_not_spoil_a_chart() {
-    let series = Series { name: "train".into(), points: vec![(1.0, 2.0), (2.0, f64::NAN), (3.0, f64::INFINITY)] };
+    let series = Series {
+        name: "train".into(),
+        points: vec![(1.0, 2.0), (2.0, f64::NAN), (3.0, f64::INFINITY)],
+        ..Series::default()
+    };
     let chart = Chart { title: "Loss".into(), series: vec![series], ..Chart::default() };
     let page = Report { charts: vec![chart, Chart::default()], ..Report::default() }.render().unwrap();
     assert!(!page.contains("NaN") && !page.contains("inf"));
     assert!(page.contains("no points"));
+}
+
+#[test]
+fn keys_of_a_chart_stay_inside_it() {
+    let line = |i: usize| Series {
+        name: format!("a network of {i} layers"),
+        points: vec![(0.0, 1.0), (1.0, i as f64)],
+        ..Series::default()
+    };
+    let chart = |n: usize| Chart { title: "Error".into(), series: (1..=n).map(line).collect(), ..Chart::default() };
+    for (n, height) in [(1, 300), (2, 318), (5, 354), (12, 408)] {
+        let svg = chart(n).svg();
+        assert!(svg.contains(&format!("viewBox=\"0 0 560 {height}\"")), "{n}: {}", &svg[..200]);
+        assert_eq!(svg.matches("class=\"key\"").count(), if n < 2 { 0 } else { n });
+        for x in svg.split("class=\"key\" x=\"").skip(1) {
+            let x: f64 = x.split('"').next().unwrap().parse().unwrap();
+            assert!((58.0..440.0).contains(&x), "{x}");
+        }
+    }
+}
+
+#[test]
+fn lines_share_colours_and_differ_in_weight() {
+    let line = |stroke| Series { name: "x".into(), points: vec![(0.0, 1.0)], stroke, colour: Some(3) };
+    let svg = Chart { series: vec![line(Stroke::Thin), line(Stroke::Bold)], ..Chart::default() }.svg();
+    assert!(svg.contains("class=\"line c3 thin\"") && svg.contains("class=\"line c3 bold\""), "{svg}");
 }
 
 #[test]

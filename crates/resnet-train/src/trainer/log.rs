@@ -80,7 +80,10 @@ impl Log {
 }
 
 /// The records of a log; none where there is no file. A last line that was cut off is left out.
-pub(super) fn read(path: &Path) -> Result<Vec<Record>> {
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn read(path: &Path) -> Result<Vec<Record>> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),

@@ -3,9 +3,10 @@
 use resnet_data::Dataset;
 
 use super::log::{Record, RecordKind};
-use super::run_dir::{RunConfig, flat};
+use super::run_dir::RunConfig;
 use crate::Result;
-use crate::metrics::Evaluation;
+use crate::metrics::{Evaluation, WrongImage};
+use crate::recipe::flat;
 use crate::report::{Chart, Confusion, Report, Scale, Series, WorstError};
 
 /// Errors shown as pictures.
@@ -35,11 +36,29 @@ pub(super) fn report(
         headline.push(("Training speed".into(), format!("{:.0} images/s", last.images_per_second)));
     }
     let confusion = result.map(|e| Confusion { classes: test.classes().to_vec(), counts: e.confusion.clone() });
-    let mut worst_errors = Vec::new();
-    for w in result.map(|e| &e.worst[..]).unwrap_or_default().iter().take(PICTURES) {
+    let worst_errors = match result {
+        Some(result) => worst_errors(result, test)?,
+        None => Vec::new(),
+    };
+    Ok(Report {
+        title: format!("{} on {}", recipe.arch, recipe.dataset),
+        subtitle: recipe.description.clone(),
+        headline,
+        tables: Vec::new(),
+        charts: charts(records),
+        confusion,
+        worst_errors,
+        heat: Vec::new(),
+        configuration: flat(config),
+    })
+}
+
+/// The worst errors of an evaluation with their pictures.
+pub(crate) fn worst_errors(result: &Evaluation, test: &dyn Dataset) -> Result<Vec<WorstError>> {
+    let name = |class: u32| test.classes().get(class as usize).cloned().unwrap_or_default();
+    let picture = |w: &WrongImage| -> Result<WorstError> {
         let image = test.image(w.index)?;
-        let name = |class: u32| test.classes().get(class as usize).cloned().unwrap_or_default();
-        worst_errors.push(WorstError {
+        Ok(WorstError {
             index: w.index,
             height: image.height,
             width: image.width,
@@ -48,24 +67,18 @@ pub(super) fn report(
             predicted: name(w.predicted),
             truth_probability: w.label_probability,
             predicted_probability: w.predicted_probability,
-        });
-    }
-    Ok(Report {
-        title: format!("{} on {}", recipe.arch, recipe.dataset),
-        subtitle: recipe.description.clone(),
-        headline,
-        charts: charts(records),
-        confusion,
-        worst_errors,
-        configuration: flat(config),
-    })
+        })
+    };
+    result.worst.iter().take(PICTURES).map(picture).collect()
 }
 
-fn charts(records: &[Record]) -> Vec<Chart> {
+/// Loss, accuracy and rate of a run.
+pub(crate) fn charts(records: &[Record]) -> Vec<Chart> {
     let epochs: Vec<&Record> = records.iter().filter(|r| r.kind == RecordKind::Epoch).collect();
     let over_epochs = |name: &str, value: fn(&Record) -> Option<f64>| Series {
         name: name.into(),
         points: epochs.iter().filter_map(|r| Some((r.epoch as f64, value(r)?))).collect(),
+        ..Series::default()
     };
     // An epoch's record holds the mean over the whole epoch: beside the steps' it would be a kink in the curve. A run
     // that is too short for a step's record has only those.
@@ -74,6 +87,7 @@ fn charts(records: &[Record]) -> Vec<Chart> {
     let over_steps = |name: &str, value: fn(&Record) -> Option<f64>| Series {
         name: name.into(),
         points: steps.iter().filter_map(|r| Some((r.step as f64, value(r)?))).collect(),
+        ..Series::default()
     };
     let chart = |title: &str, x: &str, y: &str, scale, series: Vec<Series>| Chart {
         title: title.into(),
@@ -81,6 +95,7 @@ fn charts(records: &[Record]) -> Vec<Chart> {
         y_label: y.into(),
         scale,
         series,
+        y_range: None,
     };
     vec![
         chart(

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, flat};
 use crate::{Error, Result};
 
 /// What decides a run beside its recipe, and what to know about how it was made.
@@ -73,26 +73,6 @@ impl RunConfig {
             .map(|key| (key.clone(), value(&before, key), value(&now, key)))
             .find(|(_, before, now)| before != now)
     }
-}
-
-/// Every value of the configuration by its dotted key, in the file's order.
-pub(super) fn flat(config: &RunConfig) -> Vec<(String, String)> {
-    fn walk(prefix: &str, value: &toml::Value, out: &mut Vec<(String, String)>) {
-        match value {
-            toml::Value::Table(table) => {
-                for (key, value) in table {
-                    let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-                    walk(&key, value, out);
-                }
-            }
-            other => out.push((prefix.to_string(), other.to_string())),
-        }
-    }
-    let mut out = Vec::new();
-    if let Ok(value) = toml::Value::try_from(config) {
-        walk("", &value, &mut out);
-    }
-    out
 }
 
 /// A directory that holds one run.

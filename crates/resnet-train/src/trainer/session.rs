@@ -74,7 +74,8 @@ impl Session {
         let normalize = recipe.normalize.resolve(&*train)?;
         let parameters = Parameters::new(recipe.seed, DType::F32, device);
         let classes = train.classes().len();
-        let mut network = resnet_models::create(&recipe.arch, parameters.builder(), Some(classes))?;
+        let mut network =
+            resnet_models::create_changed(&recipe.arch, &recipe.network, parameters.builder(), Some(classes))?;
         if recipe.dtype == Compute::Bf16 {
             network = network.with_compute_dtype(DType::BF16);
         }
@@ -106,6 +107,11 @@ impl Session {
     /// The network's weights and statistics: to begin from others than random ones, set them here.
     pub fn parameters(&self) -> &Parameters {
         &self.parameters
+    }
+
+    /// The loader of the training set, augmented and in random order.
+    pub fn train_loader(&self) -> &Loader {
+        &self.train
     }
 
     /// The loader of the test set.

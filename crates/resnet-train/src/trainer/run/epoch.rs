@@ -53,6 +53,9 @@ impl Run<'_> {
         let device = &self.session.device;
         let (images, labels) = (batch.images.to_device(device)?, batch.labels.to_device(device)?);
         self.lr = self.rate.at(self.counters.step);
+        // Dropout repeats from the seed and the place in training alone, so that a resumed run draws the same masks.
+        let pass = self.counters.step * self.session.recipe.accumulation as u64 + gradients.batches() as u64;
+        self.session.network.noise().set(self.session.recipe.seed, pass);
         let logits = self.session.network.forward_t(&images, true)?;
         let loss = self.loss.forward(&logits, &labels)?;
         let place = Place { epoch: self.counters.epoch + 1, step: self.counters.step + 1, lr: self.lr };

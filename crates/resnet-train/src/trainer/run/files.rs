@@ -46,7 +46,7 @@ impl Run<'_> {
             None => self.named.iter().map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect(),
         };
         let json = |value: serde_json::Result<String>| value.map_err(|e| Error::Invalid(format!("metadata: {e}")));
-        let metadata = BTreeMap::from([
+        let mut metadata = BTreeMap::from([
             ("format".to_string(), "pt".to_string()),
             ("arch".into(), self.session.recipe.arch.clone()),
             ("dataset".into(), self.session.recipe.dataset.clone()),
@@ -54,6 +54,10 @@ impl Run<'_> {
             ("normalize".into(), json(serde_json::to_string(&self.session.recipe.normalize))?),
             ("step".into(), self.counters.step.to_string()),
         ]);
+        let changes = &self.session.recipe.network;
+        if !changes.is_empty() {
+            metadata.insert("network".into(), json(serde_json::to_string(changes))?);
+        }
         Ok(weights::save(path, &tensors, &metadata)?)
     }
 

@@ -1,0 +1,186 @@
+//! `resnet reproduce`: a table or figure of the papers, ours beside the published.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use resnet_train::experiments::{Experiment, Opened, ReproduceOptions, Reproduction, Scale, reproduce};
+use resnet_train::trainer::{Plain, Progress, progress_for_stderr};
+use serde::Serialize;
+
+use crate::args::{DeviceArgs, JsonArgs, LoaderArgs};
+use crate::output::Download;
+use crate::stop::stop_on_ctrl_c;
+use crate::{device, output};
+
+/// Reproduce a table or figure of the papers
+///
+/// Trains every variant that is not trained yet and writes results.csv and report.html: median and spread of the runs,
+/// the published value, and curves of training and test error. Started again, it goes on where it was stopped.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Which one; --list shows all
+    #[arg(required_unless_present = "list")]
+    name: Option<String>,
+    /// Show every experiment with its source
+    #[arg(long)]
+    list: bool,
+    /// How much of it
+    #[arg(long, value_enum, default_value_t = ScaleArg::Smoke)]
+    scale: ScaleArg,
+    /// Runs of each variant, with seeds from 0 on [default: the experiment's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    seeds: Option<u32>,
+    /// Only this variant; may be given several times
+    #[arg(long, value_name = "NAME")]
+    variant: Vec<String>,
+    /// Folder of the data set: CIFAR's files, or ImageNet's train/ and val/
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Folder for runs, table and page [default: runs/reproduce/NAME-SCALE]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Threads that read and augment images; half of the processor's where none is given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=256))]
+    workers: Option<u32>,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Print a line an epoch on standard error, as in a log file
+    #[arg(long)]
+    log: bool,
+    #[command(flatten)]
+    json: JsonArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ScaleArg {
+    /// As published: days on a GPU
+    Full,
+    /// What two cores do in an hour or two; the order of the variants is what counts
+    Cpu,
+    /// Minutes: whether everything works
+    Smoke,
+}
+
+impl From<ScaleArg> for Scale {
+    fn from(scale: ScaleArg) -> Self {
+        match scale {
+            ScaleArg::Full => Self::Full,
+            ScaleArg::Cpu => Self::Cpu,
+            ScaleArg::Smoke => Self::Smoke,
+        }
+    }
+}
+
+/// A line of `--list --json`.
+#[derive(Serialize)]
+struct Listed {
+    name: &'static str,
+    title: String,
+    source: String,
+    variants: Vec<String>,
+}
+
+/// A line of `--json`.
+#[derive(Serialize)]
+struct Row<'a> {
+    experiment: &'a str,
+    scale: String,
+    variant: &'a str,
+    runs: usize,
+    test_error: Option<f64>,
+    train_error: Option<f64>,
+    published_error: Option<f64>,
+    published: String,
+}
+
+/// Runs an experiment, or lists all.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let name = match (&args.name, args.list) {
+        (Some(name), false) => name.clone(),
+        _ => return list(args.json.json),
+    };
+    let experiment = Experiment::load(&name)?;
+    let scale = Scale::from(args.scale);
+    let plan = experiment.plan(scale)?.only(&args.variant)?;
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("runs/reproduce/{name}-{scale}")));
+    let workers = args.workers.map_or_else(LoaderArgs::default_workers, |n| n as usize);
+    let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
+    let options = ReproduceOptions {
+        out,
+        seeds: args.seeds,
+        device: args.device.device.open()?,
+        workers,
+        stop: stop_on_ctrl_c()?,
+        command: format!("resnet {command}"),
+    };
+    let data_dir = args.data_dir.clone();
+    let mut open = |name: &str| opened(name, data_dir.as_ref());
+    let mut progress: Box<dyn Progress> = if args.log { Box::new(Plain) } else { progress_for_stderr() };
+    progress.message(&format!("{} at scale {scale} on {}", plan.experiment.title, device::name(&options.device)));
+    let outcome = reproduce(&plan, &options, &mut open, &mut *progress)?;
+    if args.json.json { lines(&name, scale, &outcome) } else { output::text(table(&outcome)) }
+}
+
+/// A data set's two parts; `imagenet` is a folder that the user must name.
+fn opened(name: &str, data_dir: Option<&PathBuf>) -> resnet_train::Result<Opened> {
+    let (name, data_dir) = match (name, data_dir) {
+        ("imagenet", None) => {
+            return Err(resnet_train::Error::Invalid(
+                "this scale is on ImageNet: name the folder that holds its train/ and val/ with --data-dir".into(),
+            ));
+        }
+        ("imagenet", Some(dir)) => (format!("folder:{}", dir.display()), None),
+        (name, dir) => (name.to_owned(), dir.map(PathBuf::as_path)),
+    };
+    Ok(resnet_data::open_both(&name, data_dir, &mut Download::default())?)
+}
+
+fn list(json: bool) -> anyhow::Result<()> {
+    let mut text = Vec::new();
+    for name in Experiment::names() {
+        let Experiment { title, source, variants, .. } = Experiment::load(name)?;
+        if json {
+            let variants = variants.into_iter().map(|v| v.name).collect();
+            output::json(&Listed { name, title, source, variants })?;
+        } else {
+            text.push(format!("{name}\n    {title}\n    {source}; {} variants", variants.len()));
+        }
+    }
+    if json { Ok(()) } else { output::text(text.join("\n")) }
+}
+
+fn lines(experiment: &str, scale: Scale, outcome: &Reproduction) -> anyhow::Result<()> {
+    outcome.variants.iter().try_for_each(|v| {
+        output::json(&Row {
+            experiment,
+            scale: scale.to_string(),
+            variant: &v.variant.name,
+            runs: v.runs.len(),
+            test_error: v.median(|run| run.test_error),
+            train_error: v.median(|run| run.train_error),
+            published_error: v.variant.published.error,
+            published: v.variant.published.to_string(),
+        })
+    })
+}
+
+fn table(outcome: &Reproduction) -> String {
+    let width = outcome.variants.iter().map(|v| v.variant.name.chars().count()).max().unwrap_or(0);
+    let number = |value: Option<f64>| value.map_or_else(|| "-".to_string(), |v| format!("{v:.2}"));
+    let mut text = vec![format!("{:width$}  {:>8}  {:>8}  {:>4}  published", "error, %", "test", "training", "runs")];
+    for v in &outcome.variants {
+        text.push(format!(
+            "{:width$}  {:>8}  {:>8}  {:>4}  {}",
+            v.variant.name,
+            number(v.median(|run| run.test_error)),
+            number(v.median(|run| run.train_error)),
+            v.runs.len(),
+            v.variant.published
+        ));
+    }
+    if !outcome.complete {
+        text.push("stopped: the same command goes on".into());
+    }
+    text.push(format!("page: {}\ntable: {}", outcome.page.display(), outcome.csv.display()));
+    text.join("\n")
+}

@@ -1,0 +1,106 @@
+//! Weights for a branch's channels, from their means over all pixels.
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+use resnet_ops::{ConvConfig, GraphBuilder, Value};
+use serde::{Deserialize, Serialize};
+
+use crate::layers::{he, join};
+use crate::{Conv2d, Layer};
+
+/// Which attention a block has, under the name `se` as in timm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Attention {
+    /// Squeeze and excitation (Hu et al. 2018, eq. 2 to 4): two layers with C / reduction channels between, rounded to a
+    /// multiple of 8 as in timm.
+    SqueezeExcitation {
+        /// How many times fewer channels the middle has.
+        reduction: usize,
+    },
+    /// Efficient channel attention (Wang et al. 2020, eq. 6 and 12): a convolution along the channels, whose kernel
+    /// grows with their logarithm.
+    EfficientChannel,
+}
+
+/// An attention with its parameters.
+#[derive(Debug, Clone)]
+pub enum ChannelAttention {
+    /// `se.fc1`, `se.fc2`: 1×1 convolutions with biases.
+    SqueezeExcitation {
+        /// From C to the middle.
+        fc1: Conv2d,
+        /// Back to C.
+        fc2: Conv2d,
+    },
+    /// `se.conv.weight` (1, 1, k)
+    EfficientChannel {
+        /// (1, 1, k)
+        weight: Tensor,
+    },
+}
+
+impl ChannelAttention {
+    /// The attention over that many channels.
+    ///
+    /// # Errors
+    /// If the builder lacks a parameter.
+    pub fn new(attention: Attention, channels: usize, vb: VarBuilder) -> Result<Self> {
+        Ok(match attention {
+            Attention::SqueezeExcitation { reduction } => {
+                let middle = squeezed(channels, reduction);
+                let pointwise = |inputs, outputs, name: &str| {
+                    Conv2d::with_config(inputs, outputs, (1, 1), ConvConfig::default(), vb.pp(name))?
+                        .with_bias(0., vb.pp(name))
+                };
+                Self::SqueezeExcitation {
+                    fc1: pointwise(channels, middle, "fc1")?,
+                    fc2: pointwise(middle, channels, "fc2")?,
+                }
+            }
+            Attention::EfficientChannel => {
+                let kernel = channel_kernel(channels);
+                Self::EfficientChannel { weight: vb.pp("conv").get_with_hints((1, 1, kernel), "weight", he())? }
+            }
+        })
+    }
+}
+
+impl Layer for ChannelAttention {
+    fn append(&self, graph: &mut GraphBuilder, path: &str, x: Value) -> Value {
+        let mean = graph.global_avg_pool(&join(path, "pool"), x);
+        let weights = match self {
+            Self::SqueezeExcitation { fc1, fc2 } => {
+                let y = fc1.append(graph, &join(path, "fc1"), mean);
+                let y = graph.relu(y);
+                fc2.append(graph, &join(path, "fc2"), y)
+            }
+            Self::EfficientChannel { weight } => graph.channel_conv(&join(path, "conv"), mean, weight),
+        };
+        let weights = graph.sigmoid(weights);
+        graph.mul(x, weights)
+    }
+}
+
+/// The nearest multiple of 8, at least 8.
+fn squeezed(channels: usize, reduction: usize) -> usize {
+    let exact = channels as f64 / reduction.max(1) as f64;
+    (((exact + 4.) / 8.) as usize * 8).max(8)
+}
+
+/// The odd number at `(log2 C + 1) / 2`, at least 3.
+fn channel_kernel(channels: usize) -> usize {
+    let t = (((channels.max(1) as f64).log2() + 1.).abs() / 2.) as usize;
+    (if t % 2 == 1 { t } else { t + 1 }).max(3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_those_of_the_papers() {
+        assert_eq!([64, 256, 512, 2048].map(|c| squeezed(c, 16)), [8, 16, 32, 128]);
+        assert_eq!([64, 256, 512, 2048].map(channel_kernel), [3, 5, 5, 7]);
+    }
+}

@@ -1,0 +1,203 @@
+//! timm's ResNet family by its names: each row adds parts to a plain network.
+
+use resnet_blocks::{AntiAlias, Attention, Branch, Naming, NormKind, Order, Projection, StrideIn};
+
+use crate::{Config, Stem, StemPool};
+
+use Branch::Basic;
+use Part::{Average, AvgDown, Bit, Blur, ConvPool, Deep, Down3x3, Eca, Entry, GroupNorm, Groups, Se, Tiered, Wide};
+
+const BOTTLENECK: Branch = Branch::Bottleneck(StrideIn::Middle);
+
+/// What a network has beyond a plain one.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    /// Three 3×3 convolutions of w, w and 2w channels in place of the 7×7.
+    Deep(usize),
+    /// Likewise, of 3w/4, w and 2w channels.
+    Tiered(usize),
+    /// A convolution in place of the max-pool.
+    ConvPool,
+    /// Average pooling in the projections.
+    AvgDown,
+    /// Groups of the 3×3 convolutions, and the width of each for every 64 channels.
+    Groups(usize, usize),
+    /// So many times fewer channels in front of the 3×3 convolutions.
+    Entry(usize),
+    /// 3×3 convolutions in the projections.
+    Down3x3,
+    /// Squeeze and excitation with that reduction.
+    Se(usize),
+    /// Efficient channel attention.
+    Eca,
+    /// Blur pooling in place of strides.
+    Blur,
+    /// Average pooling in place of strides.
+    Average,
+    /// Group norm in 32 groups.
+    GroupNorm,
+    /// So many times as many channels everywhere.
+    Wide(usize),
+    /// Group norm, standardised weights, zeros around the max-pool (Kolesnikov et al. 2020).
+    Bit,
+}
+
+/// One network.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    pre_activation: bool,
+    blocks: [usize; 4],
+    branch: Branch,
+    parts: &'static [Part],
+}
+
+const fn v1(name: &'static str, blocks: [usize; 4], branch: Branch, parts: &'static [Part]) -> Row {
+    Row { name, pre_activation: false, blocks, branch, parts }
+}
+
+const fn v2(name: &'static str, blocks: [usize; 4], branch: Branch, parts: &'static [Part]) -> Row {
+    Row { name, pre_activation: true, blocks, branch, parts }
+}
+
+/// All of them; what torchvision and the papers have too stands in the registry.
+#[rustfmt::skip] // a row a line
+pub(crate) const ROWS: &[Row] = &[
+    v1("resnet10t", [1, 1, 1, 1], Basic, &[Tiered(32), AvgDown]),
+    v1("resnet14t", [1, 1, 1, 1], BOTTLENECK, &[Tiered(32), AvgDown]),
+    v1("resnet18d", [2, 2, 2, 2], Basic, &[Deep(32), AvgDown]),
+    v1("resnet34d", [3, 4, 6, 3], Basic, &[Deep(32), AvgDown]),
+    v1("resnet26", [2, 2, 2, 2], BOTTLENECK, &[]),
+    v1("resnet26t", [2, 2, 2, 2], BOTTLENECK, &[Tiered(32), AvgDown]),
+    v1("resnet26d", [2, 2, 2, 2], BOTTLENECK, &[Deep(32), AvgDown]),
+    v1("resnet50c", [3, 4, 6, 3], BOTTLENECK, &[Deep(32)]),
+    v1("resnet50d", [3, 4, 6, 3], BOTTLENECK, &[Deep(32), AvgDown]),
+    v1("resnet50s", [3, 4, 6, 3], BOTTLENECK, &[Deep(64)]),
+    v1("resnet50t", [3, 4, 6, 3], BOTTLENECK, &[Tiered(32), AvgDown]),
+    v1("resnet101c", [3, 4, 23, 3], BOTTLENECK, &[Deep(32)]),
+    v1("resnet101d", [3, 4, 23, 3], BOTTLENECK, &[Deep(32), AvgDown]),
+    v1("resnet101s", [3, 4, 23, 3], BOTTLENECK, &[Deep(64)]),
+    v1("resnet152c", [3, 8, 36, 3], BOTTLENECK, &[Deep(32)]),
+    v1("resnet152d", [3, 8, 36, 3], BOTTLENECK, &[Deep(32), AvgDown]),
+    v1("resnet152s", [3, 8, 36, 3], BOTTLENECK, &[Deep(64)]),
+    v1("resnet200", [3, 24, 36, 3], BOTTLENECK, &[]),
+    v1("resnet200d", [3, 24, 36, 3], BOTTLENECK, &[Deep(32), AvgDown]),
+    v1("wide_resnet50_2", [3, 4, 6, 3], BOTTLENECK, &[Groups(1, 128)]),
+    v1("wide_resnet101_2", [3, 4, 23, 3], BOTTLENECK, &[Groups(1, 128)]),
+    v1("resnet50_gn", [3, 4, 6, 3], BOTTLENECK, &[GroupNorm]),
+    v1("resnext50_32x4d", [3, 4, 6, 3], BOTTLENECK, &[Groups(32, 4)]),
+    v1("resnext50d_32x4d", [3, 4, 6, 3], BOTTLENECK, &[Deep(32), AvgDown, Groups(32, 4)]),
+    v1("resnext101_32x4d", [3, 4, 23, 3], BOTTLENECK, &[Groups(32, 4)]),
+    v1("resnext101_32x8d", [3, 4, 23, 3], BOTTLENECK, &[Groups(32, 8)]),
+    v1("resnext101_32x16d", [3, 4, 23, 3], BOTTLENECK, &[Groups(32, 16)]),
+    v1("resnext101_32x32d", [3, 4, 23, 3], BOTTLENECK, &[Groups(32, 32)]),
+    v1("resnext101_64x4d", [3, 4, 23, 3], BOTTLENECK, &[Groups(64, 4)]),
+    v1("ecaresnet26t", [2, 2, 2, 2], BOTTLENECK, &[Tiered(32), AvgDown, Eca]),
+    v1("ecaresnet50d", [3, 4, 6, 3], BOTTLENECK, &[Deep(32), AvgDown, Eca]),
+    v1("ecaresnet50t", [3, 4, 6, 3], BOTTLENECK, &[Tiered(32), AvgDown, Eca]),
+    v1("ecaresnetlight", [1, 1, 11, 3], BOTTLENECK, &[AvgDown, Eca]),
+    v1("ecaresnet101d", [3, 4, 23, 3], BOTTLENECK, &[Deep(32), AvgDown, Eca]),
+    v1("ecaresnet200d", [3, 24, 36, 3], BOTTLENECK, &[Deep(32), AvgDown, Eca]),
+    v1("ecaresnet269d", [3, 30, 48, 8], BOTTLENECK, &[Deep(32), AvgDown, Eca]),
+    v1("ecaresnext26t_32x4d", [2, 2, 2, 2], BOTTLENECK, &[Tiered(32), AvgDown, Groups(32, 4), Eca]),
+    v1("ecaresnext50t_32x4d", [3, 4, 6, 3], BOTTLENECK, &[Tiered(32), AvgDown, Groups(32, 4), Eca]),
+    v1("seresnet18", [2, 2, 2, 2], Basic, &[Se(16)]),
+    v1("seresnet34", [3, 4, 6, 3], Basic, &[Se(16)]),
+    v1("seresnet50", [3, 4, 6, 3], BOTTLENECK, &[Se(16)]),
+    v1("seresnet50t", [3, 4, 6, 3], BOTTLENECK, &[Tiered(32), AvgDown, Se(16)]),
+    v1("seresnet101", [3, 4, 23, 3], BOTTLENECK, &[Se(16)]),
+    v1("seresnet152", [3, 8, 36, 3], BOTTLENECK, &[Se(16)]),
+    v1("seresnet152d", [3, 8, 36, 3], BOTTLENECK, &[Deep(32), AvgDown, Se(16)]),
+    v1("seresnet200d", [3, 24, 36, 3], BOTTLENECK, &[Deep(32), AvgDown, Se(16)]),
+    v1("seresnet269d", [3, 30, 48, 8], BOTTLENECK, &[Deep(32), AvgDown, Se(16)]),
+    v1("seresnext26d_32x4d", [2, 2, 2, 2], BOTTLENECK, &[Deep(32), AvgDown, Groups(32, 4), Se(16)]),
+    v1("seresnext26t_32x4d", [2, 2, 2, 2], BOTTLENECK, &[Tiered(32), AvgDown, Groups(32, 4), Se(16)]),
+    v1("seresnext50_32x4d", [3, 4, 6, 3], BOTTLENECK, &[Groups(32, 4), Se(16)]),
+    v1("seresnext101_32x4d", [3, 4, 23, 3], BOTTLENECK, &[Groups(32, 4), Se(16)]),
+    v1("seresnext101_32x8d", [3, 4, 23, 3], BOTTLENECK, &[Groups(32, 8), Se(16)]),
+    v1("seresnext101d_32x8d", [3, 4, 23, 3], BOTTLENECK, &[Deep(32), AvgDown, Groups(32, 8), Se(16)]),
+    v1("seresnext101_64x4d", [3, 4, 23, 3], BOTTLENECK, &[Groups(64, 4), Se(16)]),
+    v1("senet154", [3, 8, 36, 3], BOTTLENECK, &[Deep(64), Groups(64, 4), Entry(2), Down3x3, Se(16)]),
+    v1("resnetblur18", [2, 2, 2, 2], Basic, &[Blur]),
+    v1("resnetblur50", [3, 4, 6, 3], BOTTLENECK, &[Blur]),
+    v1("resnetblur50d", [3, 4, 6, 3], BOTTLENECK, &[Deep(32), AvgDown, Blur]),
+    v1("resnetblur101d", [3, 4, 23, 3], BOTTLENECK, &[Deep(32), AvgDown, Blur]),
+    v1("resnetaa34d", [3, 4, 6, 3], Basic, &[Deep(32), AvgDown, Average]),
+    v1("resnetaa50", [3, 4, 6, 3], BOTTLENECK, &[Average]),
+    v1("resnetaa50d", [3, 4, 6, 3], BOTTLENECK, &[Deep(32), AvgDown, Average]),
+    v1("resnetaa101d", [3, 4, 23, 3], BOTTLENECK, &[Deep(32), AvgDown, Average]),
+    v1("seresnetaa50d", [3, 4, 6, 3], BOTTLENECK, &[Deep(32), AvgDown, Se(16), Average]),
+    v1("seresnextaa101d_32x8d", [3, 4, 23, 3], BOTTLENECK, &[Deep(32), AvgDown, Groups(32, 8), Se(16), Average]),
+    v1("seresnextaa201d_32x8d", [3, 24, 36, 4], BOTTLENECK, &[Deep(64), AvgDown, Groups(32, 8), Se(16), Average]),
+    v1("resnetrs50", [3, 4, 6, 3], BOTTLENECK, &[Deep(32), ConvPool, AvgDown, Se(4)]),
+    v1("resnetrs101", [3, 4, 23, 3], BOTTLENECK, &[Deep(32), ConvPool, AvgDown, Se(4)]),
+    v1("resnetrs152", [3, 8, 36, 3], BOTTLENECK, &[Deep(32), ConvPool, AvgDown, Se(4)]),
+    v1("resnetrs200", [3, 24, 36, 3], BOTTLENECK, &[Deep(32), ConvPool, AvgDown, Se(4)]),
+    v1("resnetrs270", [4, 29, 53, 4], BOTTLENECK, &[Deep(32), ConvPool, AvgDown, Se(4)]),
+    v1("resnetrs350", [4, 36, 72, 4], BOTTLENECK, &[Deep(32), ConvPool, AvgDown, Se(4)]),
+    v1("resnetrs420", [4, 44, 87, 4], BOTTLENECK, &[Deep(32), ConvPool, AvgDown, Se(4)]),
+    v2("resnetv2_50x1_bit", [3, 4, 6, 3], BOTTLENECK, &[Wide(1), Bit]),
+    v2("resnetv2_50x3_bit", [3, 4, 6, 3], BOTTLENECK, &[Wide(3), Bit]),
+    v2("resnetv2_101x1_bit", [3, 4, 23, 3], BOTTLENECK, &[Wide(1), Bit]),
+    v2("resnetv2_101x3_bit", [3, 4, 23, 3], BOTTLENECK, &[Wide(3), Bit]),
+    v2("resnetv2_152x2_bit", [3, 8, 36, 3], BOTTLENECK, &[Wide(2), Bit]),
+    v2("resnetv2_152x4_bit", [3, 8, 36, 3], BOTTLENECK, &[Wide(4), Bit]),
+    v2("resnetv2_18", [2, 2, 2, 2], Basic, &[]),
+    v2("resnetv2_18d", [2, 2, 2, 2], Basic, &[Deep(32), AvgDown]),
+    v2("resnetv2_34", [3, 4, 6, 3], Basic, &[]),
+    v2("resnetv2_34d", [3, 4, 6, 3], Basic, &[Deep(32), AvgDown]),
+    v2("resnetv2_50", [3, 4, 6, 3], BOTTLENECK, &[]),
+    v2("resnetv2_50d", [3, 4, 6, 3], BOTTLENECK, &[Deep(32), AvgDown]),
+    v2("resnetv2_50t", [3, 4, 6, 3], BOTTLENECK, &[Tiered(32), AvgDown]),
+    v2("resnetv2_101", [3, 4, 23, 3], BOTTLENECK, &[]),
+    v2("resnetv2_101d", [3, 4, 23, 3], BOTTLENECK, &[Deep(32), AvgDown]),
+    v2("resnetv2_152", [3, 8, 36, 3], BOTTLENECK, &[]),
+    v2("resnetv2_152d", [3, 8, 36, 3], BOTTLENECK, &[Deep(32), AvgDown]),
+    v2("resnetv2_50d_gn", [3, 4, 6, 3], BOTTLENECK, &[Deep(32), AvgDown, GroupNorm]),
+];
+
+impl Row {
+    pub(crate) const fn source(&self) -> &'static str {
+        if self.pre_activation { "timm, resnetv2" } else { "timm, resnet" }
+    }
+
+    pub(crate) fn config(&self) -> Config {
+        let plain =
+            Config { name: self.name.into(), blocks: self.blocks.to_vec(), branch: self.branch, ..Config::default() };
+        let plain = match self.pre_activation {
+            true => Config { order: Order::PreActivation, naming: Naming::ResNetV2, ..plain },
+            false => plain,
+        };
+        self.parts.iter().fold(plain, |config, part| part.added_to(config))
+    }
+}
+
+impl Part {
+    fn added_to(self, config: Config) -> Config {
+        match self {
+            Deep(w) => Config { stem: Stem::Deep { widths: [w, w] }, stem_channels: 2 * w, ..config },
+            Tiered(w) => Config { stem: Stem::Deep { widths: [3 * w / 4, w] }, stem_channels: 2 * w, ..config },
+            ConvPool => Config { stem_pool: StemPool::Convolution, ..config },
+            AvgDown => Config { projection: Projection::Pooled, ..config },
+            Groups(groups, group_width) => Config { groups, group_width, ..config },
+            Entry(entry_reduction) => Config { entry_reduction, ..config },
+            Down3x3 => Config { projection: Projection::Strided3x3, ..config },
+            Se(reduction) => Config { attention: Some(Attention::SqueezeExcitation { reduction }), ..config },
+            Eca => Config { attention: Some(Attention::EfficientChannel), ..config },
+            Blur => Config { anti_alias: Some(AntiAlias::Blur), ..config },
+            Average => Config { anti_alias: Some(AntiAlias::Average), ..config },
+            GroupNorm => Config { norm: NormKind::Group { groups: 32 }, ..config },
+            Wide(factor) => Config {
+                stem_channels: config.stem_channels * factor,
+                widths: config.widths.iter().map(|width| width * factor).collect(),
+                ..config
+            },
+            Bit => Config {
+                norm: NormKind::Group { groups: 32 },
+                standardize: Some(1e-8),
+                stem_pool: StemPool::MaxOverZeros,
+                ..config
+            },
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! A network of one input and one output, whose gradient can be plotted.
+
+use candle_core::{DType, Device, Tensor, Var};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::StandardNormal;
+use resnet_ops::graph::NormParameters;
+use resnet_ops::{ConvConfig, Graph, GraphBuilder, NormConfig, Value};
+
+use crate::{Error, Result};
+
+/// How layers are joined.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Skip {
+    /// x_l = ρ(BN(W x_{l-1})): a plain network.
+    None,
+    /// x_l = x_{l-1} + β W ρ(BN(x_{l-1})): a residual network.
+    Scaled(f64),
+}
+
+/// A fully connected rectifier network from one number to one number, with batch norm and He initialisation.
+///
+/// The first layer has random biases and no batch norm: its kinks then lie all over the input. (Batch norm would put
+/// those of all neurons on the mean of the grid.) The other layers have no bias.
+pub struct ScalarNetwork {
+    graph: Graph,
+}
+
+impl ScalarNetwork {
+    /// A network of `depth` hidden layers of `width` neurons.
+    ///
+    /// # Errors
+    /// When there is no hidden layer or no neuron.
+    pub fn new(depth: usize, width: usize, skip: Skip, seed: u64) -> Result<Self> {
+        if depth == 0 || width == 0 {
+            return Err(Error::Invalid("a network needs one hidden layer and one neuron at least".into()));
+        }
+        let mut layers = Layers { graph: Graph::builder(), rng: ChaCha8Rng::seed_from_u64(seed), width };
+        let input = layers.graph.input();
+        let mut x = layers.first(input)?;
+        for _ in 1..depth {
+            x = match skip {
+                Skip::None => {
+                    let y = layers.linear(x, width, (2.0 / width as f64).sqrt())?;
+                    let y = layers.norm(y)?;
+                    layers.graph.relu(y)
+                }
+                Skip::Scaled(beta) => {
+                    let y = layers.norm(x)?;
+                    let y = layers.graph.relu(y);
+                    let y = layers.linear(y, width, beta * (2.0 / width as f64).sqrt())?;
+                    layers.graph.add(x, y)
+                }
+            };
+        }
+        let output = layers.linear(x, 1, (1.0 / width as f64).sqrt())?;
+        Ok(Self { graph: layers.graph.finish(output) })
+    }
+
+    /// dy/dx at each of the inputs. Batch norm takes its statistics over all of them, then holds them fixed, so that y
+    /// is a function of one number.
+    ///
+    /// # Errors
+    /// When there are fewer than two inputs.
+    pub fn gradients(&self, inputs: &[f32]) -> Result<Vec<f64>> {
+        let x = Var::from_vec(inputs.to_vec(), (inputs.len(), 1, 1, 1), &Device::Cpu)?;
+        self.graph.forward_t(&x.as_detached_tensor(), true)?;
+        let y = self.graph.forward_t(x.as_tensor(), false)?;
+        let gradient = super::cut::gradient(&y.sum_all()?, &x)?;
+        Ok(gradient.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f64::from).collect())
+    }
+}
+
+struct Layers {
+    graph: GraphBuilder,
+    rng: ChaCha8Rng,
+    width: usize,
+}
+
+impl Layers {
+    fn normal(&mut self, dims: &[usize], deviation: f64) -> Result<Tensor> {
+        let mut draw = || (deviation * self.rng.sample::<f64, _>(StandardNormal)) as f32;
+        let values: Vec<f32> = (0..dims.iter().product()).map(|_| draw()).collect();
+        Ok(Tensor::from_vec(values, dims, &Device::Cpu)?)
+    }
+
+    /// Kinks at -b/w, with w and b standard normal.
+    fn first(&mut self, x: Value) -> Result<Value> {
+        let (weight, bias) = (self.normal(&[self.width, 1, 1, 1], 1.0)?, self.normal(&[self.width], 1.0)?);
+        let y = self.graph.conv("first", x, &weight, Some(&bias), ConvConfig::default());
+        Ok(self.graph.relu(y))
+    }
+
+    fn linear(&mut self, x: Value, outputs: usize, deviation: f64) -> Result<Value> {
+        let weight = self.normal(&[outputs, self.width, 1, 1], deviation)?;
+        Ok(self.graph.conv("linear", x, &weight, None, ConvConfig::default()))
+    }
+
+    fn norm(&mut self, x: Value) -> Result<Value> {
+        let buffer = |value: f32| -> Result<Var> {
+            Ok(Var::from_tensor(&Tensor::full(value, self.width, &Device::Cpu)?.to_dtype(DType::F32)?)?)
+        };
+        // With a momentum of 1 the running statistics are those of the last batch.
+        let config = NormConfig { momentum: 1.0, ..NormConfig::default() };
+        let (running_mean, running_var) = (buffer(0.0)?, buffer(1.0)?);
+        let parameters = NormParameters { weight: None, bias: None, running_mean, running_var, config };
+        Ok(self.graph.norm("norm", x, &parameters))
+    }
+}

@@ -1,0 +1,106 @@
+//! Equation (8) of He et al. 2016: with factors λ on the shortcuts, what passes through them is multiplied by their
+//! product, which vanishes or explodes with depth.
+
+use candle_core::{DType, Device};
+use resnet_models::{Config, Network, Parameters};
+use serde::Serialize;
+use serde_json::json;
+
+use super::cut::Batch;
+use super::signal::{BlockSignal, signal};
+use crate::{Error, Result};
+
+/// The blocks of one stage, all with a shortcut λ x.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ScalingRow {
+    /// The factor on every shortcut.
+    pub lambda: f64,
+    /// Block l.
+    pub shallow: String,
+    /// Block L, the last of the stage.
+    pub deep: String,
+    /// Units between them.
+    pub units: usize,
+    /// Π λ = λ^units.
+    pub predicted: f64,
+    /// ‖∂E/∂x_l‖ / ‖∂E/∂x_L‖ by backpropagation with silent branches, whose last convolution is zero: only the
+    /// shortcuts carry anything then.
+    pub measured: f64,
+    /// The same ratio at initialisation, where the branches carry gradient too.
+    pub with_branches: f64,
+}
+
+/// What one factor gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scaling {
+    /// The factor on every shortcut.
+    pub lambda: f64,
+    /// Signal and gradient after each block, at initialisation.
+    pub signals: Vec<BlockSignal>,
+    /// A row a stage.
+    pub rows: Vec<ScalingRow>,
+}
+
+/// The network of that name with `lambda` on every shortcut and 1 on every branch, at the initialisation of `seed`.
+///
+/// # Errors
+/// When the name is unknown, the network has no shortcut or something after the addition (which equation (8) leaves
+/// out), or the batch does not fit it.
+pub fn scaling(arch: &str, lambda: f64, seed: u64, batch: &Batch) -> Result<Scaling> {
+    let config = resnet_models::config(arch)?;
+    if !config.order.is_pre_activation() || config.shortcut == resnet_models::ShortcutKind::None {
+        return Err(Error::Invalid(format!(
+            "{arch}: equation (8) is about shortcuts with nothing after the addition: choose a pre-activation network, as \
+             preact_resnet56"
+        )));
+    }
+    let merge = json!({ "merge": { "scaled": { "shortcut": lambda, "branch": 1.0 } } });
+    let config = config.with_changes(merge.as_object().unwrap_or(&serde_json::Map::new()))?;
+    let signals = signal(&network(&config, seed, false)?, batch)?;
+    let silent = signal(&network(&config, seed, true)?, batch)?;
+    let mut rows = Vec::new();
+    for (first, last) in stages(&signals) {
+        let units = last - first;
+        rows.push(ScalingRow {
+            lambda,
+            shallow: signals[first].block.clone(),
+            deep: signals[last].block.clone(),
+            units,
+            predicted: lambda.powi(units as i32),
+            measured: silent[first].gradient / silent[last].gradient,
+            with_branches: signals[first].gradient / signals[last].gradient,
+        });
+    }
+    Ok(Scaling { lambda, signals, rows })
+}
+
+fn network(config: &Config, seed: u64, silent: bool) -> Result<Network> {
+    let parameters = Parameters::new(seed, DType::F32, &Device::Cpu);
+    let network = Network::new(config, parameters.builder())?;
+    if silent {
+        for (path, _) in network.blocks() {
+            // conv1, conv2, …: the last of them ends the branch.
+            let convolution = |number: usize| parameters.get(&format!("{path}.conv{number}.weight"));
+            if let Some(last) = (1..).map_while(convolution).last() {
+                last.set(&last.zeros_like()?)?;
+            }
+        }
+    }
+    Ok(network)
+}
+
+/// First and last block of every stage, where there are two or more.
+fn stages(signals: &[BlockSignal]) -> Vec<(usize, usize)> {
+    let stage = |i: usize| signals[i].block.rsplit_once('.').map(|(stage, _)| stage);
+    let mut stages = Vec::new();
+    let mut first = 0;
+    for i in 1..=signals.len() {
+        if i == signals.len() || stage(i) != stage(first) {
+            if i - first > 1 {
+                stages.push((first, i - 1));
+            }
+            first = i;
+        }
+    }
+    stages
+}

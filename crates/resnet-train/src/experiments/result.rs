@@ -1,0 +1,102 @@
+//! What runs came to.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::data::Variant;
+use crate::recipe::Recipe;
+use crate::{Error, Result, files};
+
+/// The file in a run's folder that says that the run is done.
+const FILE: &str = "result.json";
+
+/// A run that is done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunResult {
+    /// Decides initial weights, order and augmentation.
+    pub seed: u64,
+    /// Top-1 test error after the last step, in percent.
+    pub test_error: f64,
+    /// Top-5 test error after the last step, in percent.
+    pub test_top5_error: f64,
+    /// The least top-1 test error of all epochs, in percent.
+    pub best_error: f64,
+    /// Training error over the last epoch, in percent, of the images as they were augmented.
+    pub train_error: f64,
+    /// Training loss over the last epoch.
+    pub train_loss: f64,
+    /// Epochs.
+    pub epochs: u64,
+    /// Seconds of training, evaluations included.
+    pub seconds: f64,
+    /// Trainable values of the network.
+    pub parameters: usize,
+    /// Revision of the source.
+    pub revision: String,
+    /// The recipe as planned.
+    pub recipe: Recipe,
+}
+
+impl RunResult {
+    /// The result in a run's folder, if the run is done.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is damaged, or was made by another recipe.
+    pub(super) fn read(dir: &Path, recipe: &Recipe) -> Result<Option<Self>> {
+        let path = dir.join(FILE);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io("read", path)(error)),
+        };
+        let result: Self = serde_json::from_str(&text)
+            .map_err(|error| Error::Invalid(format!("{}: {error}; delete it to run again", path.display())))?;
+        match &result.recipe == recipe {
+            true => Ok(Some(result)),
+            false => Err(Error::Invalid(format!(
+                "{} was made by another recipe than this version's: choose another --out, or delete the folder",
+                dir.display()
+            ))),
+        }
+    }
+
+    pub(super) fn write(&self, dir: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self).map_err(|error| Error::Invalid(format!("result: {error}")))?;
+        files::write(&dir.join(FILE), text.as_bytes())
+    }
+}
+
+/// All runs of a variant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VariantResult {
+    /// The row of the table.
+    pub variant: Variant,
+    /// The network that was trained.
+    pub arch: String,
+    /// The runs that are done, by seed.
+    pub runs: Vec<RunResult>,
+    /// The curves of the first run: (step, training error, test error) by epoch, in percent.
+    pub curve: Vec<(u64, f64, Option<f64>)>,
+}
+
+impl VariantResult {
+    /// The median of a value over the runs.
+    pub fn median(&self, value: fn(&RunResult) -> f64) -> Option<f64> {
+        let mut values: Vec<f64> = self.runs.iter().map(value).collect();
+        values.sort_by(f64::total_cmp);
+        let middle = values.len() / 2;
+        match values.len() {
+            0 => None,
+            n if n % 2 == 1 => Some(values[middle]),
+            _ => Some((values[middle - 1] + values[middle]) / 2.0),
+        }
+    }
+
+    /// Least and greatest of a value over the runs.
+    pub fn spread(&self, value: fn(&RunResult) -> f64) -> Option<(f64, f64)> {
+        let values = || self.runs.iter().map(value);
+        let least = values().min_by(f64::total_cmp)?;
+        Some((least, values().max_by(f64::total_cmp)?))
+    }
+}

@@ -1,0 +1,177 @@
+//! Runs what is not done yet.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use candle_core::Device;
+use resnet_data::Dataset;
+
+use super::page;
+use super::plan::{Plan, PlannedVariant};
+use super::result::{RunResult, VariantResult};
+use super::subset::first;
+use crate::recipe::Recipe;
+use crate::trainer::{End, Progress, Record, RecordKind, RunDir, Session, TrainOptions, read_log, revision};
+use crate::views::{self, Crop, Views};
+use crate::{Error, Result};
+
+/// A data set's parts for training and testing.
+pub type Opened = (Arc<dyn Dataset>, Arc<dyn Dataset>);
+
+/// How an experiment is run.
+#[derive(Clone)]
+pub struct ReproduceOptions {
+    /// Where runs, table and page go.
+    pub out: PathBuf,
+    /// Runs of each variant, in place of the scale's number.
+    pub seeds: Option<u32>,
+    /// The device.
+    pub device: Device,
+    /// Threads that read and augment images.
+    pub workers: usize,
+    /// Once true, the step under way is finished and saved.
+    pub stop: Arc<AtomicBool>,
+    /// The command, for the page.
+    pub command: String,
+}
+
+/// What an experiment came to.
+#[derive(Clone, Debug)]
+pub struct Reproduction {
+    /// In the order of the table.
+    pub variants: Vec<VariantResult>,
+    /// Whether every run is done.
+    pub complete: bool,
+    /// `report.html`.
+    pub page: PathBuf,
+    /// `results.csv`.
+    pub csv: PathBuf,
+}
+
+/// Runs an experiment: what is done is skipped, what was begun is gone on with. `open` opens a data set by name.
+///
+/// Table and page are written after every run.
+///
+/// # Errors
+/// When a data set cannot be opened, a run fails, a file cannot be written, or a run in `out` was made by another
+/// recipe.
+pub fn reproduce(
+    plan: &Plan,
+    options: &ReproduceOptions,
+    open: &mut dyn FnMut(&str) -> Result<Opened>,
+    progress: &mut dyn Progress,
+) -> Result<Reproduction> {
+    std::fs::create_dir_all(&options.out).map_err(Error::io("create", &options.out))?;
+    let seeds = u64::from(options.seeds.or(plan.config.seeds).unwrap_or(1).max(1));
+    let total = plan.variants.len() as u64 * seeds;
+    let mut variants: Vec<VariantResult> = plan.variants.iter().map(nothing_yet).collect();
+    let mut opened: Option<(String, Opened)> = None;
+    let (mut number, mut complete) = (0, true);
+    // Seed by seed: whoever stops after the first has every variant once.
+    'runs: for seed in 0..seeds {
+        for (i, planned) in plan.variants.iter().enumerate() {
+            number += 1;
+            let recipe = Recipe { seed, ..planned.recipe.clone() };
+            let dir = options.out.join(format!("{}-seed{seed}", slug(&planned.variant.name)));
+            let run = match RunResult::read(&dir, &recipe)? {
+                Some(done) => done,
+                None => {
+                    progress.message(&format!("run {number} of {total}: {}, seed {seed}", planned.variant.name));
+                    let sets = match &opened {
+                        Some((name, sets)) if *name == recipe.dataset => sets.clone(),
+                        _ => open(&recipe.dataset)?,
+                    };
+                    opened = Some((recipe.dataset.clone(), sets.clone()));
+                    match train(plan, &recipe, sets, &dir, options, progress)? {
+                        Some(done) => done,
+                        None => {
+                            complete = false;
+                            break 'runs;
+                        }
+                    }
+                }
+            };
+            if variants[i].runs.is_empty() {
+                variants[i].curve = curve(&dir)?;
+            }
+            variants[i].runs.push(run);
+            page::write(plan, options, &variants)?;
+        }
+    }
+    progress.finish();
+    let (csv, page) = page::write(plan, options, &variants)?;
+    Ok(Reproduction { variants, complete, page, csv })
+}
+
+fn nothing_yet(planned: &PlannedVariant) -> VariantResult {
+    let (variant, arch) = (planned.variant.clone(), planned.recipe.arch.clone());
+    VariantResult { variant, arch, runs: Vec::new(), curve: Vec::new() }
+}
+
+/// One run, from the beginning or from its checkpoint; nothing when it was stopped.
+fn train(
+    plan: &Plan,
+    recipe: &Recipe,
+    (train, test): Opened,
+    dir: &Path,
+    options: &ReproduceOptions,
+    progress: &mut dyn Progress,
+) -> Result<Option<RunResult>> {
+    let (train, test) = (first(train, plan.config.train_images), first(test, plan.config.test_images));
+    let session = Session::new(recipe.clone(), train, test, &options.device, options.workers)?;
+    let train_options = TrainOptions {
+        out: Some(dir.to_owned()),
+        resume: dir.join("state.safetensors").exists(),
+        stop: Arc::clone(&options.stop),
+        ..TrainOptions::default()
+    };
+    let outcome = session.train(&train_options, progress)?;
+    let (End::Finished, Some(mut evaluation)) = (outcome.end, outcome.evaluation) else { return Ok(None) };
+    if plan.config.crop != Crop::Center {
+        let test = session.test();
+        let done = |done: usize, images: usize| {
+            progress.evaluating(done, images);
+            !options.stop.load(Ordering::Relaxed)
+        };
+        let network = session.network();
+        let normalize = session.recipe().normalize.resolve(&**session.train_loader().dataset())?;
+        let views = Views::new(plan.config.crop, network.config().image_size, &normalize)?;
+        let Some(seen) = views::evaluate(network, &**test.dataset(), &views, &options.device, done)? else {
+            return Ok(None);
+        };
+        evaluation = seen;
+    }
+    let records = epochs(&outcome.dir)?;
+    let last = records.last();
+    let result = RunResult {
+        seed: recipe.seed,
+        test_error: 100.0 - evaluation.top1,
+        test_top5_error: 100.0 - evaluation.top5,
+        best_error: outcome.best.map_or(100.0 - evaluation.top1, |best| 100.0 - best.top1),
+        train_error: last.and_then(|r| r.train_top1).map_or(100.0, |top1| 100.0 - top1),
+        train_loss: last.and_then(|r| r.train_loss).unwrap_or_default(),
+        epochs: outcome.epochs,
+        seconds: outcome.seconds,
+        parameters: session.parameters().trainable().iter().map(|(_, var)| var.elem_count()).sum(),
+        revision: revision(),
+        recipe: recipe.clone(),
+    };
+    result.write(dir)?;
+    Ok(Some(result))
+}
+
+fn epochs(dir: &RunDir) -> Result<Vec<Record>> {
+    Ok(read_log(&dir.log())?.into_iter().filter(|r| r.kind == RecordKind::Epoch).collect())
+}
+
+fn curve(dir: &Path) -> Result<Vec<(u64, f64, Option<f64>)>> {
+    let records = read_log(&dir.join("log.jsonl"))?.into_iter().filter(|r| r.kind == RecordKind::Epoch);
+    Ok(records.filter_map(|r| Some((r.step, 100.0 - r.train_top1?, r.test_top1.map(|top1| 100.0 - top1)))).collect())
+}
+
+/// A variant's name as that of a folder.
+fn slug(name: &str) -> String {
+    let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
+    plain.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-").to_lowercase()
+}

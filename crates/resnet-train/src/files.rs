@@ -1,0 +1,36 @@
+//! Files that a reader never sees half written.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::{Error, Result};
+
+/// Writes a file under a temporary name beside it and renames it.
+pub(crate) fn write(path: &Path, content: &[u8]) -> Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    std::fs::write(&temporary, content)
+        .and_then(|()| std::fs::rename(&temporary, path))
+        .map_err(Error::io("write", path))
+}
+
+/// Rows as CSV with a line of their fields' names.
+pub(crate) fn csv<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Result<String> {
+    written(csv::Writer::from_writer(Vec::new()), rows)
+}
+
+/// Rows without names as CSV, under these.
+pub(crate) fn csv_with<T: Serialize>(names: &[&str], rows: impl IntoIterator<Item = T>) -> Result<String> {
+    let writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+    Ok(names.join(",") + "\n" + &written(writer, rows)?)
+}
+
+fn written<T: Serialize>(mut writer: csv::Writer<Vec<u8>>, rows: impl IntoIterator<Item = T>) -> Result<String> {
+    let invalid = |error: String| Error::Invalid(format!("a table cannot be written as CSV: {error}"));
+    for row in rows {
+        writer.serialize(row).map_err(|error| invalid(error.to_string()))?;
+    }
+    let bytes = writer.into_inner().map_err(|error| invalid(error.to_string()))?;
+    String::from_utf8(bytes).map_err(|error| invalid(error.to_string()))
+}

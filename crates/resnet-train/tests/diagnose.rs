@@ -1,0 +1,120 @@
+//! Diagnostics against what the papers derive.
+
+use candle_core::{DType, Device, Tensor};
+use resnet_models::{Network, Parameters, create};
+use resnet_train::diagnose::{
+    Batch, ShatteredConfig, autocorrelation, brown_noise, identity, scaling, shattered, signal, white_noise,
+};
+
+fn network(arch: &str) -> (Network, Parameters) {
+    let parameters = Parameters::new(3, DType::F32, &Device::Cpu);
+    (create(arch, parameters.builder(), Some(10)).unwrap(), parameters)
+}
+
+fn batch(n: usize) -> Batch {
+    let values: Vec<f32> = (0..n * 3 * 1024).map(|i| ((i * 7919 + i / 13) % 255) as f32 / 127.0 - 1.0).collect();
+    Batch {
+        images: Tensor::from_vec(values, (n, 3, 32, 32), &Device::Cpu).unwrap(),
+        labels: Tensor::from_vec((0..n as u32).map(|i| i % 10).collect::<Vec<_>>(), n, &Device::Cpu).unwrap(),
+    }
+}
+
+/// The chain of blocks gives the gradient that the whole network gives, and looking changes no statistics.
+#[test]
+fn the_signal_at_the_stem_is_that_of_the_whole_network() {
+    for arch in ["resnet20", "plain20", "preact_resnet20"] {
+        let (network, parameters) = network(arch);
+        let before: Vec<Vec<f32>> = values(&parameters);
+        let batch = batch(4);
+        let rows = signal(&network, &batch).unwrap();
+        assert_eq!(values(&parameters), before, "{arch}");
+        assert_eq!(rows.len(), 10);
+        assert_eq!((rows[0].block.as_str(), rows[9].block.as_str(), rows[9].depth), ("stem", "layer3.2", 9));
+
+        let graph = network.graph().with_frozen_statistics();
+        let stem = graph.until(network.stem()).forward_t(&batch.images, true).unwrap();
+        let stem = candle_core::Var::from_tensor(&stem.detach()).unwrap();
+        let rest = graph.between(network.stem(), graph.output()).unwrap();
+        let logits = rest.forward_t(stem.as_tensor(), true).unwrap();
+        let loss = candle_nn::loss::cross_entropy(&logits, &batch.labels).unwrap();
+        let whole = loss.backward().unwrap().get(stem.as_tensor()).unwrap().sqr().unwrap();
+        let whole = f64::from(whole.sum_all().unwrap().to_scalar::<f32>().unwrap()).sqrt();
+        assert!((rows[0].gradient / whole - 1.0).abs() < 1e-3, "{arch}: {} and {whole}", rows[0].gradient);
+    }
+}
+
+fn values(parameters: &Parameters) -> Vec<Vec<f32>> {
+    parameters.named().iter().map(|(_, var)| var.flatten_all().unwrap().to_vec1().unwrap()).collect()
+}
+
+/// He et al. 2016, equation (5).
+#[test]
+fn the_gradient_is_the_sum_of_equation_five() {
+    let (network, _) = network("preact_resnet32");
+    let rows = identity(&network, &batch(2)).unwrap();
+    // Four units of each stage have an identity shortcut: the first shares its activation or changes the shape.
+    assert_eq!(rows.iter().map(|row| row.units).collect::<Vec<_>>(), [4, 3, 2, 1, 4, 3, 2, 1, 4, 3, 2, 1]);
+    assert_eq!((rows[0].shallow.as_str(), rows[0].deep.as_str()), ("layer1.0", "layer1.4"));
+    for row in &rows {
+        assert!(row.difference < 1e-12, "{row:?}");
+        assert!(row.through_branches > 0.05 * row.gradient, "the branches carry a part: {row:?}");
+    }
+    for arch in ["plain20", "resnet20"] {
+        let message = identity(&self::network(arch).0, &batch(2)).unwrap_err().to_string();
+        assert!(message.contains(arch) && message.contains("preact"), "{message}");
+    }
+}
+
+/// He et al. 2016, equation (8).
+#[test]
+fn what_passes_the_shortcuts_is_the_product_of_their_factors() {
+    for lambda in [0.5, 0.9, 1.0, 1.2] {
+        let result = scaling("preact_resnet32", lambda, 1, &batch(4)).unwrap();
+        assert_eq!(result.rows.iter().map(|row| row.units).collect::<Vec<_>>(), [4, 4, 4]);
+        for row in &result.rows {
+            assert!((row.measured / row.predicted - 1.0).abs() < 0.05, "{row:?}");
+        }
+    }
+    for arch in ["plain20", "resnet20"] {
+        assert!(scaling(arch, 0.5, 1, &batch(2)).unwrap_err().is_bad_input(), "{arch}");
+    }
+}
+
+#[test]
+fn autocorrelations_of_known_series() {
+    let lags = 10;
+    let white = autocorrelation(&white_noise(1, 4096), lags);
+    assert!(white[1..].iter().all(|r| r.abs() < 0.06), "{white:?}");
+    let brown = autocorrelation(&brown_noise(1, 4096), lags);
+    assert!(brown[1..].iter().all(|r| *r > 0.9), "{brown:?}");
+    let wave: Vec<f64> = (0..4000).map(|i| (f64::from(i) * std::f64::consts::PI / 4.0).cos()).collect();
+    let r = autocorrelation(&wave, 8);
+    assert!((r[4] + 1.0).abs() < 0.01 && (r[8] - 1.0).abs() < 0.01 && r[2].abs() < 0.01, "{r:?}");
+    assert_eq!(autocorrelation(&[3.0; 5], 2), [0.0; 3]);
+}
+
+/// Balduzzi et al. 2017: with depth the gradients of plain networks come to look like white noise, those of residual
+/// networks hardly.
+#[test]
+fn plain_gradients_shatter_with_depth_and_residual_ones_do_not() {
+    let config = ShatteredConfig { depths: vec![2, 24], runs: 6, width: 100, ..ShatteredConfig::default() };
+    let all = shattered(&config, &mut |_, _| {}).unwrap();
+    let at = |kind: &str, depth: usize| {
+        let found = all.iter().find(|s| s.kind == kind && s.depth == depth).unwrap();
+        assert_eq!((found.autocorrelation.len(), found.example.len()), (16, 256));
+        found.autocorrelation[3]
+    };
+    assert!(at("plain", 2) > 0.6, "{}", at("plain", 2));
+    assert!(at("plain", 24) < 0.1, "{}", at("plain", 24));
+    assert!(at("residual", 24) > at("plain", 24) + 0.15, "{}", at("residual", 24));
+    assert!(at("white noise", 0).abs() < 0.1 && at("brown noise", 0) > 0.8);
+    for wrong in [
+        ShatteredConfig { depths: vec![], ..config.clone() },
+        ShatteredConfig { depths: vec![0], ..config.clone() },
+        ShatteredConfig { runs: 0, ..config.clone() },
+        ShatteredConfig { points: 5, ..config.clone() },
+        ShatteredConfig { width: 0, ..config },
+    ] {
+        assert!(shattered(&wrong, &mut |_, _| {}).unwrap_err().is_bad_input(), "{wrong:?}");
+    }
+}

@@ -1,0 +1,110 @@
+//! The runner on a small experiment: it runs, goes on, skips what is done, and shows it.
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use candle_core::Device;
+use resnet_data::{Split, shapes};
+use resnet_train::experiments::{Experiment, Opened, Plan, ReproduceOptions, Scale, reproduce};
+use resnet_train::recipe::{Overrides, Recipe};
+use resnet_train::trainer::{Progress, Silent, Status};
+use resnet_train::views::Crop;
+
+fn plan() -> Plan {
+    let mut plan = Experiment::load("degradation").unwrap().plan(Scale::Smoke).unwrap();
+    plan = plan.only(&["plain-20".into(), "resnet-20".into()]).unwrap();
+    (plan.config.train_images, plan.config.test_images) = (Some(96), Some(20));
+    for v in &mut plan.variants {
+        let epochs = Overrides { epochs: Some(1), ..Overrides::default() };
+        v.recipe = Recipe { ..v.recipe.clone().with(&epochs).unwrap() };
+    }
+    plan
+}
+
+fn options(out: &std::path::Path) -> ReproduceOptions {
+    ReproduceOptions {
+        out: out.to_owned(),
+        seeds: Some(2),
+        device: Device::Cpu,
+        workers: 1,
+        stop: Arc::default(),
+        command: "resnet reproduce degradation".into(),
+    }
+}
+
+fn open(name: &str) -> resnet_train::Result<Opened> {
+    assert_eq!(name, "shapes");
+    Ok((Arc::new(shapes(Split::Train, 200, 0)), Arc::new(shapes(Split::Test, 40, 0))))
+}
+
+/// Counts the runs that begin and stops after so many steps.
+struct Watch {
+    begun: Vec<String>,
+    steps: usize,
+    stop_after: usize,
+    stop: Arc<AtomicBool>,
+}
+
+impl Progress for Watch {
+    fn step(&mut self, _: &Status) {
+        self.steps += 1;
+        if self.steps == self.stop_after {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+    }
+    fn message(&mut self, text: &str) {
+        self.begun.push(text.to_owned());
+    }
+}
+
+#[test]
+fn an_experiment_is_run_stopped_gone_on_with_and_skipped() {
+    let tmp = tempfile::tempdir().unwrap();
+    let out = tmp.path().join("degradation");
+    let run = |stop_after| {
+        let options = options(&out);
+        let mut watch = Watch { begun: Vec::new(), steps: 0, stop_after, stop: Arc::clone(&options.stop) };
+        let outcome = reproduce(&plan(), &options, &mut open, &mut watch).unwrap();
+        (outcome, watch)
+    };
+    // Three steps a run: the fourth is the second run's first.
+    let (outcome, watch) = run(4);
+    assert!(!outcome.complete);
+    assert_eq!(outcome.variants.iter().map(|v| v.runs.len()).collect::<Vec<_>>(), [1, 0]);
+    assert!(watch.begun[0].contains("run 1 of 4: plain-20, seed 0"), "{:?}", watch.begun);
+
+    let (outcome, watch) = run(usize::MAX);
+    assert!(outcome.complete);
+    assert_eq!(watch.steps, 2 + 3 + 3, "the first run is done, the second goes on after its first step");
+    assert_eq!(outcome.variants.iter().map(|v| v.runs.len()).collect::<Vec<_>>(), [2, 2]);
+
+    let (again, watch) = run(usize::MAX);
+    assert_eq!((watch.steps, again.complete), (0, true));
+    assert_eq!(again.variants, outcome.variants);
+
+    let csv = std::fs::read_to_string(&again.csv).unwrap();
+    assert_eq!(csv.lines().count(), 5, "{csv}");
+    assert!(csv.lines().nth(1).unwrap().starts_with("degradation,smoke,plain-20,plain20,shapes,0,"), "{csv}");
+    let page = std::fs::read_to_string(&again.page).unwrap();
+    assert!(page.contains("resnet-20") && page.contains("8.75, Table 6") && page.contains("line c0 bold"));
+    assert!(!page.contains("http"), "the page needs nothing from outside");
+
+    // Another recipe in the same folder would mix what cannot be compared.
+    let mut other = plan();
+    other.variants[0].recipe.batch_size = 16;
+    let error = reproduce(&other, &options(&out), &mut open, &mut Silent).unwrap_err();
+    assert!(error.is_bad_input() && error.to_string().contains("--out"), "{error}");
+}
+
+#[test]
+fn the_last_evaluation_has_the_experiments_views() {
+    let tmp = tempfile::tempdir().unwrap();
+    let mut plan = plan().only(&["resnet-20".into()]).unwrap();
+    plan.config.crop = Crop::Ten;
+    let options = ReproduceOptions { seeds: None, ..options(tmp.path()) };
+    let outcome = reproduce(&plan, &options, &mut open, &mut Silent).unwrap();
+    let error = outcome.variants[0].runs[0].test_error;
+    assert!((0.0..=100.0).contains(&error));
+}
