@@ -11,14 +11,21 @@ use crate::device::DeviceChoice;
 use crate::output::Download;
 
 /// A pretrained or trained network.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct WeightsArgs {
-    /// Network, one of `resnet list`; taken from the weights where they were written by this program
+    /// Network, one of `resnet list`; taken from the weights where they say it
     #[arg(long, value_name = "NAME")]
     pub arch: Option<String>,
     /// Weights: .safetensors, or a PyTorch checkpoint (.pth, .pt, .th)
-    #[arg(long, value_name = "FILE")]
-    pub weights: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "hub", conflicts_with = "hub")]
+    pub weights: Option<PathBuf>,
+    /// Pretrained network: OWNER/NAME of the Hugging Face hub (timm/resnet50.a1_in1k), or a folder with config.json and
+    /// model.safetensors
+    #[arg(long, value_name = "NAME|DIR")]
+    pub hub: Option<String>,
+    /// Branch, tag or commit of the hub's repository
+    #[arg(long, value_name = "REVISION", requires = "hub")]
+    pub revision: Option<String>,
 }
 
 /// Where the work is done, and in what.
@@ -103,7 +110,7 @@ impl LoaderArgs {
 }
 
 /// From bytes to a network's input.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct NormalizeArgs {
     /// Means of red, green and blue in units of 255, separated by commas; taken from the weights where they say it,
     /// else ImageNet's
@@ -112,6 +119,12 @@ pub struct NormalizeArgs {
     /// Standard deviations, likewise
     #[arg(long, value_name = "R,G,B", value_parser = triple, requires = "mean")]
     pub std: Option<[f32; 3]>,
+    /// Rows and columns of the network's input, instead of what the weights say
+    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub image_size: Option<u32>,
+    /// The input's share of the resized image's shorter side, likewise
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub crop_pct: Option<f64>,
 }
 
 /// Output for programs.
@@ -120,6 +133,12 @@ pub struct JsonArgs {
     /// Print one JSON object a line, and nothing else, on standard output
     #[arg(long)]
     pub json: bool,
+}
+
+/// A share that is more than nothing.
+fn share(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|&share: &f64| share > 0.0 && share <= 1.0);
+    number.ok_or_else(|| "give a share above 0 and up to 1, as in 0.875".into())
 }
 
 /// Three numbers separated by commas.

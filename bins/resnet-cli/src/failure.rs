@@ -59,7 +59,7 @@ fn is_bad_input(error: &anyhow::Error) -> bool {
     if let Some(error) = error.downcast_ref::<resnet_models::Error>() {
         return !matches!(error, resnet_models::Error::Tensor(_));
     }
-    error.is::<BadInput>() || error.is::<resnet_models::weights::WeightsError>()
+    error.is::<BadInput>() || error.is::<resnet_hub::Error>() || error.is::<resnet_models::weights::WeightsError>()
 }
 
 #[cfg(test)]

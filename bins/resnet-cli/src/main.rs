@@ -8,6 +8,7 @@ mod args;
 mod commands;
 mod device;
 mod failure;
+mod images;
 mod labels;
 mod network;
 mod output;
@@ -36,8 +37,11 @@ struct Cli {
 enum Command {
     Train(commands::train::Args),
     Eval(commands::eval::Args),
+    Finetune(commands::finetune::Args),
     Predict(commands::predict::Args),
+    Embed(commands::embed::Args),
     Forward(commands::forward::Args),
+    Convert(commands::convert::Args),
     List(commands::list::Args),
     Summary(commands::summary::Args),
     Bench(commands::bench::Args),
@@ -50,8 +54,11 @@ impl Command {
         match self {
             Command::Train(args) => commands::train::run(args),
             Command::Eval(args) => commands::eval::run(args),
+            Command::Finetune(args) => commands::finetune::run(args),
             Command::Predict(args) => commands::predict::run(args),
+            Command::Embed(args) => commands::embed::run(args),
             Command::Forward(args) => commands::forward::run(args),
+            Command::Convert(args) => commands::convert::run(args),
             Command::List(args) => commands::list::run(args),
             Command::Summary(args) => commands::summary::run(args),
             Command::Bench(args) => commands::bench::run(args),

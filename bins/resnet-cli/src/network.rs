@@ -1,91 +1,83 @@
-//! A network with weights from a file.
+//! A network with weights from a file or from the hub.
 
-use candle_core::{DType, Device, Var};
-use resnet_data::{Normalize, Split};
-use resnet_models::weights::{self, AssignOptions, Checkpoint, WeightsError};
-use resnet_models::{Network, Parameters};
+use std::sync::Arc;
+
+use candle_core::Device;
+use resnet_data::{Dataset, Filter, Normalize, Split, Transform};
+use resnet_models::hub::NewHead;
+use resnet_models::{
+    Interpolation, Network, Parameters, Preprocessing, PretrainedOptions, from_pretrained_with, weights,
+};
 use resnet_train::recipe::Normalization;
+use resnet_train::views;
 
 use crate::args::{DatasetArgs, NormalizeArgs, WeightsArgs};
 use crate::failure::bad_input;
-use crate::output;
+use crate::output::{self, Download};
 
-/// What torchvision's weights, and most others, were trained with.
-const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-/// See [`IMAGENET_MEAN`].
-const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
-
-/// A network with its weights, and what their file says of them.
+/// A network with its weights, and what is known of them.
 pub struct Loaded {
     /// The network, on the device asked for.
     pub network: Network,
-    /// Names of the classes, where the file gives them.
+    /// Its parameters.
+    pub parameters: Parameters,
+    /// Names of the classes, where they are known.
     pub classes: Option<Vec<String>>,
     /// The data set that it was trained on, where the file names it.
     pub dataset: Option<String>,
+    /// What `--hub` or `--weights` said, for messages.
+    pub name: String,
+    preprocessing: Option<Preprocessing>,
     normalize: Option<Normalization>,
 }
 
 /// Makes the network and reads its weights; its number of classes is that of the weights.
 pub fn load(args: &WeightsArgs, device: &Device) -> anyhow::Result<Loaded> {
-    // The name first: a wrong one should not wait for a large file.
-    if let Some(arch) = &args.arch {
-        resnet_models::config(arch)?;
-    }
-    let checkpoint = weights::load(&args.weights)?;
-    let metadata = &checkpoint.metadata;
-    let Some(arch) = args.arch.as_ref().or_else(|| metadata.get("arch")) else {
-        let file = args.weights.display();
-        return Err(bad_input(format!("{file} does not name its network: add --arch NAME{}", suggestion(&checkpoint))));
+    load_with(args, device, None)
+}
+
+/// As [`load`], with a new head if one is given.
+pub fn load_with(args: &WeightsArgs, device: &Device, new_head: Option<NewHead>) -> anyhow::Result<Loaded> {
+    let name = match (&args.hub, &args.weights) {
+        (Some(hub), _) => hub.clone(),
+        (None, Some(file)) => {
+            if let Some(arch) = &args.arch {
+                resnet_models::config(arch)?;
+            }
+            if !file.exists() {
+                // Never a name of the hub: a mistyped file shall not be looked for there.
+                weights::load(file)?;
+            }
+            file.display().to_string()
+        }
+        (None, None) => return Err(bad_input("name the weights: --hub NAME or --weights FILE")),
     };
-    let parameters = Parameters::zeros(DType::F32, device);
-    let changes = parsed(&checkpoint, "network")?.unwrap_or_default();
-    let network = resnet_models::create_changed(arch, &changes, parameters.builder(), classes_of(&checkpoint))?;
-    weights::assign(&checkpoint, &parameters.named(), &AssignOptions::default()).map_err(|error| match error {
-        WeightsError::Mismatch(_) => bad_input(format!("{error}{}", suggestion(&checkpoint))),
-        other => other.into(),
-    })?;
-    let classes: Option<Vec<String>> = parsed(&checkpoint, "classes")?;
+    let options = PretrainedOptions {
+        arch: args.arch.clone(),
+        revision: args.revision.clone(),
+        device: device.clone(),
+        new_head,
+        ..PretrainedOptions::default()
+    };
+    let loaded = from_pretrained_with(&name, &options, &mut Download::default())?;
+    let metadata = &loaded.metadata;
+    let ours = ["arch", "classes", "normalize"].iter().all(|key| metadata.contains_key(*key));
+    let normalize = match metadata.get("normalize").filter(|_| ours) {
+        Some(text) => Some(
+            serde_json::from_str(text)
+                .map_err(|error| bad_input(format!("{}: metadata \"normalize\": {error}", loaded.file.display())))?,
+        ),
+        None => None,
+    };
     Ok(Loaded {
-        classes: classes.filter(|names| names.len() == network.config().classes),
         dataset: metadata.get("dataset").cloned(),
-        normalize: parsed(&checkpoint, "normalize")?,
-        network,
+        network: loaded.network,
+        parameters: loaded.parameters,
+        classes: loaded.classes,
+        preprocessing: loaded.preprocessing,
+        normalize,
+        name,
     })
-}
-
-/// The number of rows of the head's weight.
-fn classes_of(checkpoint: &Checkpoint) -> Option<usize> {
-    match checkpoint.tensors.get("fc.weight")?.dims() {
-        [classes, _] if *classes > 0 => Some(*classes),
-        _ => None,
-    }
-}
-
-/// The networks that weights fit by names and shapes, as the end of a message.
-fn suggestion(checkpoint: &Checkpoint) -> String {
-    let classes = classes_of(checkpoint);
-    let fits = |arch: &&str| {
-        let parameters = Parameters::zeros(DType::F32, &Device::Cpu);
-        let named = resnet_models::create(arch, parameters.builder(), classes).map(|_| parameters.named());
-        named.is_ok_and(|named| {
-            let same =
-                |(name, var): &(String, Var)| checkpoint.tensors.get(name).is_some_and(|t| t.dims() == var.dims());
-            named.len() == checkpoint.tensors.len() && named.iter().all(same)
-        })
-    };
-    match resnet_models::names().into_iter().filter(fits).collect::<Vec<_>>()[..] {
-        [] => "; `resnet list` shows the networks".to_owned(),
-        ref names => format!("; it fits --arch {}", names.join(" or ")),
-    }
-}
-
-/// A value of a trainer's checkpoint. Other programs' values under the same key are none of ours.
-fn parsed<T: serde::de::DeserializeOwned>(checkpoint: &Checkpoint, key: &str) -> anyhow::Result<Option<T>> {
-    let ours = ["arch", "classes", "normalize"].iter().all(|key| checkpoint.metadata.contains_key(*key));
-    let Some(text) = checkpoint.metadata.get(key).filter(|_| ours) else { return Ok(None) };
-    let value = serde_json::from_str(text);
-    value.map(Some).map_err(|error| bad_input(format!("{}: metadata {key:?}: {error}", checkpoint.file.display())))
 }
 
 impl Loaded {
@@ -96,13 +88,69 @@ impl Loaded {
         if let (Some(mean), Some(std)) = (flags.mean, flags.std) {
             return Ok(Normalize::channel(mean, std));
         }
+        if let Some(Preprocessing { mean, std, .. }) = self.preprocessing {
+            return Ok(Normalize::channel(mean, std));
+        }
         match (&self.normalize, &self.dataset) {
             (Some(Normalization::Channel { mean, std }), _) => Ok(Normalize::channel(*mean, *std)),
             (Some(from_images), Some(dataset)) => Ok(from_images.resolve(&*data.open(dataset, Split::Train)?)?),
             _ => {
                 output::note("the weights do not say how images were normalised: ImageNet's --mean and --std are used");
-                Ok(Normalize::channel(IMAGENET_MEAN, IMAGENET_STD))
+                let usual = Preprocessing::default();
+                Ok(Normalize::channel(usual.mean, usual.std))
             }
         }
+    }
+
+    /// What becomes of a picture: as the flags say, else as the weights say, else the middle at the network's size.
+    ///
+    /// Images made for a network that says nothing, as CIFAR's, are taken whole.
+    pub fn transform(
+        &self,
+        flags: &NormalizeArgs,
+        data: &DatasetArgs,
+        dataset: Option<&Arc<dyn Dataset>>,
+    ) -> anyhow::Result<Transform> {
+        let normalize = self.normalize(flags, data)?;
+        let size = self.image_size(flags);
+        Ok(match (self.preprocessing, flags.crop_pct) {
+            (Some(own), crop) => {
+                Transform::center_crop(size, crop.unwrap_or(own.crop), filter(own.interpolation), normalize)?
+            }
+            (None, Some(crop)) => Transform::center_crop(size, crop, Filter::Bilinear, normalize)?,
+            (None, None) => views::center(size, dataset.map(|set| &**set), normalize)?,
+        })
+    }
+
+    /// The pictures that the network takes: as the flags say, else as the weights say, else the usual ones.
+    pub fn preprocessing(&self, flags: &NormalizeArgs) -> Preprocessing {
+        let size = self.image_size(flags);
+        // Thumbnails are taken whole.
+        let usual = Preprocessing { crop: if size >= 128 { 0.875 } else { 1.0 }, ..Preprocessing::default() };
+        let mut own = self.preprocessing.unwrap_or(usual);
+        if let (None, Some(Normalization::Channel { mean, std })) = (self.preprocessing, &self.normalize) {
+            (own.mean, own.std) = (*mean, *std);
+        }
+        Preprocessing {
+            size,
+            crop: flags.crop_pct.unwrap_or(own.crop),
+            mean: flags.mean.unwrap_or(own.mean),
+            std: flags.std.unwrap_or(own.std),
+            ..own
+        }
+    }
+
+    /// Rows and columns of the network's input.
+    pub fn image_size(&self, flags: &NormalizeArgs) -> usize {
+        let own = self.preprocessing.map_or(self.network.config().image_size, |own| own.size);
+        flags.image_size.map_or(own, |size| size as usize)
+    }
+}
+
+/// The data crate's name for a filter.
+pub fn filter(interpolation: Interpolation) -> Filter {
+    match interpolation {
+        Interpolation::Bilinear => Filter::Bilinear,
+        Interpolation::Bicubic => Filter::Bicubic,
     }
 }

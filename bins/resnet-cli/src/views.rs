@@ -1,9 +1,6 @@
 //! `--crop`: which parts of an image a network sees in evaluation.
 
-use std::sync::Arc;
-
 use clap::ValueEnum;
-use resnet_data::{Dataset, Normalize, Transform};
 pub use resnet_train::views::Views;
 use resnet_train::views::{self};
 
@@ -26,9 +23,4 @@ impl From<Crop> for views::Crop {
             Crop::Multiscale => Self::Multiscale,
         }
     }
-}
-
-/// The transform of one view in the middle, for images of whatever size.
-pub fn center(size: usize, dataset: Option<&Arc<dyn Dataset>>, normalize: Normalize) -> anyhow::Result<Transform> {
-    Ok(views::center(size, dataset.map(|set| &**set), normalize)?)
 }

@@ -117,25 +117,19 @@ pub enum Error {
         message: String,
     },
     /// A file could not be had from the hub.
-    #[error("cannot download {file} of the data set {repo} from {endpoint}: {message}; {hint}")]
-    Hub {
-        /// The repository, e.g. `uoft-cs/cifar10`.
-        repo: String,
-        /// The file in it.
-        file: String,
-        /// The server's address.
-        endpoint: String,
-        /// What failed.
-        message: String,
-        /// What to do about it.
-        hint: String,
-    },
+    #[error(transparent)]
+    Hub(#[from] resnet_hub::Error),
     /// A tensor could not be made.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
 }
 
 impl Error {
+    /// True where one image is at fault, and others may be fine: it cannot be read or decoded.
+    pub fn is_about_an_image(&self) -> bool {
+        matches!(self, Self::Io { .. } | Self::Decode { .. })
+    }
+
     /// Names the file that an input or output error belongs to; for `map_err`.
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();

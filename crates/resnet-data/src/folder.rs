@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{Dataset, Error, Image, Result, Split, read_image};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
 
-/// Extensions of files that count as images, in any case.
-const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
+use crate::seed::stream;
+use crate::walk::{EXTENSIONS, entries, images};
+use crate::{Dataset, Error, Image, Result, Split, read_image};
 
 /// A data set of image files: `DIR/CLASS/…/*.jpg`.
 ///
@@ -82,6 +85,23 @@ impl Folder {
         (Self { classes: self.classes.clone(), files: train }, Self { classes: self.classes, files: test })
     }
 
+    /// Divides the images by a seed: of each class a share is held back, one image at least where it has two or more.
+    ///
+    /// For folders without splits.
+    pub fn divide_by_seed(self, seed: u64, share: f64) -> (Self, Self) {
+        let mut held_back = vec![false; self.files.len()];
+        for class in 0..self.classes.len() {
+            let mut own: Vec<usize> = (0..self.files.len()).filter(|&i| self.files[i].1 as usize == class).collect();
+            own.shuffle(&mut ChaCha8Rng::from_seed(stream(seed, class as u64, 0, "split")));
+            let most = own.len().saturating_sub(1);
+            let count = ((own.len() as f64 * share).round() as usize).max(1).min(most);
+            own[..count].iter().for_each(|&i| held_back[i] = true);
+        }
+        let (test, train): (Vec<_>, Vec<_>) = self.files.into_iter().zip(held_back).partition(|(_, back)| *back);
+        let part = |files: Vec<((PathBuf, u32), bool)>| files.into_iter().map(|(file, _)| file).collect();
+        (Self { classes: self.classes.clone(), files: part(train) }, Self { classes: self.classes, files: part(test) })
+    }
+
     /// The file of image `index`, where there is one.
     pub fn path(&self, index: usize) -> Option<&Path> {
         self.files.get(index).map(|(path, _)| path.as_path())
@@ -92,12 +112,7 @@ impl Folder {
         let mut files = Vec::new();
         for (label, class) in classes.iter().enumerate().filter(|(_, class)| present.contains(class)) {
             let before = files.len();
-            let mut folders = vec![folder.join(class)];
-            subfolders(&folder.join(class), &mut folders)?;
-            folders.sort();
-            for folder in &folders {
-                files.extend(images(folder)?.into_iter().map(|path| (path, label as u32)));
-            }
+            files.extend(images(&folder.join(class))?.into_iter().map(|path| (path, label as u32)));
             if files.len() == before {
                 let extensions = EXTENSIONS.map(|extension| format!(".{extension}")).join(", ");
                 return Err(Error::EmptyClass { path: folder.join(class), extensions });
@@ -129,19 +144,6 @@ impl Dataset for Folder {
     }
 }
 
-/// Everything in a folder whose name begins with no dot.
-fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
-        let entry = entry.map_err(Error::io(folder))?;
-        if !entry.file_name().to_string_lossy().starts_with('.') {
-            paths.push(entry.path());
-        }
-    }
-    paths.sort();
-    Ok(paths)
-}
-
 /// The class folders' names, sorted by their characters' code points.
 fn classes(folder: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
@@ -158,21 +160,4 @@ fn classes(folder: &Path) -> Result<Vec<String>> {
         });
     }
     Ok(names)
-}
-
-fn subfolders(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
-    // Links to folders below the class are not followed: a link to a parent would never end.
-    for path in entries(folder)?.into_iter().filter(|path| path.is_dir() && !path.is_symlink()) {
-        subfolders(&path, found)?;
-        found.push(path);
-    }
-    Ok(())
-}
-
-fn images(folder: &Path) -> Result<Vec<PathBuf>> {
-    let is_image = |path: &PathBuf| {
-        let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-        EXTENSIONS.contains(&extension.as_str()) && !path.is_dir()
-    };
-    Ok(entries(folder)?.into_iter().filter(is_image).collect())
 }

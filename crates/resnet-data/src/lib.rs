@@ -21,7 +21,6 @@
 //! ```
 //!
 //! # Features
-//! - `hub` (default): download of CIFAR from the Hugging Face hub, in [`hub`].
 //! - `candle-datasets`: conversion from `candle_datasets::vision::Dataset`; off, because that crate is slow to compile.
 
 #[cfg(feature = "candle-datasets")]
@@ -30,25 +29,27 @@ pub mod cifar;
 mod dataset;
 mod decode;
 mod error;
+mod files;
 mod folder;
-#[cfg(feature = "hub")]
 pub mod hub;
 mod image;
 pub mod imagenet;
 mod loader;
 mod open;
-mod progress;
 mod seed;
 pub mod shapes;
 mod transform;
+pub mod vectors;
+mod walk;
 
 pub use dataset::{Dataset, InMemory, Split};
 pub use decode::read_image;
 pub use error::{Error, Result};
+pub use files::Files;
 pub use folder::Folder;
 pub use image::Image;
-pub use loader::{Batch, Epoch, Loader, LoaderConfig};
+pub use loader::{Batch, Broken, Epoch, Loader, LoaderConfig, OnBroken};
 pub use open::{Info, default_data_dir, info, names, open, open_both};
-pub use progress::Progress;
+pub use resnet_hub::Progress;
 pub use shapes::shapes;
 pub use transform::{Augment, Filter, MeanImage, Normalize, Padding, Transform};

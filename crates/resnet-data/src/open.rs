@@ -88,7 +88,7 @@ pub fn info(name: &str) -> Result<Info> {
 /// Opens a split of a data set: `shapes`, `cifar10`, `cifar100`, `cifar100-coarse` or `folder:DIR`.
 ///
 /// CIFAR is looked for in `data_dir`; where that is not given, in `~/.cache/resnet-data` (or
-/// `$XDG_CACHE_HOME/resnet-data`), then on the hub, with the `hub` feature. A folder without `train` and `val` or
+/// `$XDG_CACHE_HOME/resnet-data`), then on the hub. A folder without `train` and `val` or
 /// `test` is opened whole for either split; [`open_both`] divides it.
 ///
 /// # Errors
@@ -158,18 +158,8 @@ fn open_cifar(
     download(set, split, progress)
 }
 
-#[cfg(feature = "hub")]
 fn download(set: Cifar, split: Split, progress: &mut dyn Progress) -> Result<crate::InMemory> {
-    crate::hub::fetch_cifar(&crate::hub::HubConfig::from_env()?, set, split, progress)
-}
-
-#[cfg(not(feature = "hub"))]
-fn download(set: Cifar, _: Split, _: &mut dyn Progress) -> Result<crate::InMemory> {
-    Err(Error::NotFound {
-        path: default_data_dir().unwrap_or_default(),
-        what: set.name().to_string(),
-        hint: "pass its folder with --data-dir (this program was built without the hub feature)".to_string(),
-    })
+    crate::hub::fetch_cifar(&resnet_hub::Hub::from_env()?, set, split, progress)
 }
 
 /// Where data sets are looked for when no folder is given: `resnet-data` in the user's cache folder.

@@ -152,3 +152,17 @@ fn real_photos_are_decoded() {
         assert_eq!(image.pixels.len(), image.height * image.width * 3, "{}", set.origin(index));
     }
 }
+
+#[test]
+fn a_seed_divides_every_class() {
+    let folder = tempfile::tempdir().unwrap();
+    (0..10).for_each(|i| put(folder.path(), &format!("many/{i}.png")));
+    ["two/1.png", "two/2.png", "one/1.png"].iter().for_each(|path| put(folder.path(), path));
+    let parts = |seed| Folder::read(folder.path()).unwrap().divide_by_seed(seed, 0.2);
+    let (train, test) = parts(1);
+    let count = |set: &Folder, class: u32| (0..set.len()).filter(|&i| set.label(i) == class).count();
+    assert_eq!([0, 1, 2].map(|class| (count(&train, class), count(&test, class))), [(8, 2), (1, 0), (1, 1)]);
+    let paths = |set: &Folder| (0..set.len()).map(|i| set.path(i).unwrap().to_owned()).collect::<Vec<_>>();
+    assert_eq!(paths(&parts(1).1), paths(&test));
+    assert!((2..6).any(|seed| paths(&parts(seed).1) != paths(&test)));
+}

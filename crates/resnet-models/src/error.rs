@@ -1,3 +1,7 @@
+use std::path::PathBuf;
+
+use crate::weights::{Mismatch, WeightsError};
+
 /// What can go wrong when a network is made.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -12,6 +16,36 @@ pub enum Error {
     /// A network needs at least one class.
     #[error("a network needs at least one class")]
     NoClasses,
+    /// Weights without their network's name.
+    #[error("{} does not name its network: add --arch NAME{}", file.display(), suggestion(fitting))]
+    Nameless {
+        /// The weights' file.
+        file: PathBuf,
+        /// The networks that it fits.
+        fitting: Vec<&'static str>,
+    },
+    /// Weights of another network.
+    #[error("{mismatch}{}", suggestion(fitting))]
+    OtherNetwork {
+        /// In what they differ.
+        mismatch: Box<Mismatch>,
+        /// The networks that they fit.
+        fitting: Vec<&'static str>,
+    },
+    /// A configuration that cannot be used.
+    #[error("{}: {message}", file.display())]
+    Config {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// Weights that cannot be read or used.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// A file could not be had from the hub.
+    #[error(transparent)]
+    Hub(#[from] resnet_hub::Error),
     /// A changed field of a configuration is wrong.
     #[error("changes to network {name}: {message}")]
     Change {
@@ -34,4 +68,12 @@ pub enum Error {
     /// The tensor library's own.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
+}
+
+/// The names of fitting networks as the end of a message.
+fn suggestion(fitting: &[&str]) -> String {
+    match fitting {
+        [] => "; `resnet list` shows the networks".to_owned(),
+        names => format!("; it fits --arch {}", names.join(" or ")),
+    }
 }

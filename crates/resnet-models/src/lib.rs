@@ -15,8 +15,11 @@
 //! ```
 
 mod config;
+mod embedding;
 mod error;
+pub mod hub;
 mod network;
+mod preprocessing;
 mod registry;
 mod stem;
 mod summary;
@@ -28,7 +31,9 @@ use candle_nn::VarBuilder;
 
 pub use config::{Config, Stem, StemPool};
 pub use error::Error;
+pub use hub::{Pretrained, PretrainedOptions, from_pretrained, from_pretrained_with};
 pub use network::Network;
+pub use preprocessing::{Interpolation, Preprocessing};
 pub use registry::{Entry, NETWORKS, config, entry, names};
 pub use resnet_blocks::{Merge, Order, Parameters, ShortcutKind};
 pub use summary::{LayerSummary, Summary, summarise, summary};

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use candle_core::{DType, Device, Tensor};
-use resnet_models::weights::{Checkpoint, Format, LoadOptions, WeightsError, load, load_with, save};
+use resnet_models::weights::{Checkpoint, Format, LoadOptions, WeightsError, load, load_with, save, save_torch};
 
 fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
@@ -146,4 +146,31 @@ fn a_file_that_cannot_be_written_leaves_all_as_it_was() {
     assert!(matches!(error, WeightsError::DuplicateName { .. }), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), b"precious");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "temporary files were left behind");
+}
+
+#[test]
+fn pytorchs_form_goes_out_and_comes_back_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = load(fixture("training_legacy.th")).unwrap();
+    let tensors: Vec<(String, Tensor)> = read.tensors.clone().into_iter().collect();
+    let (first, second) = (folder.path().join("first.pth"), folder.path().join("second.pth"));
+    save_torch(&first, &tensors).unwrap();
+    let reversed: Vec<_> = tensors.iter().rev().cloned().collect();
+    save_torch(&second, &reversed).unwrap();
+    assert_eq!(std::fs::read(&first).unwrap(), std::fs::read(&second).unwrap());
+    let again = load(&first).unwrap();
+    assert_eq!(again.format, Some(Format::TorchZip));
+    assert_eq!(again.tensors.keys().collect::<Vec<_>>(), read.tensors.keys().collect::<Vec<_>>());
+    for (name, tensor) in &read.tensors {
+        let found = &again.tensors[name];
+        assert_eq!((found.dtype(), found.dims()), (tensor.dtype(), tensor.dims()), "{name}");
+        let text =
+            |t: &Tensor| format!("{:?}", t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>());
+        assert_eq!(text(found), text(tensor), "{name}");
+    }
+    let twice = [tensors[0].clone(), tensors[0].clone()];
+    assert!(matches!(save_torch(&first, &twice), Err(WeightsError::DuplicateName { .. })));
+    let unknown = [("u".to_owned(), Tensor::zeros(2, DType::U32, &Device::Cpu).unwrap())];
+    assert!(save_torch(&first, &unknown).unwrap_err().to_string().contains("tensor u"));
+    assert!(load(&first).is_ok(), "the older file stays");
 }

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use candle_core::{DType, Tensor};
+use resnet_data::Broken;
 use serde::Serialize;
 
 use crate::{Error, Result};
@@ -48,6 +49,9 @@ pub struct Evaluation {
     /// The errors of greatest loss, worst first, at most [`WORST_ERRORS`].
     #[serde(skip)]
     pub worst: Vec<WrongImage>,
+    /// Images that could not be read, where the loader leaves them out; not counted.
+    #[serde(skip)]
+    pub broken: Vec<Broken>,
 }
 
 /// Counts batches into an [`Evaluation`].
@@ -60,6 +64,7 @@ pub struct Counter {
     loss: f64,
     confusion: Vec<u64>,
     worst: Vec<WrongImage>,
+    broken: Vec<Broken>,
 }
 
 impl Counter {
@@ -73,7 +78,13 @@ impl Counter {
             loss: 0.0,
             confusion: vec![0; classes * classes],
             worst: Vec::new(),
+            broken: Vec::new(),
         }
+    }
+
+    /// Takes up images that could not be read.
+    pub fn add_broken(&mut self, broken: Vec<Broken>) {
+        self.broken.extend(broken);
     }
 
     /// Counts a batch: logits (N, classes), labels (N,), and the images' indices in their data set.
@@ -152,6 +163,7 @@ impl Counter {
             images_per_second: n / seconds.max(1e-9),
             confusion: self.confusion,
             worst: self.worst,
+            broken: self.broken,
         })
     }
 }

@@ -7,11 +7,11 @@ use clap::ValueEnum;
 use resnet_data::{Loader, LoaderConfig, Normalize, Split};
 use resnet_models::{Network, Parameters};
 use resnet_train::diagnose::{self, Batch, Output, ShatteredConfig};
+use resnet_train::views;
 use serde::Serialize;
 
 use crate::args::{DatasetArgs, JsonArgs, NormalizeArgs, WeightsArgs};
 use crate::failure::bad_input;
-use crate::views::center;
 use crate::{network, output};
 
 /// Measure signals and gradients inside networks, as plots and CSV
@@ -130,8 +130,9 @@ fn networks(args: &Args) -> anyhow::Result<(Vec<(String, Network)>, Batch)> {
                 [arch] => Some(arch.clone()),
                 _ => None,
             };
-            let loaded = network::load(&WeightsArgs { arch, weights: file.clone() }, &device)?;
-            let normalize = loaded.normalize(&NormalizeArgs { mean: None, std: None }, &args.data)?;
+            let loaded =
+                network::load(&WeightsArgs { arch, weights: Some(file.clone()), ..WeightsArgs::default() }, &device)?;
+            let normalize = loaded.normalize(&NormalizeArgs::default(), &args.data)?;
             let name = loaded.network.config().name.clone();
             (vec![(name, loaded.network)], Some(normalize), loaded.dataset)
         }
@@ -144,7 +145,8 @@ fn networks(args: &Args) -> anyhow::Result<(Vec<(String, Network)>, Batch)> {
     let name = args.data.dataset.clone().or(trained_on).unwrap_or_else(|| "shapes".into());
     let dataset = args.data.open(&name, Split::Test)?;
     let info = resnet_data::info(&name)?;
-    let transform = center(size, Some(&dataset), normalize.unwrap_or_else(|| Normalize::channel(info.mean, info.std)))?;
+    let transform =
+        views::center(size, Some(&*dataset), normalize.unwrap_or_else(|| Normalize::channel(info.mean, info.std)))?;
     let config =
         LoaderConfig { batch_size: args.images as usize, shuffle: true, seed: args.seed, ..Default::default() };
     let loader = Loader::new(dataset, transform, config)?;

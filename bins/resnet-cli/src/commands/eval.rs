@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::Device;
-use resnet_data::{Dataset, Loader, LoaderConfig, Normalize, Split};
+use resnet_data::{Dataset, Loader, LoaderConfig, Split};
 use resnet_models::Network;
 use resnet_train::metrics::Evaluation;
 use resnet_train::trainer::{evaluate, progress_for_stderr, reestimate_statistics};
@@ -12,8 +12,9 @@ use serde::Serialize;
 
 use crate::args::{DatasetArgs, DeviceArgs, JsonArgs, LoaderArgs, NormalizeArgs, WeightsArgs};
 use crate::failure::bad_input;
+use crate::images::batch_size;
 use crate::network::{self, Loaded};
-use crate::views::{Crop, Views, center};
+use crate::views::{Crop, Views};
 use crate::{labels, output};
 
 /// Evaluate a network's weights on a data set
@@ -58,20 +59,19 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         return Err(bad_input("the weights do not say what they were trained on: add --dataset"));
     };
     let dataset = fitting(args.data.open(&name, args.split)?, &loaded, &name)?;
-    let normalize = loaded.normalize(&args.normalize, &args.data)?;
     if args.reestimate_bn {
-        reestimate(&args, &loaded, &name, &normalize, &device)?;
+        reestimate(&args, &loaded, &name, &device)?;
     }
     let result = if args.crop == Crop::Center {
-        let size = loaded.network.config().image_size;
-        let transform = center(size, Some(&dataset), normalize)?;
-        let loader = Loader::new(dataset, transform, loader_config(&args, size))?;
+        let transform = loaded.transform(&args.normalize, &args.data, Some(&dataset))?;
+        let loader = Loader::new(dataset, transform, loader_config(&args, &loaded))?;
         let mut progress = progress_for_stderr();
         let result = evaluate(&loaded.network, &loader, &device, None, &mut *progress)?;
         progress.finish();
         result.ok_or_else(|| anyhow::anyhow!("the evaluation was stopped"))?
     } else {
-        let views = Views::new(args.crop.into(), loaded.network.config().image_size, &normalize)?;
+        let normalize = loaded.normalize(&args.normalize, &args.data)?;
+        let views = Views::new(args.crop.into(), loaded.image_size(&args.normalize), &normalize)?;
         many_views(&loaded.network, &*dataset, &views, &device)?
     };
     let evaluated = Evaluated { dataset: name, split: args.split.to_string(), result };
@@ -103,11 +103,10 @@ fn many_views(network: &Network, dataset: &dyn Dataset, views: &Views, device: &
 }
 
 /// Takes batch-norm statistics anew over the training images, seen as in evaluation.
-fn reestimate(args: &Args, loaded: &Loaded, name: &str, normalize: &Normalize, device: &Device) -> anyhow::Result<()> {
+fn reestimate(args: &Args, loaded: &Loaded, name: &str, device: &Device) -> anyhow::Result<()> {
     let train = fitting(args.data.open(name, Split::Train)?, loaded, name)?;
-    let size = loaded.network.config().image_size;
-    let transform = center(size, Some(&train), normalize.clone())?;
-    let config = LoaderConfig { shuffle: true, ..loader_config(args, size) };
+    let transform = loaded.transform(&args.normalize, &args.data, Some(&train))?;
+    let config = LoaderConfig { shuffle: true, ..loader_config(args, loaded) };
     let loader = Loader::new(train, transform, config)?;
     let mut progress = progress_for_stderr();
     reestimate_statistics(&loaded.network, &loader, device, &mut *progress)?;
@@ -115,9 +114,10 @@ fn reestimate(args: &Args, loaded: &Loaded, name: &str, normalize: &Normalize, d
     Ok(())
 }
 
-fn loader_config(args: &Args, size: usize) -> LoaderConfig {
+fn loader_config(args: &Args, loaded: &Loaded) -> LoaderConfig {
+    let usual = batch_size(loaded.image_size(&args.normalize));
     LoaderConfig {
-        batch_size: args.loader.batch_size.map_or(if size > 64 { 16 } else { 128 }, |n| n as usize),
+        batch_size: args.loader.batch_size.map_or(usual, |n| n as usize),
         workers: args.loader.workers(),
         ..LoaderConfig::default()
     }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use resnet_models::hub::published;
 use serde::Serialize;
 
 use crate::args::JsonArgs;
@@ -10,8 +11,24 @@ use crate::output;
 /// List networks, data sets and recipes
 #[derive(clap::Args)]
 pub struct Args {
+    /// List the pretrained weights that --hub can get, with the top-1 that was published
+    #[arg(long)]
+    pretrained: bool,
     #[command(flatten)]
     json: JsonArgs,
+}
+
+/// A line of the list of weights.
+#[derive(Serialize)]
+struct Weights {
+    /// Always `pretrained`.
+    kind: &'static str,
+    name: String,
+    arch: &'static str,
+    top1: f64,
+    image_size: usize,
+    crop_pct: f64,
+    parameters_millions: f64,
 }
 
 /// A line of the list.
@@ -25,6 +42,9 @@ struct Row {
 
 /// Prints the three lists.
 pub fn run(args: Args) -> anyhow::Result<()> {
+    if args.pretrained {
+        return pretrained(&args);
+    }
     let rows = rows()?;
     if args.json.json {
         return rows.iter().try_for_each(output::json);
@@ -39,6 +59,32 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             writeln!(text, "{gap}{kind}s")?;
         }
         writeln!(text, "  {:width$}  {}", row.name, row.about)?;
+    }
+    output::text(text.trim_end())
+}
+
+/// The weights on the hub, the best first.
+fn pretrained(args: &Args) -> anyhow::Result<()> {
+    let weights = published().into_iter().map(|row| Weights {
+        kind: "pretrained",
+        name: row.repository(),
+        arch: row.arch(),
+        top1: row.top1,
+        image_size: row.size,
+        crop_pct: row.crop,
+        parameters_millions: row.parameters,
+    });
+    if args.json.json {
+        return weights.into_iter().try_for_each(|row| output::json(&row));
+    }
+    let rows: Vec<Weights> = weights.collect();
+    let width = rows.iter().map(|row| row.name.len()).max().unwrap_or(0);
+    let mut text =
+        "ImageNet top-1 in %, as timm measured it (results-imagenet.csv), at that size and crop\n".to_owned();
+    writeln!(text, "  {:width$}   top-1  pixels   crop  parameters", "--hub")?;
+    for row in rows {
+        let (name, size, crop, millions) = (row.name, row.image_size, row.crop_pct, row.parameters_millions);
+        writeln!(text, "  {name:width$}  {:6.2}  {size:6}  {crop:5.3}  {millions:9.2}M", row.top1)?;
     }
     output::text(text.trim_end())
 }

@@ -1,24 +1,23 @@
 //! `resnet predict`: the classes of images.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use candle_core::{D, DType, Device};
 use candle_nn::ModuleT;
-use resnet_data::read_image;
 use serde::Serialize;
 
-use crate::args::{DatasetArgs, DeviceArgs, JsonArgs, NormalizeArgs, WeightsArgs};
+use crate::args::{DatasetArgs, DeviceArgs, JsonArgs, LoaderArgs, NormalizeArgs, WeightsArgs};
 use crate::failure::bad_input;
+use crate::images::Images;
 use crate::network::{self, Loaded};
-use crate::views::center;
 use crate::{labels, output};
 
 /// Classify images
 #[derive(clap::Args)]
 pub struct Args {
-    /// Images: JPEG, PNG or WebP
-    #[arg(required = true, value_name = "IMAGE")]
+    /// Images (JPEG, PNG or WebP), folders of images, or patterns such as 'photos/*.jpg'
+    #[arg(required = true, value_name = "IMAGE|DIR|PATTERN")]
     images: Vec<PathBuf>,
     #[command(flatten)]
     network: WeightsArgs,
@@ -33,6 +32,8 @@ pub struct Args {
     /// Gives the classes their names where the weights do not
     #[command(flatten)]
     data: DatasetArgs,
+    #[command(flatten)]
+    loader: LoaderArgs,
     #[command(flatten)]
     device: DeviceArgs,
     #[command(flatten)]
@@ -55,33 +56,35 @@ struct Guess {
 }
 
 /// Prints a line (or a small table) for each image: `{image, top: [{index, label, probability}], logits?}`.
+///
+/// Images that cannot be read do not stop the others; they make the command fail at its end.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let device = args.device.device.open()?;
     let loaded = network::load(&args.network, &device)?;
     let names = class_names(&loaded, &args.data)?;
-    let normalize = loaded.normalize(&args.normalize, &args.data)?;
-    let transform = center(loaded.network.config().image_size, None, normalize)?;
-    for path in &args.images {
-        let images = transform.tensor(read_image(path)?)?.to_device(&device)?;
-        let logits = loaded.network.forward_t(&images, false)?.to_dtype(DType::F32)?.to_device(&Device::Cpu)?;
-        let probabilities = candle_nn::ops::softmax(&logits, D::Minus1)?.squeeze(0)?.to_vec1::<f32>()?;
-        let logits = logits.squeeze(0)?.to_vec1::<f32>()?;
-        if logits.iter().any(|logit| !logit.is_finite()) {
-            return Err(bad_input(format!(
-                "{}: the network's output for {} is not finite; these weights cannot be used",
-                args.network.weights.display(),
-                path.display()
-            )));
+    let transform = loaded.transform(&args.normalize, &args.data, None)?;
+    let images = Images::new(&args.images, transform, &args.loader, loaded.image_size(&args.normalize))?;
+    images.for_each_batch("classifying", |batch, paths| {
+        let logits = loaded.network.forward_t(&batch.to_device(&device)?, false)?;
+        let logits = logits.to_dtype(DType::F32)?.to_device(&Device::Cpu)?;
+        let probabilities = candle_nn::ops::softmax(&logits, D::Minus1)?.to_vec2::<f32>()?;
+        for ((path, probabilities), logits) in paths.iter().zip(probabilities).zip(logits.to_vec2::<f32>()?) {
+            if logits.iter().any(|logit| !logit.is_finite()) {
+                let (name, path) = (&loaded.name, path.display());
+                return Err(bad_input(format!(
+                    "{name}: the network's output for {path} is not finite; these weights cannot be used"
+                )));
+            }
+            let image = path.display().to_string();
+            let top = best(&probabilities, args.top_k as usize, &names);
+            if args.json.json {
+                output::json(&Prediction { image, top, logits: args.logits.then_some(logits) })?;
+            } else {
+                output::text(table(image, &top)?)?;
+            }
         }
-        let top = best(&probabilities, args.top_k as usize, &names);
-        if args.json.json {
-            let logits = args.logits.then_some(logits);
-            output::json(&Prediction { image: path.display().to_string(), top, logits })?;
-        } else {
-            output::text(table(path, &top)?)?;
-        }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// The most probable classes, the most probable first; of equal ones the first.
@@ -111,8 +114,8 @@ fn class_names(loaded: &Loaded, data: &DatasetArgs) -> anyhow::Result<Vec<String
     Ok(names)
 }
 
-fn table(path: &Path, top: &[Guess]) -> anyhow::Result<String> {
-    let mut text = path.display().to_string();
+fn table(image: String, top: &[Guess]) -> anyhow::Result<String> {
+    let mut text = image;
     for guess in top {
         write!(text, "\n{:7.2} %  {}", 100.0 * guess.probability, guess.label)?;
     }

@@ -30,13 +30,42 @@ pub struct LoaderConfig {
     pub workers: usize,
     /// Batches made ahead, over all threads; every thread makes one ahead at least.
     pub prefetch: usize,
+    /// What an image that cannot be read does.
+    pub on_broken: OnBroken,
+}
+
+/// What an image that cannot be read does to its epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnBroken {
+    /// Ends it with the error.
+    #[default]
+    Fail,
+    /// Is left out of its batch, which names it in [`Batch::broken`].
+    Skip,
 }
 
 impl Default for LoaderConfig {
     /// Batches of 128 in the data set's order, one thread, four batches ahead.
     fn default() -> Self {
-        Self { batch_size: 128, shuffle: false, seed: 0, drop_last: false, workers: 1, prefetch: 4 }
+        Self {
+            batch_size: 128,
+            shuffle: false,
+            seed: 0,
+            drop_last: false,
+            workers: 1,
+            prefetch: 4,
+            on_broken: OnBroken::Fail,
+        }
     }
+}
+
+/// An image that was left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Which image of the data set.
+    pub index: usize,
+    /// What is wrong with it; names its file.
+    pub message: String,
 }
 
 /// A batch on the CPU.
@@ -48,6 +77,8 @@ pub struct Batch {
     pub labels: Tensor,
     /// Which images of the data set these are.
     pub indices: Vec<usize>,
+    /// Images that belong here and could not be read; where all of them are, the batch is empty.
+    pub broken: Vec<Broken>,
 }
 
 /// Cuts a data set into batches, epoch after epoch.
@@ -126,6 +157,7 @@ impl Loader {
             batch_size: self.config.batch_size,
             batches: self.batches(),
             seed: self.config.seed,
+            on_broken: self.config.on_broken,
             epoch,
         };
         Epoch::new(source, first_batch, self.config.workers, self.config.prefetch)
@@ -149,6 +181,7 @@ struct Source {
     batch_size: usize,
     batches: usize,
     seed: u64,
+    on_broken: OnBroken,
     epoch: u64,
 }
 
@@ -156,16 +189,25 @@ impl Source {
     /// Makes a batch; `None` where `stop` says so before it is done.
     fn batch(&self, number: usize, stop: &dyn Fn() -> bool) -> Result<Option<Batch>> {
         let start = number * self.batch_size;
-        let indices = self.order[start..self.order.len().min(start + self.batch_size)].to_vec();
+        let wanted = &self.order[start..self.order.len().min(start + self.batch_size)];
+        let mut indices = Vec::with_capacity(wanted.len());
+        let mut broken = Vec::new();
         let mut values = Vec::new();
         let mut size = None;
-        for (place, &index) in indices.iter().enumerate() {
+        for &index in wanted {
             if stop() {
                 return Ok(None);
             }
             let origin = || self.dataset.origin(index);
             let mut rng = ChaCha8Rng::from_seed(stream(self.seed, self.epoch, index as u64, "augment"));
-            let view = self.transform.view(self.dataset.image(index)?, &origin, &mut rng)?;
+            let view = match self.dataset.image(index).and_then(|image| self.transform.view(image, &origin, &mut rng)) {
+                Ok(view) => view,
+                Err(error) if self.on_broken == OnBroken::Skip && error.is_about_an_image() => {
+                    broken.push(Broken { index, message: error.to_string() });
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let (height, width) = *size.get_or_insert_with(|| view.size());
             if view.size() != (height, width) {
                 return Err(Error::ImageSize {
@@ -179,16 +221,20 @@ impl Source {
             }
             let length = 3 * height * width;
             if values.is_empty() {
-                values.resize(indices.len() * length, 0.0);
+                values.resize(wanted.len() * length, 0.0);
             }
+            let place = indices.len();
             self.transform.write(&view, &origin, &mut values[place * length..(place + 1) * length])?;
+            indices.push(index);
         }
         let (height, width) = size.unwrap_or_default();
+        values.truncate(indices.len() * 3 * height * width);
         let labels: Vec<u32> = indices.iter().map(|&index| self.dataset.label(index)).collect();
         Ok(Some(Batch {
             images: Tensor::from_vec(values, (indices.len(), 3, height, width), &Device::Cpu)?,
             labels: Tensor::from_vec(labels, indices.len(), &Device::Cpu)?,
             indices,
+            broken,
         }))
     }
 }

@@ -10,7 +10,7 @@ fn loader(config: LoaderConfig) -> Loader {
 }
 
 fn config(workers: usize) -> LoaderConfig {
-    LoaderConfig { batch_size: 8, shuffle: true, seed: 3, drop_last: false, workers, prefetch: 3 }
+    LoaderConfig { batch_size: 8, shuffle: true, seed: 3, workers, prefetch: 3, ..LoaderConfig::default() }
 }
 
 type Content = (Vec<f32>, Vec<u32>, Vec<usize>);
@@ -187,4 +187,45 @@ fn settings_without_a_batch_are_refused() {
     assert!(make(10, 11, true).unwrap_err().to_string().contains("10 images make no batch of 11"));
     assert!(make(0, 4, false).is_err());
     assert!(make(10, 11, false).is_ok());
+}
+
+/// Every fourth image cannot be read.
+struct Holed(Arc<dyn Dataset>);
+
+impl Dataset for Holed {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn classes(&self) -> &[String] {
+        self.0.classes()
+    }
+    fn label(&self, index: usize) -> u32 {
+        self.0.label(index)
+    }
+    fn image(&self, index: usize) -> Result<Image> {
+        match index % 4 {
+            3 => Err(Error::Decode { path: format!("{index}.jpg"), message: "a hole".to_string() }),
+            _ => self.0.image(index),
+        }
+    }
+}
+
+#[test]
+fn broken_images_are_fatal_or_left_out_and_named() {
+    let set: Arc<dyn Dataset> = Arc::new(Holed(Arc::new(shapes(Split::Train, 12, 0))));
+    let epoch = |on_broken, batch_size, workers| {
+        let transform = Transform::plain(Normalize::channel([0.5; 3], [0.25; 3])).unwrap();
+        let config = LoaderConfig { batch_size, workers, on_broken, ..LoaderConfig::default() };
+        Loader::new(set.clone(), transform, config).unwrap().epoch(0, 0).collect::<Result<Vec<_>>>()
+    };
+    assert!(epoch(OnBroken::Fail, 4, 1).unwrap_err().to_string().contains("3.jpg"));
+    for workers in [0, 2] {
+        let batches = epoch(OnBroken::Skip, 4, workers).unwrap();
+        assert_eq!(batches[1].indices, [4, 5, 6]);
+        assert_eq!((batches[1].images.dims(), batches[1].labels.dims()), (&[3, 3, 32, 32][..], &[3][..]));
+        assert_eq!(batches[1].broken[0].index, 7);
+        assert!(batches[1].broken[0].message.contains("7.jpg"));
+    }
+    let alone = epoch(OnBroken::Skip, 1, 1).unwrap();
+    assert_eq!((alone.len(), alone[3].indices.len(), alone[3].broken.len()), (12, 0, 1));
 }

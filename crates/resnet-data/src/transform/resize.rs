@@ -27,18 +27,35 @@ pub(super) fn resize(
     (rows, columns): (usize, usize),
     filter: Filter,
 ) -> Result<Image> {
-    let size = |value: usize| u32::try_from(value).map_err(error);
-    let source =
-        ImageRef::new(size(image.width)?, size(image.height)?, &image.pixels, PixelType::U8x3).map_err(error)?;
-    let part = CroppedImage::new(&source, size(left)?, size(top)?, size(width)?, size(height)?).map_err(error)?;
-    let mut out = FirImage::new(size(columns)?, size(rows)?, PixelType::U8x3);
-    let filter = match filter {
-        Filter::Bilinear => FilterType::Bilinear,
-        Filter::Bicubic => FilterType::CatmullRom,
+    let source = ImageRef::new(size(image.width)?, size(image.height)?, &image.pixels, PixelType::U8x3);
+    let source = source.map_err(error)?;
+    let part = |top, left, height, width| {
+        CroppedImage::new(&source, size(left)?, size(top)?, size(width)?, size(height)?).map_err(error)
     };
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).use_alpha(false);
-    Resizer::new().resize(&part, &mut out, &options).map_err(error)?;
+    // Columns first, as Pillow does it: the bytes between the passes are rounded and cut at 0 and 255, which shows.
+    let mut wide = FirImage::new(size(columns)?, size(height)?, PixelType::U8x3);
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter.kernel())).use_alpha(false);
+    let mut resizer = Resizer::new();
+    resizer.resize(&part(top, left, height, width)?, &mut wide, &options).map_err(error)?;
+    if rows == height {
+        return Ok(Image { height: rows, width: columns, pixels: wide.into_vec() });
+    }
+    let mut out = FirImage::new(size(columns)?, size(rows)?, PixelType::U8x3);
+    resizer.resize(&wide, &mut out, &options).map_err(error)?;
     Ok(Image { height: rows, width: columns, pixels: out.into_vec() })
+}
+
+impl Filter {
+    fn kernel(self) -> FilterType {
+        match self {
+            Self::Bilinear => FilterType::Bilinear,
+            Self::Bicubic => FilterType::CatmullRom,
+        }
+    }
+}
+
+fn size(value: usize) -> Result<u32> {
+    u32::try_from(value).map_err(error)
 }
 
 fn error(error: impl std::fmt::Display) -> Error {

@@ -16,6 +16,7 @@ mod names;
 mod pickle;
 mod read;
 mod save;
+mod schemes;
 mod torch;
 mod transformers;
 
@@ -26,3 +27,5 @@ pub use mismatch::{Mismatch, Misshapen, Unexpected};
 pub use names::nearest;
 pub use read::{Checkpoint, LoadOptions, load, load_bytes, load_with};
 pub use save::save;
+pub use schemes::Names;
+pub use torch::save_torch;

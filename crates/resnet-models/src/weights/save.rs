@@ -35,10 +35,21 @@ pub fn save(
     order.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
     let header = header(&order, metadata, file)?;
 
+    replace(file, |out| write_parts(out, &header, &order, file))
+}
+
+/// Writes a file under a temporary name and renames it when it is complete and on the disk.
+pub(super) fn replace(
+    file: &Path,
+    content: impl FnOnce(File) -> Result<File, WeightsError>,
+) -> Result<(), WeightsError> {
     let write = |source| WeightsError::Write { file: file.to_owned(), source };
     let temporary = temporary_name(file).map_err(write)?;
-    let result =
-        write_parts(&temporary, &header, &order, file).and_then(|()| std::fs::rename(&temporary, file).map_err(write));
+    let result = File::create_new(&temporary)
+        .map_err(write)
+        .and_then(content)
+        .and_then(|out| out.sync_all().map_err(write))
+        .and_then(|()| std::fs::rename(&temporary, file).map_err(write));
     if result.is_err() {
         // Nothing is left behind; that it may not be there is no second error.
         let _ = std::fs::remove_file(&temporary);
@@ -82,14 +93,9 @@ fn temporary_name(file: &Path) -> std::io::Result<PathBuf> {
     Ok(file.with_file_name(temporary))
 }
 
-fn write_parts(
-    temporary: &Path,
-    header: &[u8],
-    order: &[(Dtype, &str, &Tensor)],
-    file: &Path,
-) -> Result<(), WeightsError> {
+fn write_parts(out: File, header: &[u8], order: &[(Dtype, &str, &Tensor)], file: &Path) -> Result<File, WeightsError> {
     let write = |source| WeightsError::Write { file: file.to_owned(), source };
-    let mut out = BufWriter::new(File::create_new(temporary).map_err(write)?);
+    let mut out = BufWriter::new(out);
     out.write_all(header).map_err(write)?;
     for (_, name, tensor) in order {
         let bytes = element::bytes(tensor).map_err(|source| WeightsError::Tensor {
@@ -99,6 +105,5 @@ fn write_parts(
         })?;
         out.write_all(&bytes).map_err(write)?;
     }
-    let out = out.into_inner().map_err(|error| write(error.into_error()))?;
-    out.sync_all().map_err(write)
+    out.into_inner().map_err(|error| write(error.into_error()))
 }

@@ -63,6 +63,8 @@ struct Slot {
     name: String,
     var: Var,
     weight_decay: f64,
+    /// What the learning rate is multiplied by.
+    share: f64,
     velocity: Velocity,
 }
 
@@ -101,10 +103,17 @@ impl Sgd {
                     Velocity::Host(vec![0.0; var.elem_count()])
                 };
                 let weight_decay = if decays { config.weight_decay } else { 0.0 };
-                Slot { name: name.clone(), var: var.clone(), weight_decay, velocity }
+                Slot { name: name.clone(), var: var.clone(), weight_decay, share: 1.0, velocity }
             })
             .collect();
         Ok(Self { config, slots })
+    }
+
+    /// Gives each parameter, by its name, a share of the learning rate; 1 where this is not called.
+    pub fn set_shares(&mut self, share: impl Fn(&str) -> f64) {
+        for slot in &mut self.slots {
+            slot.share = share(&slot.name);
+        }
     }
 
     /// The parameters in the order in which [`Sgd::step`] wants their gradients.
@@ -187,6 +196,7 @@ impl Sgd {
 
 impl Slot {
     fn step(&mut self, config: SgdConfig, gradient: &Tensor, scale: f64, lr: f64) -> Result<()> {
+        let lr = lr * self.share;
         match &mut self.velocity {
             Velocity::Host(velocity) => {
                 let step = SgdStep {

@@ -26,6 +26,7 @@
 mod axis;
 mod chart;
 mod confusion;
+mod heat;
 mod legend;
 mod pictures;
 mod standalone;
@@ -36,6 +37,7 @@ use std::path::{Path, PathBuf};
 
 pub use chart::{Chart, Scale, Series, Stroke};
 pub use confusion::Confusion;
+pub use heat::HeatPicture;
 pub use pictures::WorstError;
 pub use table::Table;
 
@@ -58,6 +60,8 @@ pub struct Report {
     pub confusion: Option<Confusion>,
     /// Wrongly classified images, those of the least probable truth first.
     pub worst_errors: Vec<WorstError>,
+    /// Images with what spoke for the class that they were given.
+    pub heat: Vec<HeatPicture>,
     /// The settings that decide the run: (name, value), in the order shown.
     pub configuration: Vec<(String, String)>,
 }
@@ -150,6 +154,9 @@ impl Report {
         }
         if !self.worst_errors.is_empty() {
             page.push_str(&pictures::render(&self.worst_errors)?);
+        }
+        if !self.heat.is_empty() {
+            page.push_str(&heat::render(&self.heat)?);
         }
         if !self.configuration.is_empty() {
             page.push_str("<section>\n<h2>Configuration</h2>\n<table class=\"configuration\">\n");

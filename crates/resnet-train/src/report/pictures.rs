@@ -39,10 +39,10 @@ pub(super) fn render(errors: &[WorstError]) -> Result<String, ReportError> {
         push(
             &mut out,
             format_args!(
-                "<figure><img src=\"data:image/png;base64,{}\" alt=\"image {index}: {truth}\" title=\"image {index}\">\
+                "<figure><img src=\"{}\" alt=\"image {index}: {truth}\" title=\"image {index}\">\
                  <figcaption><span class=\"wrong\"><b>{}</b> {}</span>\
                  <span class=\"right\"><b>{truth}</b> {}</span></figcaption></figure>\n",
-                STANDARD.encode(error.png()?),
+                error.data_url()?,
                 escape(&error.predicted),
                 percent(error.predicted_probability),
                 percent(error.truth_probability),
@@ -55,12 +55,21 @@ pub(super) fn render(errors: &[WorstError]) -> Result<String, ReportError> {
     Ok(out)
 }
 
+/// A picture of RGB bytes, (H, W, RGB), as the address of an inline PNG.
+pub(super) fn data_url(index: usize, height: usize, width: usize, pixels: &[u8]) -> Result<String, ReportError> {
+    WorstError { index, height, width, pixels: pixels.to_vec(), ..WorstError::default() }.data_url()
+}
+
 fn percent(probability: f64) -> String {
     let percent = 100.0 * probability;
     if percent < 0.1 { "&lt; 0.1 %".into() } else { format!("{percent:.1} %") }
 }
 
 impl WorstError {
+    fn data_url(&self) -> Result<String, ReportError> {
+        Ok(format!("data:image/png;base64,{}", STANDARD.encode(self.png()?)))
+    }
+
     fn png(&self) -> Result<Vec<u8>, ReportError> {
         if self.pixels.len() != self.height * self.width * 3 || self.pixels.is_empty() {
             return Err(ReportError::PictureSize {

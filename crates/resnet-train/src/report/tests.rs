@@ -32,6 +32,7 @@ fn sample() -> Report {
             ("Test loss".into(), "0.142".into()),
             ("Parameters".into(), "78,042".into()),
         ],
+        heat: Vec::new(),
         tables: vec![Table {
             title: "Errors".into(),
             note: "a < b".into(),

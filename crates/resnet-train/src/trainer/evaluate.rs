@@ -33,6 +33,10 @@ pub fn evaluate(
             return Ok(None);
         }
         let batch = batch?;
+        counter.add_broken(batch.broken);
+        if batch.indices.is_empty() {
+            continue;
+        }
         let images = batch.images.to_device(device)?;
         let logits = network.forward_t(&images, false)?;
         if logits.dims().len() != 2 {

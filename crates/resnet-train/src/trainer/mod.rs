@@ -7,7 +7,7 @@ mod checkpoint;
 mod evaluate;
 mod log;
 mod meter;
-mod page;
+pub(crate) mod page;
 mod progress;
 mod rate;
 mod run;

@@ -5,7 +5,7 @@ use resnet_data::Dataset;
 use super::log::{Record, RecordKind};
 use super::run_dir::RunConfig;
 use crate::Result;
-use crate::metrics::Evaluation;
+use crate::metrics::{Evaluation, WrongImage};
 use crate::recipe::flat;
 use crate::report::{Chart, Confusion, Report, Scale, Series, WorstError};
 
@@ -36,21 +36,10 @@ pub(super) fn report(
         headline.push(("Training speed".into(), format!("{:.0} images/s", last.images_per_second)));
     }
     let confusion = result.map(|e| Confusion { classes: test.classes().to_vec(), counts: e.confusion.clone() });
-    let mut worst_errors = Vec::new();
-    for w in result.map(|e| &e.worst[..]).unwrap_or_default().iter().take(PICTURES) {
-        let image = test.image(w.index)?;
-        let name = |class: u32| test.classes().get(class as usize).cloned().unwrap_or_default();
-        worst_errors.push(WorstError {
-            index: w.index,
-            height: image.height,
-            width: image.width,
-            pixels: image.pixels,
-            truth: name(w.label),
-            predicted: name(w.predicted),
-            truth_probability: w.label_probability,
-            predicted_probability: w.predicted_probability,
-        });
-    }
+    let worst_errors = match result {
+        Some(result) => worst_errors(result, test)?,
+        None => Vec::new(),
+    };
     Ok(Report {
         title: format!("{} on {}", recipe.arch, recipe.dataset),
         subtitle: recipe.description.clone(),
@@ -59,11 +48,32 @@ pub(super) fn report(
         charts: charts(records),
         confusion,
         worst_errors,
+        heat: Vec::new(),
         configuration: flat(config),
     })
 }
 
-fn charts(records: &[Record]) -> Vec<Chart> {
+/// The worst errors of an evaluation with their pictures.
+pub(crate) fn worst_errors(result: &Evaluation, test: &dyn Dataset) -> Result<Vec<WorstError>> {
+    let name = |class: u32| test.classes().get(class as usize).cloned().unwrap_or_default();
+    let picture = |w: &WrongImage| -> Result<WorstError> {
+        let image = test.image(w.index)?;
+        Ok(WorstError {
+            index: w.index,
+            height: image.height,
+            width: image.width,
+            pixels: image.pixels,
+            truth: name(w.label),
+            predicted: name(w.predicted),
+            truth_probability: w.label_probability,
+            predicted_probability: w.predicted_probability,
+        })
+    };
+    result.worst.iter().take(PICTURES).map(picture).collect()
+}
+
+/// Loss, accuracy and rate of a run.
+pub(crate) fn charts(records: &[Record]) -> Vec<Chart> {
     let epochs: Vec<&Record> = records.iter().filter(|r| r.kind == RecordKind::Epoch).collect();
     let over_epochs = |name: &str, value: fn(&Record) -> Option<f64>| Series {
         name: name.into(),

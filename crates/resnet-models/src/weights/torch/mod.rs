@@ -3,6 +3,7 @@
 mod archive;
 mod legacy;
 mod materialize;
+mod write;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,7 @@ use super::pickle::{Unpickled, Value};
 use super::read::Contents;
 pub(super) use legacy::is_legacy;
 use materialize::Materializer;
+pub use write::save_torch;
 
 /// The raw bytes of storages, by key.
 trait Storages<'a> {

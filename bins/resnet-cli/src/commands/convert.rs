@@ -1,0 +1,69 @@
+//! `resnet convert`: weights from one form to another.
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use resnet_models::weights::{self, LoadOptions, Names};
+
+use crate::failure::bad_input;
+use crate::output;
+
+/// Convert weights between safetensors and PyTorch's files, and between schemes of names
+#[derive(clap::Args)]
+pub struct Args {
+    /// Weights to read: .safetensors, or a PyTorch checkpoint (.pth, .pt, .th, .bin)
+    #[arg(value_name = "INPUT")]
+    input: PathBuf,
+    /// File to write; its ending (.safetensors, .pth, .pt, .th, .bin) decides the form
+    #[arg(value_name = "OUTPUT")]
+    output: PathBuf,
+    /// Names of the tensors in the output; timm's are torchvision's
+    #[arg(long, value_enum, default_value_t = Scheme::Torchvision)]
+    names: Scheme,
+    /// Where in a PyTorch checkpoint the weights are, as keys joined by dots (model_ema); the likeliest where none is
+    /// given
+    #[arg(long, value_name = "KEYS")]
+    entry: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Scheme {
+    /// conv1.weight, layer1.0.bn2.running_var, fc.bias
+    Torchvision,
+    /// The same
+    Timm,
+    /// resnet.embedder.embedder.convolution.weight, classifier.1.bias
+    Transformers,
+}
+
+/// Reads, renames, writes, and tells what was written.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let torch = match ending(&args.output) {
+        "safetensors" => false,
+        "pth" | "pt" | "th" | "bin" => true,
+        _ => {
+            let path = args.output.display();
+            return Err(bad_input(format!("{path}: the ending must be .safetensors, .pth, .pt, .th or .bin")));
+        }
+    };
+    let checkpoint = weights::load_with(&args.input, &LoadOptions { entry: args.entry, keep_names: false })?;
+    let names = match args.names {
+        Scheme::Torchvision | Scheme::Timm => Names::Torchvision,
+        Scheme::Transformers => Names::Transformers,
+    };
+    let count = checkpoint.tensors.len();
+    let tensors = names.apply(checkpoint.tensors.into_iter().collect()).map_err(|name| {
+        let path = args.input.display();
+        bad_input(format!("{path}: transformers' ResNets have no tensor {name}; leave out --names transformers"))
+    })?;
+    if torch {
+        weights::save_torch(&args.output, &tensors)?;
+    } else {
+        weights::save(&args.output, &tensors, &checkpoint.metadata)?;
+    }
+    output::text(format!("{}: {count} tensors", args.output.display()))
+}
+
+fn ending(path: &Path) -> &str {
+    path.extension().and_then(|ending| ending.to_str()).unwrap_or_default()
+}

@@ -1,0 +1,53 @@
+//! `resnet embed`: feature vectors of images.
+
+use std::path::PathBuf;
+
+use candle_core::{DType, Device};
+use resnet_data::vectors::VectorWriter;
+
+use crate::args::{DatasetArgs, DeviceArgs, LoaderArgs, NormalizeArgs, WeightsArgs};
+use crate::images::Images;
+use crate::{network, output};
+
+/// Write the feature vectors of images: what the network's head would classify
+#[derive(clap::Args)]
+pub struct Args {
+    /// Images (JPEG, PNG or WebP), folders of images, or patterns such as 'photos/*.jpg'
+    #[arg(required = true, value_name = "IMAGE|DIR|PATTERN")]
+    images: Vec<PathBuf>,
+    #[command(flatten)]
+    network: WeightsArgs,
+    /// File to write: .npy (and the images' paths beside it, in .paths.txt) or .parquet
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+    #[command(flatten)]
+    normalize: NormalizeArgs,
+    #[command(flatten)]
+    data: DatasetArgs,
+    #[command(flatten)]
+    loader: LoaderArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+/// Writes one vector an image, in order. Images that cannot be read are left out and make the command fail at its end.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let device = args.device.device.open()?;
+    let loaded = network::load(&args.network, &device)?;
+    let transform = loaded.transform(&args.normalize, &args.data, None)?;
+    let images = Images::new(&args.images, transform, &args.loader, loaded.image_size(&args.normalize))?;
+    let width = loaded.network.config().features();
+    let mut writer = VectorWriter::create(&args.output, width)?;
+    let embedding = loaded.network.embedding()?;
+    let read = images.for_each_batch("embedding", |batch, paths| {
+        let features = embedding.forward_t(&batch.to_device(&device)?, false)?;
+        let features = features.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.to_vec2::<f32>()?;
+        for (path, values) in paths.iter().zip(features) {
+            writer.push(&path.display().to_string(), &values)?;
+        }
+        Ok(())
+    });
+    let vectors = writer.finish()?;
+    output::text(format!("{}: {vectors} vectors of {width} values", args.output.display()))?;
+    read
+}

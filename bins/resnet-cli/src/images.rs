@@ -1,0 +1,69 @@
+//! Images that a command is given, read and prepared in batches on threads of their own.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use candle_core::Tensor;
+use resnet_data::{Files, Loader, LoaderConfig, OnBroken, Transform};
+
+use crate::args::LoaderArgs;
+use crate::failure::bad_input;
+use crate::output;
+
+/// The images of a command.
+pub struct Images {
+    files: Arc<Files>,
+    loader: Loader,
+}
+
+impl Images {
+    /// Files, folders and patterns as batches of `size` x `size` pixels.
+    pub fn new(names: &[PathBuf], transform: Transform, args: &LoaderArgs, size: usize) -> anyhow::Result<Self> {
+        let files = Arc::new(Files::find(names)?);
+        let config = LoaderConfig {
+            batch_size: args.batch_size.map_or(batch_size(size), |n| n as usize),
+            workers: args.workers(),
+            on_broken: OnBroken::Skip,
+            ..LoaderConfig::default()
+        };
+        let loader = Loader::new(files.clone(), transform, config)?;
+        Ok(Self { files, loader })
+    }
+
+    /// Calls `work` with each batch, f32 (N, 3, H, W), and the paths of its images, in order.
+    ///
+    /// # Errors
+    /// What `work` says, at once; images that could not be read, at the end.
+    pub fn for_each_batch(
+        &self,
+        what: &str,
+        mut work: impl FnMut(&Tensor, &[&Path]) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let bar = output::image_bar(what, self.files.paths().len());
+        let mut broken = Vec::new();
+        for batch in self.loader.epoch(0, 0) {
+            let batch = batch?;
+            if !batch.indices.is_empty() {
+                let paths: Vec<&Path> = batch.indices.iter().map(|&i| self.files.paths()[i].as_path()).collect();
+                bar.suspend(|| work(&batch.images, &paths))?;
+            }
+            bar.inc((batch.indices.len() + batch.broken.len()) as u64);
+            broken.extend(batch.broken.into_iter().map(|image| image.message));
+        }
+        bar.finish_and_clear();
+        match &broken[..] {
+            [] => Ok(()),
+            [only] => Err(bad_input(only.clone())),
+            [first, ..] => Err(bad_input(format!(
+                "{} of {} images could not be read; the first: {first}",
+                broken.len(),
+                self.files.paths().len()
+            ))),
+        }
+    }
+}
+
+/// Images a batch that keep the processor busy without filling the memory.
+pub fn batch_size(size: usize) -> usize {
+    if size > 64 { 16 } else { 128 }
+}

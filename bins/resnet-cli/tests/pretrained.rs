@@ -1,0 +1,114 @@
+//! Pretrained networks in use: the hub, folders of images, features, conversion.
+
+mod common;
+
+use std::path::Path;
+
+use common::{assert_refused, command, fields, json, succeed, text, weights_file, write_folder, write_png};
+use resnet_hub::testing::{Mood, Server};
+
+/// timm's configuration of a network with three classes on small images.
+const CONFIG: &str = r#"{"architecture": "resnet20", "num_classes": 3, "label_names": ["ant", "bee", "cat"],
+    "pretrained_cfg": {"input_size": [3, 32, 32], "interpolation": "bicubic", "crop_pct": 1.0,
+    "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}}"#;
+
+fn hub(folder: &Path) -> Server {
+    let weights = std::fs::read(weights_file(folder, "resnet20", Some(3))).unwrap();
+    let at = |name: &str| format!("/someone/small/resolve/main/{name}");
+    let files = [(at("config.json"), CONFIG.into()), (at("model.safetensors"), weights)];
+    Server::start(files.into(), Mood::Healthy).unwrap()
+}
+
+#[test]
+fn predict_from_the_hub_then_without_a_network() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = hub(folder.path());
+    let data = folder.path().join("data");
+    write_folder(&data);
+    let run = |offline: &str, name: &str| {
+        let mut command = command(&["predict", "--hub", name, "--json", text(&data.join("val"))]);
+        let cache = folder.path().join("cache");
+        command.env("HF_HUB_OFFLINE", offline).env("HF_ENDPOINT", &server.endpoint).env("HF_TOKEN", "secret");
+        common::Run::from(command.env("HF_HOME", cache).output().unwrap())
+    };
+    let first = run("0", "someone/small");
+    assert_eq!((first.code, first.stderr.as_str()), (Some(0), ""));
+    let lines: Vec<serde_json::Value> = first.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 12);
+    assert_eq!(fields(&lines[0]), ["image", "top"]);
+    assert!(lines[0]["image"].as_str().unwrap().ends_with("val/ant/0.png"));
+    let mut labels: Vec<&str> =
+        lines[0]["top"].as_array().unwrap().iter().map(|t| t["label"].as_str().unwrap()).collect();
+    labels.sort_unstable();
+    assert_eq!(labels, ["ant", "bee", "cat"]);
+    assert_eq!(run("1", "someone/small").stdout, first.stdout);
+    assert_refused(&run("1", "someone/other"), &["someone/other", "config.json", "HF_HUB_OFFLINE"]);
+    assert_refused(&run("0", "someone/other"), &["someone/other", "config.json", "404"]);
+    assert_refused(&run("0", "a/b/c"), &["a/b/c", "OWNER/NAME"]);
+}
+
+#[test]
+fn folders_and_patterns_are_classified_and_broken_images_do_not_stop_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = weights_file(folder.path(), "resnet20", None);
+    let data = folder.path().join("data");
+    write_folder(&data);
+    let predict = ["predict", "--arch", "resnet20", "--weights", text(&file), "--batch-size", "3", "--workers", "2"];
+    let pattern = data.join("train/*/[0-4].png");
+    assert_eq!(json(&[&predict[..], &[text(&pattern)]].concat()).len(), 15);
+    std::fs::write(data.join("train/bee/1.png"), "no image").unwrap();
+    let run = common::resnet(&[&predict[..], &["--json", text(&pattern)]].concat());
+    assert_eq!((run.code, run.stdout.lines().count()), (Some(2), 14));
+    assert!(run.stderr.contains("bee/1.png"), "{}", run.stderr);
+    assert_refused(&common::resnet(&[&predict[..], &[text(&data.join("*.gif"))]].concat()), &["*.gif", "image"]);
+}
+
+#[test]
+fn embed_writes_the_features_of_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = weights_file(folder.path(), "resnet20", None);
+    let data = folder.path().join("data");
+    write_folder(&data);
+    for name in ["f.npy", "f.parquet"] {
+        let out = folder.path().join(name);
+        let embed = ["embed", "--arch", "resnet20", "--weights", text(&file), "--output", text(&out)];
+        let told = succeed(&[&embed[..], &[text(&data.join("val"))]].concat());
+        assert!(told.contains("12 vectors of 64 values"), "{told}");
+        assert!(out.is_file());
+    }
+    let features = candle_core::Tensor::read_npy(folder.path().join("f.npy")).unwrap();
+    assert_eq!(features.dims(), [12, 64]);
+    let paths = std::fs::read_to_string(folder.path().join("f.paths.txt")).unwrap();
+    assert_eq!(paths.lines().count(), 12);
+    let embed = ["embed", "--arch", "resnet20", "--weights", text(&file), "--output", "f.csv", text(&data)];
+    assert_refused(&common::resnet(&embed), &["f.csv", ".npy"]);
+}
+
+#[test]
+fn converted_weights_are_the_same_network() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = folder.path().join("a.png");
+    write_png(&picture, 3);
+    let file = weights_file(folder.path(), "resnet20", None);
+    let logits = |file: &Path| {
+        let found = json(&["predict", "--arch", "resnet20", "--weights", text(file), "--logits", text(&picture)]);
+        found[0]["logits"].clone()
+    };
+    let expected = logits(&file);
+    let mut from = file;
+    for (name, names) in [("a.pth", "torchvision"), ("b.bin", "transformers"), ("c.safetensors", "timm")] {
+        let to = folder.path().join(name);
+        succeed(&["convert", text(&from), text(&to), "--names", names]);
+        assert_eq!(logits(&to), expected, "{name}");
+        from = to;
+    }
+    assert_refused(&common::resnet(&["convert", text(&from), "x.onnx"]), &["x.onnx", ".safetensors"]);
+}
+
+#[test]
+fn list_tells_what_can_be_had() {
+    let rows = json(&["list", "--pretrained"]);
+    let row = rows.iter().find(|row| row["name"] == "timm/resnet50.a1_in1k").unwrap();
+    assert_eq!((row["arch"].as_str(), row["top1"].as_f64()), (Some("resnet50"), Some(81.214)));
+    assert!(succeed(&["list", "--pretrained"]).contains("timm/resnet18.tv_in1k"));
+}

@@ -1,0 +1,114 @@
+//! Where a pretrained network's files are.
+
+use std::path::{Path, PathBuf};
+
+use resnet_hub::{Hub, Progress, Repository};
+
+use super::{PretrainedOptions, config};
+use crate::Error;
+
+/// The configuration's name, in repositories and folders.
+const CONFIG: &str = "config.json";
+/// What transformers writes of pictures.
+pub(super) const PREPROCESSOR: &str = "preprocessor_config.json";
+/// Names of weights, the best first.
+const WEIGHTS: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
+
+/// The files of a pretrained network.
+pub(super) struct Files {
+    /// `config.json`, where there is one.
+    pub config: Option<PathBuf>,
+    weights: Weights,
+}
+
+enum Weights {
+    Here(PathBuf),
+    There(Hub, Repository),
+}
+
+impl Files {
+    /// The weights' file, downloaded where need be.
+    pub(super) fn weights(&self, progress: &mut dyn Progress) -> Result<PathBuf, Error> {
+        match &self.weights {
+            Weights::Here(path) => Ok(path.clone()),
+            Weights::There(hub, repository) => {
+                let [first, second] = WEIGHTS;
+                match hub.fetch(repository, first, progress) {
+                    // Old repositories have PyTorch's form only. The message is of the form that is wanted.
+                    Err(error) if error.is_missing() => {
+                        hub.fetch(repository, second, progress).map_err(|_| error.into())
+                    }
+                    result => Ok(result?),
+                }
+            }
+        }
+    }
+}
+
+/// Finds the files behind a name; of the hub's, only the configuration is downloaded here.
+pub(super) fn find(name: &str, options: &PretrainedOptions, progress: &mut dyn Progress) -> Result<Files, Error> {
+    let path = Path::new(name);
+    if path.is_dir() {
+        return folder(path);
+    }
+    if path.is_file() || looks_like_a_path(name) {
+        // A file that is not there is reported by whoever reads it.
+        return Ok(Files { config: None, weights: Weights::Here(path.to_owned()) });
+    }
+    let repository = Repository::model(name.strip_prefix("hf-hub:").unwrap_or(name))?;
+    let repository = match &options.revision {
+        Some(revision) => repository.at(revision)?,
+        None => repository,
+    };
+    let hub = options.hub.clone().map_or_else(Hub::from_env, Ok)?;
+    let config = hub.fetch(&repository, CONFIG, progress)?;
+    if config::is_of_transformers(&config)? {
+        // It lies beside the configuration then; not every repository has it, and offline that cannot be told.
+        match hub.fetch(&repository, PREPROCESSOR, progress) {
+            Err(error) if !error.is_missing() && !hub.offline => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Ok(Files { config: Some(config), weights: Weights::There(hub, repository) })
+}
+
+/// Not the name of a repository, whose part after the slash has no ending of a file.
+fn looks_like_a_path(name: &str) -> bool {
+    name.starts_with(['.', '/', '~']) || is_weights(Path::new(name))
+}
+
+/// True for the endings that files of weights have.
+fn is_weights(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    matches!(ending, "safetensors" | "pth" | "pt" | "th" | "bin")
+}
+
+/// A folder of the same form as a repository, or with one file of weights alone.
+fn folder(folder: &Path) -> Result<Files, Error> {
+    let config = Some(folder.join(CONFIG)).filter(|path| path.is_file());
+    let usual = WEIGHTS.iter().map(|name| folder.join(name)).find(|path| path.is_file());
+    let weights = match usual {
+        Some(path) => path,
+        None => only_weights(folder)?,
+    };
+    Ok(Files { config, weights: Weights::Here(weights) })
+}
+
+fn only_weights(folder: &Path) -> Result<PathBuf, Error> {
+    let wrong = |message: String| Error::Config { file: folder.to_owned(), message };
+    let entries = std::fs::read_dir(folder).map_err(|error| wrong(error.to_string()))?;
+    let mut found: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.is_file() && is_weights(path))
+        .collect();
+    found.retain(|path| !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')));
+    found.sort();
+    match &found[..] {
+        [path] => Ok(path.clone()),
+        [] => Err(wrong(format!("no weights are in it: put {} there", WEIGHTS[0]))),
+        several => {
+            let names: Vec<_> = several.iter().filter_map(|path| path.file_name()?.to_str()).take(4).collect();
+            Err(wrong(format!("several files of weights are in it ({}): name one of them", names.join(", "))))
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! The run: two phases, evaluation after every epoch, the best weights, the report.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use candle_core::{Device, Tensor, Var};
+use resnet_data::{Augment, Dataset, Filter, Loader, LoaderConfig, Normalize, OnBroken, Transform};
+use resnet_models::{Interpolation, Network, Parameters, Preprocessing, weights};
+use resnet_ops::Graph;
+
+use super::{FinetuneConfig, Written, page, steps};
+use crate::metrics::{self, Evaluation};
+use crate::optimizer::{Gradients, Sgd, SgdConfig};
+use crate::trainer::{Progress, Record, RecordKind, RunDir, evaluate, revision};
+use crate::{Error, Result, files, with_large_stack};
+
+/// Gradients longer than this are shortened.
+const CLIP_NORM: f64 = 1.0;
+
+/// What is to be learned, from what.
+pub struct Task<'a> {
+    /// The network, with a head for the data set's classes.
+    pub network: &'a Network,
+    /// Its parameters.
+    pub parameters: &'a Parameters,
+    /// Where its weights came from, for the report.
+    pub pretrained: &'a str,
+    /// The pictures that it takes.
+    pub preprocessing: Preprocessing,
+    /// Images to learn from.
+    pub train: Arc<dyn Dataset>,
+    /// Images held back.
+    pub test: Arc<dyn Dataset>,
+    /// What the images are called: `folder:DIR`.
+    pub dataset: &'a str,
+    /// Where the work is done.
+    pub device: &'a Device,
+    /// Threads that read images.
+    pub workers: usize,
+    /// The run directory; `runs/ARCH-finetuned` with a number where none is given.
+    pub out: Option<&'a Path>,
+    /// Once true, training ends after the epoch under way; what is best by then is kept.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone)]
+pub struct Finetuned {
+    /// The run directory, with `best.safetensors`, `report.html`, `log.jsonl` and `config.toml`.
+    pub dir: PathBuf,
+    /// The best weights on the held-back images.
+    pub evaluation: Evaluation,
+    /// The epoch that they are of, counted from 1.
+    pub best_epoch: u64,
+    /// Epochs done.
+    pub epochs: u64,
+    /// Seconds in all.
+    pub seconds: f64,
+    /// Images that could not be read, and what is wrong with each.
+    pub broken: Vec<String>,
+}
+
+/// Fine-tunes a network and writes its run directory.
+///
+/// # Errors
+/// When the directory holds a run already, a file cannot be written, the images do not fit, or the loss is not finite.
+pub fn finetune(task: &Task, config: &FinetuneConfig, progress: &mut dyn Progress) -> Result<Finetuned> {
+    config.check()?;
+    let result = with_large_stack(|| Run::new(task, config)?.go(progress));
+    progress.finish();
+    result
+}
+
+struct Run<'a> {
+    task: &'a Task<'a>,
+    config: &'a FinetuneConfig,
+    dir: RunDir,
+    train: Loader,
+    test: Loader,
+    named: Vec<(String, Var)>,
+    class_weights: Tensor,
+    records: Vec<Record>,
+    best: Option<(Evaluation, u64, Vec<Tensor>)>,
+    broken: BTreeMap<usize, String>,
+    step: u64,
+    began: Instant,
+}
+
+/// One of the two phases.
+struct Phase {
+    epochs: u64,
+    lr: f64,
+    /// Turns images into what `part` reads, with parameters that stay as they are.
+    fixed: Option<Graph>,
+    /// The part that learns.
+    part: Graph,
+    sgd: Sgd,
+}
+
+impl<'a> Run<'a> {
+    fn new(task: &'a Task<'a>, config: &'a FinetuneConfig) -> Result<Self> {
+        let classes = task.train.classes().len();
+        if classes < 2 || task.network.config().classes != classes || task.test.classes() != task.train.classes() {
+            let have = task.network.config().classes;
+            return Err(Error::Invalid(format!(
+                "{}: two classes or more are needed, the same in both parts, and a head for them (it has {have})",
+                task.dataset
+            )));
+        }
+        let p = task.preprocessing;
+        let filter = match p.interpolation {
+            Interpolation::Bilinear => Filter::Bilinear,
+            Interpolation::Bicubic => Filter::Bicubic,
+        };
+        let normalize = Normalize::channel(p.mean, p.std);
+        // Milder crops than for training from nothing: a few images must not lose what they show.
+        let crop = Augment::RandomResizedCrop { size: p.size, scale: (0.35, 1.0), ratio: (0.75, 4.0 / 3.0), filter };
+        let augment = vec![crop, Augment::HorizontalFlip { probability: 0.5 }];
+        let loading = LoaderConfig {
+            batch_size: config.batch_size,
+            shuffle: true,
+            seed: config.seed,
+            workers: task.workers,
+            on_broken: OnBroken::Skip,
+            ..LoaderConfig::default()
+        };
+        let train = Loader::new(task.train.clone(), Transform::new(augment, normalize.clone())?, loading.clone())?;
+        let view = Transform::center_crop(p.size, p.crop, filter, normalize)?;
+        let test = Loader::new(task.test.clone(), view, LoaderConfig { shuffle: false, ..loading })?;
+        let labels = (0..task.train.len()).map(|index| task.train.label(index));
+        let class_weights = steps::class_weights(labels, classes, config.balance);
+        let arch = &task.network.config().name;
+        let dir = RunDir::create(task.out, &format!("{arch}-finetuned"))?;
+        let run = Self {
+            task,
+            config,
+            train,
+            test,
+            named: task.parameters.named(),
+            class_weights: steps::weights_on(class_weights, task.device)?,
+            records: Vec::new(),
+            best: None,
+            broken: BTreeMap::new(),
+            step: 0,
+            began: Instant::now(),
+            dir,
+        };
+        let text = toml::to_string(&run.written()).map_err(|error| Error::Invalid(format!("config.toml: {error}")))?;
+        files::write(&run.dir.config(), text.as_bytes())?;
+        Ok(run)
+    }
+
+    fn written(&self) -> Written<'_> {
+        Written {
+            pretrained: self.task.pretrained,
+            arch: &self.task.network.config().name,
+            dataset: self.task.dataset,
+            train_images: self.task.train.len(),
+            test_images: self.task.test.len(),
+            classes: self.task.train.classes(),
+            version: env!("CARGO_PKG_VERSION"),
+            revision: revision(),
+            preprocessing: self.task.preprocessing,
+            finetune: self.config,
+        }
+    }
+
+    fn go(mut self, progress: &mut dyn Progress) -> Result<Finetuned> {
+        for phase in [self.head()?, self.all()?] {
+            if phase.epochs > 0 && !self.stopped() {
+                self.phase(phase, progress)?;
+                // The next phase begins where this one was best.
+                if let Some((_, _, values)) = &self.best {
+                    steps::restore(&self.named, values)?;
+                }
+            }
+        }
+        let Some((evaluation, best_epoch, _)) = self.best.take() else {
+            return Err(Error::Invalid("stopped before the first epoch's end: nothing was learned".into()));
+        };
+        let report = page::report(self.task, &self.written(), &self.records, &evaluation, best_epoch, &self.test)?;
+        report.write(&self.dir.report())?;
+        Ok(Finetuned {
+            dir: self.dir.path().to_owned(),
+            evaluation,
+            best_epoch,
+            epochs: self.records.len() as u64,
+            seconds: self.began.elapsed().as_secs_f64(),
+            broken: self.broken.into_values().collect(),
+        })
+    }
+
+    /// The head on features that stay as they are.
+    fn head(&self) -> Result<Phase> {
+        let graph = self.task.network.graph();
+        let head = self.task.network.config().head();
+        let node = graph.nodes().iter().find(|node| node.name == head);
+        let Some(features) = node.and_then(|node| node.inputs.first().copied()) else {
+            return Err(Error::Invalid(format!("the network has no head called {head}")));
+        };
+        let own: Vec<_> = self.named.iter().filter(|(name, _)| name.starts_with(head)).cloned().collect();
+        Ok(Phase {
+            epochs: self.config.head_epochs,
+            lr: self.config.head_lr,
+            fixed: Some(graph.until(features)),
+            part: graph.between(features, graph.output())?,
+            sgd: Sgd::new(&own, self.optimizer())?,
+        })
+    }
+
+    /// All parameters, early stages slowly.
+    fn all(&self) -> Result<Phase> {
+        let mut sgd = Sgd::new(&self.named, self.optimizer())?;
+        sgd.set_shares(|name| steps::share(name, self.task.network, self.config));
+        let part = self.task.network.graph().clone();
+        Ok(Phase { epochs: self.config.epochs, lr: self.config.lr, fixed: None, part, sgd })
+    }
+
+    fn optimizer(&self) -> SgdConfig {
+        let weight_decay = self.config.weight_decay;
+        SgdConfig { weight_decay, decay_norm_and_bias: false, nesterov: true, ..SgdConfig::default() }
+    }
+
+    fn stopped(&self) -> bool {
+        self.task.stop.load(Ordering::Relaxed)
+    }
+
+    fn phase(&mut self, mut phase: Phase, progress: &mut dyn Progress) -> Result<()> {
+        let per_epoch = self.train.batches() as u64;
+        let first = self.step;
+        let mut without_gain = 0;
+        for _ in 0..phase.epochs {
+            let gained = self.epoch(&mut phase, first, per_epoch, progress)?;
+            without_gain = if gained { 0 } else { without_gain + 1 };
+            if without_gain >= self.config.patience || self.stopped() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Trains one epoch and evaluates; true where the held-back images' loss is the lowest so far.
+    fn epoch(&mut self, phase: &mut Phase, first: u64, per_epoch: u64, progress: &mut dyn Progress) -> Result<bool> {
+        let (start, device) = (Instant::now(), self.task.device);
+        let epoch = self.records.len() as u64 + 1;
+        let parameters = phase.sgd.parameters();
+        let (mut sum, mut right, mut images, mut lr) = (0.0, 0, 0, 0.0);
+        for batch in self.train.epoch(epoch, 0) {
+            let batch = batch?;
+            self.broken.extend(batch.broken.into_iter().map(|image| (image.index, image.message)));
+            let count = batch.indices.len();
+            if count == 0 {
+                continue;
+            }
+            let (x, labels) = (batch.images.to_device(device)?, batch.labels.to_device(device)?);
+            let x = match &phase.fixed {
+                Some(fixed) => fixed.forward_t(&x, false)?.detach(),
+                None => x,
+            };
+            let logits = phase.part.forward_t(&x, false)?;
+            let loss = steps::loss(&logits, &labels, &self.class_weights, self.config.label_smoothing)?;
+            lr = steps::rate(phase.lr, self.step - first, phase.epochs * per_epoch);
+            let value = f64::from(loss.to_scalar::<f32>()?);
+            self.step += 1;
+            if !value.is_finite() {
+                return Err(Error::LossNotFinite { loss: value, epoch, step: self.step, lr });
+            }
+            let mut gradients = Gradients::new();
+            gradients.add(&parameters, loss.backward()?, count)?;
+            let (scale, norm) = gradients.clipped_scale(CLIP_NORM)?;
+            if !norm.is_finite() {
+                return Err(Error::GradientNotFinite { norm, epoch, step: self.step, lr });
+            }
+            phase.sgd.step(&gradients, scale, lr)?;
+            sum += value * count as f64;
+            right += metrics::correct(&logits, &labels)?.to_scalar::<u32>()? as usize;
+            images += count;
+        }
+        if images == 0 {
+            return Err(Error::Invalid(format!("{}: no image could be read", self.task.dataset)));
+        }
+        let trained = start.elapsed().as_secs_f64().max(1e-9);
+        let result = evaluate(self.task.network, &self.test, device, None, progress)?;
+        let result = result.ok_or_else(|| Error::Invalid("the evaluation was stopped".into()))?;
+        // In another range than the indices of the images learned from.
+        let held_back = result.broken.iter().map(|image| (usize::MAX - image.index, image.message.clone()));
+        self.broken.extend(held_back);
+        let record = Record {
+            kind: RecordKind::Epoch,
+            epoch,
+            step: self.step,
+            lr,
+            train_loss: Some(sum / images as f64),
+            train_top1: Some(100.0 * right as f64 / images as f64),
+            test_loss: Some(result.loss),
+            test_top1: Some(result.top1),
+            test_top5: Some(result.top5),
+            images_per_second: images as f64 / trained,
+            seconds: self.began.elapsed().as_secs_f64(),
+        };
+        progress.epoch(&record, self.config.head_epochs + self.config.epochs);
+        self.records.push(record);
+        self.write_log()?;
+        let gained = self.best.as_ref().is_none_or(|(best, ..)| result.loss < best.loss);
+        if gained {
+            self.best = Some((result, epoch, steps::snapshot(&self.named)?));
+            self.write_weights()?;
+        }
+        Ok(gained)
+    }
+
+    fn write_log(&self) -> Result<()> {
+        let line = |record| serde_json::to_string(record).map(|json| json + "\n");
+        let lines: Vec<String> = self
+            .records
+            .iter()
+            .map(line)
+            .collect::<serde_json::Result<_>>()
+            .map_err(|error| Error::Invalid(format!("log record: {error}")))?;
+        files::write(&self.dir.log(), lines.concat().as_bytes())
+    }
+
+    /// `best.safetensors`, with all that `predict` needs to know.
+    fn write_weights(&self) -> Result<()> {
+        let json = |value: serde_json::Result<String>| value.map_err(|e| Error::Invalid(format!("metadata: {e}")));
+        let p = self.task.preprocessing;
+        let normalize = crate::recipe::Normalization::Channel { mean: p.mean, std: p.std };
+        let metadata = BTreeMap::from([
+            ("format".to_string(), "pt".to_string()),
+            ("arch".into(), self.task.network.config().name.clone()),
+            ("config".into(), json(serde_json::to_string(self.task.network.config()))?),
+            ("dataset".into(), self.task.dataset.to_owned()),
+            ("classes".into(), json(serde_json::to_string(self.task.train.classes()))?),
+            ("normalize".into(), json(serde_json::to_string(&normalize))?),
+            ("preprocessing".into(), json(serde_json::to_string(&p))?),
+            ("pretrained".into(), self.task.pretrained.to_owned()),
+        ]);
+        let tensors: Vec<(String, Tensor)> =
+            self.named.iter().map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect();
+        Ok(weights::save(self.dir.best(), &tensors, &metadata)?)
+    }
+}

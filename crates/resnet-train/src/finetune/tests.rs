@@ -1,0 +1,98 @@
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use candle_core::{DType, Device, Tensor};
+use resnet_data::InMemory;
+use resnet_models::{Interpolation, Parameters, Preprocessing, create, from_pretrained};
+
+use super::*;
+use crate::trainer::Silent;
+
+const PICTURES: Preprocessing =
+    Preprocessing { size: 32, crop: 1.0, interpolation: Interpolation::Bilinear, mean: [0.5; 3], std: [0.25; 3] };
+
+/// Dark and bright images, three dark ones to a bright one.
+fn two_classes(count: usize) -> Arc<InMemory> {
+    let labels: Vec<u32> = (0..count).map(|i| u32::from(i % 4 == 0)).collect();
+    let pixels = labels.iter().enumerate().flat_map(|(i, &label)| {
+        (0..32 * 32 * 3).map(move |j| (i * 31 + j * 17) as u8 % 60 + if label == 1 { 180 } else { 10 })
+    });
+    let classes = vec!["dark".to_string(), "bright".to_string()];
+    Arc::new(InMemory::new("two", (32, 32), pixels.collect(), labels, classes).unwrap())
+}
+
+#[test]
+fn two_easy_classes_are_learned_and_the_file_knows_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let parameters = Parameters::new(3, DType::F32, &Device::Cpu);
+    let network = create("resnet20", parameters.builder(), Some(2)).unwrap();
+    let task = Task {
+        network: &network,
+        parameters: &parameters,
+        pretrained: "nothing",
+        preprocessing: PICTURES,
+        train: two_classes(40),
+        test: two_classes(16),
+        dataset: "two",
+        device: &Device::Cpu,
+        workers: 1,
+        out: Some(&out),
+        stop: Arc::new(AtomicBool::new(false)),
+    };
+    let config = FinetuneConfig { head_epochs: 3, epochs: 2, batch_size: 8, ..FinetuneConfig::default() };
+    let statistics = |parameters: &Parameters| parameters.get("bn1.running_mean").unwrap().to_vec1::<f32>().unwrap();
+    let before = statistics(&parameters);
+    let result = finetune(&task, &config, &mut Silent).unwrap();
+    assert_eq!(statistics(&parameters), before, "norms keep their statistics");
+    assert_eq!((result.evaluation.correct, result.broken.len()), (16, 0));
+    assert!(result.epochs <= 5 && result.best_epoch <= result.epochs);
+    let report = std::fs::read_to_string(out.join("report.html")).unwrap();
+    for part in ["Confusion matrix", "Where the network looked", "fine-tuned from nothing"] {
+        assert!(report.contains(part), "{part}");
+    }
+    let loaded = from_pretrained(&out.join("best.safetensors").display().to_string()).unwrap();
+    assert_eq!(loaded.classes.unwrap(), ["dark", "bright"]);
+    assert_eq!(loaded.preprocessing, Some(PICTURES));
+    assert_eq!(std::fs::read_to_string(out.join("log.jsonl")).unwrap().lines().count() as u64, result.epochs);
+    let again = finetune(&task, &config, &mut Silent).err().unwrap().to_string();
+    assert!(again.contains("run"), "{again}");
+}
+
+#[test]
+fn classes_count_alike_and_early_stages_learn_slowly() {
+    let weights = steps::class_weights([0, 0, 0, 1].into_iter(), 2, true);
+    assert_eq!(weights, [2.0 / 3.0, 2.0]);
+    assert_eq!(steps::class_weights([0, 0, 0, 1].into_iter(), 2, false), [1.0, 1.0]);
+    let network = create("resnet20", Parameters::new(0, DType::F32, &Device::Cpu).builder(), None).unwrap();
+    let share = |name| steps::share(name, &network, &FinetuneConfig::default());
+    let shares =
+        ["conv1.weight", "layer1.0.bn1.bias", "layer2.0.conv1.weight", "layer3.1.conv2.weight", "fc.bias"].map(share);
+    assert_eq!(shares, [0.125, 0.25, 0.5, 1.0, 1.0]);
+}
+
+#[test]
+fn the_loss_is_pytorchs() {
+    // torch.nn.functional.cross_entropy(logits, labels, weight, label_smoothing=0) by hand: weighted mean of -log p.
+    let logits = Tensor::new(&[[1f32, 2.0, 0.5], [0.0, 0.0, 3.0]], &Device::Cpu).unwrap();
+    let labels = Tensor::new(&[0u32, 2], &Device::Cpu).unwrap();
+    let weights = Tensor::new(&[2f32, 1.0, 0.5], &Device::Cpu).unwrap();
+    let value = steps::loss(&logits, &labels, &weights, 0.0).unwrap().to_scalar::<f32>().unwrap();
+    let log = |row: [f64; 3], i: usize| row[i] - row.iter().map(|x| x.exp()).sum::<f64>().ln();
+    let want = -(2.0 * log([1.0, 2.0, 0.5], 0) + 0.5 * log([0.0, 0.0, 3.0], 2)) / 2.5;
+    assert!((f64::from(value) - want).abs() < 1e-5, "{value} {want}");
+    let smooth = steps::loss(&logits, &labels, &weights, 0.3).unwrap().to_scalar::<f32>().unwrap();
+    assert!(smooth > value);
+}
+
+#[test]
+fn settings_out_of_range_are_named() {
+    for (config, key) in [
+        (FinetuneConfig { lr: -1.0, ..FinetuneConfig::default() }, "lr"),
+        (FinetuneConfig { stage_decay: 0.0, ..FinetuneConfig::default() }, "stage_decay"),
+        (FinetuneConfig { patience: 0, ..FinetuneConfig::default() }, "patience"),
+        (FinetuneConfig { head_epochs: 0, epochs: 0, ..FinetuneConfig::default() }, "epochs"),
+    ] {
+        assert!(config.check().unwrap_err().to_string().contains(key));
+    }
+}
