@@ -71,6 +71,10 @@ impl Gather<'_> {
                 for (k, runs) in self.blocks.iter().enumerate() {
                     let first = group * self.weights.group_len() + (block * self.weights.rows + row) * width;
                     let last = k + 1 == self.blocks.len();
+                    let rows: usize = runs.iter().map(|run| run.len).sum();
+                    // The next block's weights come while this one's are multiplied: memory is slower than the tiles.
+                    // SAFETY: the block's weights.
+                    let mut ahead = unsafe { self.weights.data.as_ptr().add(first) }.wrapping_add(rows * width);
                     for (image, r) in (0..self.images).flat_map(|image| (0..self.rows).map(move |r| (image, r))) {
                         for (start, p) in parts(self.cols, most) {
                             // SAFETY: the caller's scratch, weights and output hold all these pixels.
@@ -98,6 +102,7 @@ impl Gather<'_> {
                                     ),
                                     runs,
                                     weights: self.weights.data.as_ptr().add(first),
+                                    ahead,
                                     y: self.y.add(at),
                                     y_pixel: self.y_pixel,
                                     y_vector: self.y_vector,
@@ -109,10 +114,11 @@ impl Gather<'_> {
                                     relu: last && self.relu,
                                 };
                                 gather_tile::<S, STEP>(p, nv, &tile);
+                                ahead = ahead.wrapping_add(rows * LANES);
                             }
                         }
                     }
-                    row += runs.iter().map(|run| run.len).sum::<usize>();
+                    row += rows;
                 }
             }
         }

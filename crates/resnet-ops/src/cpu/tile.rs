@@ -23,6 +23,8 @@ pub(crate) struct GatherTile<'a> {
     pub runs: &'a [Run],
     /// Packed weights, a row of 16 · NV units for each unit of the runs.
     pub weights: *const f32,
+    /// Weights that later tiles read: one cache line of them is asked for with every row. Need not be valid.
+    pub ahead: *const f32,
     pub y: *mut f32,
     /// Values of `y` from one pixel, and from one vector of channels, to the next.
     pub y_pixel: usize,
@@ -52,10 +54,12 @@ unsafe fn gather<S: Simd, const P: usize, const NV: usize, const STEP: usize>(t:
                 }
             }
         }
-        let mut w = t.weights;
+        let (mut w, mut ahead) = (t.weights, t.ahead);
         for run in t.runs {
             let mut x = t.x.add(run.offset);
             for _ in 0..run.len {
+                S::prefetch(ahead.cast());
+                ahead = ahead.wrapping_add(LANES);
                 let mut row = [S::splat(0.); NV];
                 for (v, value) in row.iter_mut().enumerate() {
                     *value = S::load(w.add(LANES * v));
@@ -96,12 +100,12 @@ unsafe fn gather<S: Simd, const P: usize, const NV: usize, const STEP: usize>(t:
                 S::store(sums.as_mut_ptr(), a);
             }
         }
-        for p in 0..P {
-            for v in 0..NV {
+        for (p, sums) in sums.iter().enumerate() {
+            for (v, sums) in sums.iter().enumerate() {
                 let n = t.channels.saturating_sub(LANES * v).min(LANES);
                 if n > 0 {
                     let at = p * t.y_pixel + v * t.y_vector;
-                    let mut sum = S::load(sums[p][v].as_ptr());
+                    let mut sum = S::load(sums.as_ptr());
                     if t.accumulate {
                         sum = S::add(sum, S::load_part(t.y.add(at), n));
                     }

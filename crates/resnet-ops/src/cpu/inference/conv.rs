@@ -57,8 +57,15 @@ fn winograd_wins(shape: &ConvShape) -> bool {
     applies && shape.c >= 32 && shape.o >= 32 && squares >= 14
 }
 
-/// Shares of (image, rows, blocks of output channels), as even as they can be made.
-fn shares(shape: &ConvShape, blocks: usize, row_bytes: usize) -> Vec<Vec<(usize, Range<usize>, (usize, usize))>> {
+/// Output rows of one image, for some blocks of output channels.
+struct Item {
+    image: usize,
+    rows: Range<usize>,
+    blocks: (usize, usize),
+}
+
+/// The items of every thread, as even as they can be made.
+fn shares(shape: &ConvShape, blocks: usize, row_bytes: usize) -> Vec<Vec<Item>> {
     let threads = threads::count();
     let most = (ITEM_BYTES / row_bytes.max(1)).max(1);
     let bands = |rows: Range<usize>| {
@@ -69,7 +76,9 @@ fn shares(shape: &ConvShape, blocks: usize, row_bytes: usize) -> Vec<Vec<(usize,
     let all = 0..shape.oh;
     if shape.n.is_multiple_of(threads) || shape.n >= 8 * threads {
         let images = |t: usize| t * shape.n / threads..(t + 1) * shape.n / threads;
-        let share = |t| images(t).flat_map(|image| bands(all.clone()).map(move |rows| (image, rows, (0, blocks))));
+        let share = |t| {
+            images(t).flat_map(|image| bands(all.clone()).map(move |rows| Item { image, rows, blocks: (0, blocks) }))
+        };
         return (0..threads).map(|t| share(t).collect()).collect();
     }
     // Few images: rows where they are many, else output channels.
@@ -84,7 +93,7 @@ fn shares(shape: &ConvShape, blocks: usize, row_bytes: usize) -> Vec<Vec<(usize,
                 (start..end, (0, blocks))
             };
             let images = 0..shape.n;
-            images.flat_map(|image| bands(rows.clone()).map(move |rows| (image, rows, blocks))).collect()
+            images.flat_map(|image| bands(rows.clone()).map(move |rows| Item { image, rows, blocks })).collect()
         })
         .collect()
 }
@@ -120,7 +129,7 @@ fn direct(
     let to = y.layout;
     let shared = y.shared();
     threads::shares(shares.len(), |range| {
-        for (image, rows, outputs) in range.flat_map(|t| &shares[t]) {
+        for Item { image, rows, blocks: outputs } in range.flat_map(|t| &shares[t]) {
             let (image, r) = (*image, rows.start as isize);
             let row = r * config.stride.0 as isize - config.padding.0 as isize;
             // SAFETY: maps hold the rows with their borders; shares write different rows or channels.

@@ -95,13 +95,18 @@ impl Run<'_> {
         let last_uses = self.last_uses(shapes.len());
         let layout = |id: Id| Layout { n, shape: shapes[id], border: borders[id] };
         let mut maps: Vec<Option<Map>> = shapes.iter().map(|_| None).collect();
+        let t0 = std::time::Instant::now();
         maps[0] = Some(passes::input(isa, x, layout(0)));
+        if std::env::var_os("STEPS").is_some() {
+            eprintln!("STEP in input {:.0} us", t0.elapsed().as_secs_f64() * 1e6);
+        }
         for (i, step) in self.steps.iter().enumerate() {
             let get = |id: Id| match &maps[id] {
                 Some(map) => Ok(map),
                 None => bail!("inference lost value {id}"),
             };
             let out = step.out();
+            let t0 = std::time::Instant::now();
             let map = match step {
                 Step::Conv { input, weights, residual, relu, .. } => {
                     let residual = residual.map(get).transpose()?;
@@ -124,6 +129,23 @@ impl Run<'_> {
                     bail!("inference ends with a linear layer")
                 }
             };
+            if std::env::var_os("STEPS").is_some() {
+                let what = match step {
+                    Step::Conv { weights, input, .. } => format!(
+                        "conv {:?} s{} {} -> {} at {}",
+                        weights.kernel,
+                        weights.config.stride.0,
+                        shapes[*input].channels,
+                        weights.outputs,
+                        shapes[out].height
+                    ),
+                    Step::MaxPool { .. } => "maxpool".into(),
+                    Step::GlobalAvgPool { .. } => "avg".into(),
+                    Step::Shortcut { .. } => "shortcut".into(),
+                    _ => "other".into(),
+                };
+                eprintln!("STEP {i} {what} {:.0} us", t0.elapsed().as_secs_f64() * 1e6);
+            }
             maps[out] = Some(map);
             for id in 0..maps.len() {
                 if last_uses[id] == i && id != self.output {

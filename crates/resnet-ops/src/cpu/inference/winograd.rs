@@ -68,6 +68,12 @@ pub(super) struct Squares<'a> {
     pub y_panel: usize,
 }
 
+/// Values from one position to the next, for so many vectors: an odd number of cache lines, because a transform touches
+/// all positions at once and they must not fall into one set of the cache.
+fn position_len(vectors: usize) -> usize {
+    (vectors | 1) * LANES
+}
+
 /// What a thread needs for its squares.
 pub(super) struct Scratch {
     inputs: Buffer<f32>,
@@ -77,8 +83,8 @@ pub(super) struct Scratch {
 impl Scratch {
     pub(super) fn new(panels: usize, vectors: usize, count: usize) -> Self {
         Self {
-            inputs: Buffer::new(POSITIONS * panels * count * LANES),
-            products: Buffer::new(POSITIONS * vectors * count * LANES),
+            inputs: Buffer::new(POSITIONS * position_len(panels * count)),
+            products: Buffer::new(POSITIONS * position_len(vectors * count)),
         }
     }
 }
@@ -105,7 +111,7 @@ impl Squares<'_> {
             launch(isa, Inputs { squares: self, out: inputs });
             for (position, weights) in self.weights.iter().enumerate() {
                 let gather = Gather {
-                    scratch: inputs.add(position * self.panels * count * LANES),
+                    scratch: inputs.add(position * position_len(self.panels * count)),
                     images: 1,
                     x_step: 1,
                     x_image: 0,
@@ -118,7 +124,7 @@ impl Squares<'_> {
                     bias: std::ptr::null(),
                     // Blocks are counted from the first of all.
                     y: products
-                        .add(position * blocks * vectors * count * LANES)
+                        .add(position * position_len(blocks * vectors * count))
                         .wrapping_sub(self.blocks.0 * vectors * count * LANES),
                     y_pixel: LANES,
                     y_row: 0,
@@ -172,15 +178,13 @@ impl Kernel for Inputs<'_> {
                         }
                     }
                     for j in 0..IN {
-                        let column = input_transform::<S>([d[0][j], d[1][j], d[2][j], d[3][j], d[4][j], d[5][j]]);
-                        for i in 0..IN {
-                            d[i][j] = column[i];
-                        }
+                        let column = input_transform::<S>(std::array::from_fn(|i| d[i][j]));
+                        d.iter_mut().zip(column).for_each(|(row, value)| row[j] = value);
                     }
                     for (i, d) in d.iter().enumerate() {
                         for (j, &value) in input_transform::<S>(*d).iter().enumerate() {
-                            let position = i * IN + j;
-                            S::store(self.out.add(((position * k.panels + panel) * k.count + square) * LANES), value);
+                            let position = (i * IN + j) * position_len(k.panels * k.count);
+                            S::store(self.out.add(position + (panel * k.count + square) * LANES), value);
                         }
                     }
                 }
@@ -234,16 +238,14 @@ impl Kernel for Outputs<'_> {
                     let mut m = [[S::splat(0.); IN]; IN];
                     for (i, m) in m.iter_mut().enumerate() {
                         for (j, m) in m.iter_mut().enumerate() {
-                            let position = i * IN + j;
-                            *m = S::load(self.products.add(((position * vectors + vector) * k.count + square) * LANES));
+                            let position = (i * IN + j) * position_len(vectors * k.count);
+                            *m = S::load(self.products.add(position + (vector * k.count + square) * LANES));
                         }
                     }
                     let mut half = [[S::splat(0.); IN]; OUT];
                     for j in 0..IN {
-                        let column = output_transform::<S>([m[0][j], m[1][j], m[2][j], m[3][j], m[4][j], m[5][j]]);
-                        for i in 0..OUT {
-                            half[i][j] = column[i];
-                        }
+                        let column = output_transform::<S>(std::array::from_fn(|i| m[i][j]));
+                        half.iter_mut().zip(column).for_each(|(row, value)| row[j] = value);
                     }
                     let bias = S::load(k.bias.add((first + vector) * LANES));
                     let y = k.y.add((first + vector) * k.y_panel + row * k.y_row + col * LANES);
