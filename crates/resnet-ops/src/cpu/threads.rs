@@ -1,5 +1,9 @@
 //! Work in fixed shares, so that sums come out the same bit for bit at one number of threads.
 
+use std::cell::Cell;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+
 use rayon::prelude::*;
 
 /// The number of shares: one a thread of the current pool.
@@ -9,11 +13,181 @@ pub(crate) fn count() -> usize {
 
 /// Cuts `0..items` into at most `count()` contiguous shares, calls `work(share)` for each in parallel and returns
 /// the results in the order of the shares.
-pub(crate) fn shares<R: Send>(items: usize, work: impl Fn(std::ops::Range<usize>) -> R + Sync) -> Vec<R> {
+pub(crate) fn shares<R: Send>(items: usize, work: impl Fn(Range<usize>) -> R + Sync) -> Vec<R> {
     let shares = count().min(items).max(1);
     if shares == 1 {
         return vec![work(0..items)];
     }
     let range = |i: usize| i * items / shares..(i + 1) * items / shares;
+    let team = TEAM.get();
+    if !team.is_null() {
+        // SAFETY: the pointer is that of a team whose `together` has not returned.
+        return unsafe { &*team }.shares(shares, |i| work(range(i)));
+    }
     (0..shares).into_par_iter().with_max_len(1).map(|i| work(range(i))).collect()
+}
+
+thread_local! {
+    /// The team whose leader this thread is.
+    static TEAM: Cell<*const Team> = const { Cell::new(std::ptr::null()) };
+}
+
+/// Runs `body` with a team of threads that stay awake between its [`shares`]: waking a thread costs as much as a small
+/// layer. Where the pool is busy, the caller does the others' shares.
+pub(crate) fn together<R: Send>(body: impl FnOnce() -> R + Send) -> R {
+    if count() == 1 || !TEAM.get().is_null() {
+        return body();
+    }
+    let team = Team::default();
+    rayon::in_place_scope(|scope| {
+        for _ in 1..count() {
+            scope.spawn(|_| team.help());
+        }
+        let _leader = Leader::new(&team);
+        body()
+    })
+}
+
+/// Makes a thread the leader of a team until it is dropped, by a panic too.
+struct Leader<'a>(&'a Team);
+
+impl<'a> Leader<'a> {
+    fn new(team: &'a Team) -> Self {
+        TEAM.set(team);
+        Self(team)
+    }
+}
+
+impl Drop for Leader<'_> {
+    fn drop(&mut self) {
+        TEAM.set(std::ptr::null());
+        self.0.over.store(true, Ordering::Release);
+    }
+}
+
+/// Shares that any member may take.
+struct Task<'a> {
+    work: &'a (dyn Fn(usize) + Sync),
+    shares: usize,
+    next: AtomicUsize,
+    done: AtomicUsize,
+    failed: AtomicBool,
+}
+
+impl Task<'_> {
+    fn take(&self) {
+        loop {
+            let i = self.next.fetch_add(1, Ordering::Relaxed);
+            if i >= self.shares {
+                return;
+            }
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (self.work)(i)));
+            if result.is_err() {
+                self.failed.store(true, Ordering::Relaxed);
+            }
+            self.done.fetch_add(1, Ordering::Release);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Team {
+    task: AtomicPtr<Task<'static>>,
+    /// Members that may be looking at the task.
+    busy: AtomicUsize,
+    over: AtomicBool,
+}
+
+/// Where the members put their results.
+struct Slots<R>(*mut Option<R>);
+
+// SAFETY: every share writes its own slot.
+unsafe impl<R: Send> Sync for Slots<R> {}
+
+impl<R> Slots<R> {
+    fn at(&self, i: usize) -> *mut Option<R> {
+        self.0.wrapping_add(i)
+    }
+}
+
+/// Spins before a waiting thread offers its core to others.
+const PATIENCE: usize = 20_000;
+
+fn wait(spins: &mut usize) {
+    *spins += 1;
+    if *spins < PATIENCE { std::hint::spin_loop() } else { std::thread::yield_now() }
+}
+
+impl Team {
+    fn help(&self) {
+        let mut spins = 0;
+        while !self.over.load(Ordering::Acquire) {
+            if self.task.load(Ordering::Acquire).is_null() {
+                wait(&mut spins);
+                continue;
+            }
+            self.busy.fetch_add(1, Ordering::SeqCst);
+            let task = self.task.load(Ordering::SeqCst);
+            if !task.is_null() {
+                // SAFETY: the leader waits for busy members before the task ends.
+                unsafe { &*task }.take();
+            }
+            self.busy.fetch_sub(1, Ordering::SeqCst);
+            spins = 0;
+        }
+    }
+
+    fn shares<R: Send>(&self, shares: usize, work: impl Fn(usize) -> R + Sync) -> Vec<R> {
+        let mut results: Vec<Option<R>> = (0..shares).map(|_| None).collect();
+        let slots = Slots(results.as_mut_ptr());
+        let store = |i: usize| {
+            let result = work(i);
+            // SAFETY: every share has its own slot.
+            unsafe { *slots.at(i) = Some(result) };
+        };
+        let task = Task {
+            work: &store,
+            shares,
+            next: AtomicUsize::new(0),
+            done: AtomicUsize::new(0),
+            failed: AtomicBool::new(false),
+        };
+        self.task.store((&raw const task).cast_mut().cast(), Ordering::SeqCst);
+        task.take();
+        let mut spins = 0;
+        while task.done.load(Ordering::Acquire) < shares {
+            wait(&mut spins);
+        }
+        self.task.store(std::ptr::null_mut(), Ordering::SeqCst);
+        while self.busy.load(Ordering::SeqCst) > 0 {
+            wait(&mut spins);
+        }
+        assert!(!task.failed.load(Ordering::Relaxed), "a share of the work panicked");
+        results.into_iter().flatten().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_team_gives_the_results_in_order() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        let sums = pool.install(|| {
+            together(|| {
+                (1..200).map(|items| shares(items, |range| range.sum::<usize>()).iter().sum()).collect::<Vec<usize>>()
+            })
+        });
+        assert_eq!(sums, (1..200).map(|n| n * (n - 1) / 2).collect::<Vec<usize>>());
+    }
+
+    #[test]
+    fn a_panic_of_a_member_reaches_the_leader() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        let result = std::panic::catch_unwind(|| {
+            pool.install(|| together(|| shares(2, |range| assert_ne!(range.start, 1))));
+        });
+        assert!(result.is_err());
+    }
 }

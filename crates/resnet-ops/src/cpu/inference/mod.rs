@@ -11,6 +11,7 @@ mod winograd;
 use candle_core::{CpuStorage, CustomOp1, DType, Layout as TensorLayout, Result, Shape, Tensor, bail};
 
 use super::isa::Isa;
+use super::threads;
 use crate::graph::{Graph, MapShape, Op};
 use lower::{Id, Step, lower};
 use map::{Layout, Map};
@@ -64,6 +65,9 @@ impl std::fmt::Debug for Inference {
     }
 }
 
+/// Bytes of the largest map of a part of a batch: several such maps fit into a third-level cache.
+const PART_BYTES: usize = 6 << 20;
+
 /// One pass over a batch.
 struct Run<'a> {
     graph: &'a Graph,
@@ -83,30 +87,41 @@ impl CustomOp1 for Run<'_> {
         if n == 0 {
             bail!("inference takes a batch (N, C, H, W) with at least one image, got {:?}", layout.dims());
         }
-        self.run(values, n, MapShape { channels, height, width })
+        threads::together(|| self.run(values, n, MapShape { channels, height, width }))
     }
 }
 
 impl Run<'_> {
+    /// Batches are computed in parts whose maps stay in the cache.
     fn run(&self, x: &[f32], n: usize, input: MapShape) -> Result<(CpuStorage, Shape)> {
-        let isa = Isa::current();
         let shapes = self.graph.shapes(input)?;
+        let largest = shapes.iter().map(|shape| 4 * shape.count()).max().unwrap_or(1);
+        let threads = threads::count();
+        let most = (PART_BYTES / largest.max(1)).next_multiple_of(threads).max(threads);
+        let size = n.div_ceil(n.div_ceil(most)).next_multiple_of(threads);
+        let mut values = Vec::new();
+        for x in x.chunks(size * input.count()) {
+            values.extend(self.part(x, x.len() / input.count(), &shapes)?);
+        }
+        let MapShape { channels, height, width } = shapes[self.output];
+        let vector = matches!(self.graph.nodes()[self.output].op, Op::GlobalAvgPool | Op::Linear { .. });
+        let shape = if vector { Shape::from((n, channels)) } else { Shape::from((n, channels, height, width)) };
+        Ok((CpuStorage::F32(values), shape))
+    }
+
+    fn part(&self, x: &[f32], n: usize, shapes: &[MapShape]) -> Result<Vec<f32>> {
+        let isa = Isa::current();
         let borders = self.borders(shapes.len());
         let last_uses = self.last_uses(shapes.len());
         let layout = |id: Id| Layout { n, shape: shapes[id], border: borders[id] };
         let mut maps: Vec<Option<Map>> = shapes.iter().map(|_| None).collect();
-        let t0 = std::time::Instant::now();
         maps[0] = Some(passes::input(isa, x, layout(0)));
-        if std::env::var_os("STEPS").is_some() {
-            eprintln!("STEP in input {:.0} us", t0.elapsed().as_secs_f64() * 1e6);
-        }
         for (i, step) in self.steps.iter().enumerate() {
             let get = |id: Id| match &maps[id] {
                 Some(map) => Ok(map),
                 None => bail!("inference lost value {id}"),
             };
             let out = step.out();
-            let t0 = std::time::Instant::now();
             let map = match step {
                 Step::Conv { input, weights, residual, relu, .. } => {
                     let residual = residual.map(get).transpose()?;
@@ -124,28 +139,11 @@ impl Run<'_> {
                 Step::Linear { input, weights, .. } => {
                     let logits = conv::linear(isa, get(*input)?, weights)?;
                     if out == self.output {
-                        return Ok((CpuStorage::F32(logits), Shape::from((n, weights.outputs))));
+                        return Ok(logits);
                     }
                     bail!("inference ends with a linear layer")
                 }
             };
-            if std::env::var_os("STEPS").is_some() {
-                let what = match step {
-                    Step::Conv { weights, input, .. } => format!(
-                        "conv {:?} s{} {} -> {} at {}",
-                        weights.kernel,
-                        weights.config.stride.0,
-                        shapes[*input].channels,
-                        weights.outputs,
-                        shapes[out].height
-                    ),
-                    Step::MaxPool { .. } => "maxpool".into(),
-                    Step::GlobalAvgPool { .. } => "avg".into(),
-                    Step::Shortcut { .. } => "shortcut".into(),
-                    _ => "other".into(),
-                };
-                eprintln!("STEP {i} {what} {:.0} us", t0.elapsed().as_secs_f64() * 1e6);
-            }
             maps[out] = Some(map);
             for id in 0..maps.len() {
                 if last_uses[id] == i && id != self.output {
@@ -154,10 +152,7 @@ impl Run<'_> {
             }
         }
         let Some(map) = &maps[self.output] else { bail!("inference lost its output") };
-        let MapShape { channels, height, width } = map.layout.shape;
-        let vector = matches!(self.graph.nodes()[self.output].op, Op::GlobalAvgPool);
-        let shape = if vector { Shape::from((n, channels)) } else { Shape::from((n, channels, height, width)) };
-        Ok((CpuStorage::F32(passes::output(map)), shape))
+        Ok(passes::output(map))
     }
 
     /// The border that the readers of each value need.
