@@ -138,7 +138,8 @@ fn a_fine_tuned_network_needs_nothing_else() {
 
     let again = common::resnet(&[&finetune[..], &short].concat());
     assert_refused(&again, &["run", "--out"]);
-    let one = ["finetune", "--arch", "resnet20", "--weights", text(&file), "--data", text(&data.join("train/ant"))];
+    let ant = data.join("train/ant");
+    let one = ["finetune", "--arch", "resnet20", "--weights", text(&file), "--data", text(&ant)];
     assert_refused(&common::resnet(&one), &["ant", "class"]);
     let rate = common::resnet(&[&finetune[..], &["--lr", "-1", "--out", "x"]].concat());
     assert_refused(&rate, &["lr"]);
