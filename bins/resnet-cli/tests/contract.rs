@@ -131,6 +131,8 @@ fn a_run_leaves_its_directory_and_its_weights_know_what_they_are() {
         assert_eq!(objects[0]["images"], 12);
         assert!(objects[0]["loss"].as_f64().unwrap().is_finite());
     }
+    let objects = json(&["eval", "--weights", text(&best), "--reestimate-bn"]);
+    assert_eq!((objects.len(), objects[0]["images"].as_u64()), (1, Some(12)));
     let picture = data.join("val/bee/0.png");
     let objects = json(&["predict", "--weights", text(&best), text(&picture)]);
     let labels: Vec<&str> =

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::layers::{he, join};
 use crate::{Conv2d, Layer};
 
-/// Which attention a block has, under the name `se` as in timm.
+/// Which attention a block has, under the name `se` (or `attn`) as in timm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Attention {

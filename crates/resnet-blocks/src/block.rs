@@ -38,11 +38,13 @@ impl ResidualBlock {
             let number = i + 1;
             let channels = if config.order.norm_first() { conv.inputs } else { conv.outputs };
             let zero = config.zero_init_last && number == layout.len() && config.order == Order::Original;
-            let norm = vb.pp(config.naming.norm(number));
+            let norm = vb.pp(config.naming.norm(number, conv.kernel));
             let norm = Norm2d::of_kind(config.norm, channels, if zero { 0. } else { 1. }, norm)?;
-            stages.push((conv.build(config, vb.pp(format!("conv{number}")))?, norm));
+            stages.push((conv.build(config, vb.pp(config.naming.conv(number, conv.kernel)))?, norm));
         }
-        let attention = config.attention.map(|a| ChannelAttention::new(a, config.outputs, vb.pp("se"))).transpose()?;
+        let weighed = if config.attention_inside { config.inner } else { config.outputs };
+        let attention = vb.pp(config.naming.attention());
+        let attention = config.attention.map(|a| ChannelAttention::new(a, weighed, attention)).transpose()?;
         let (shortcut, junction) = (Shortcut::new(config, vb.clone())?, Junction::new(config, vb)?);
         let graph = Graph::builder().finish(Value::default());
         let mut block = Self { config: *config, stages, attention, shortcut, junction, graph };
@@ -93,44 +95,51 @@ fn convolutions(config: &BlockConfig) -> Vec<Layout> {
 
 impl Layer for ResidualBlock {
     fn append(&self, graph: &mut GraphBuilder, path: &str, x: Value) -> Value {
-        let BlockConfig { order, naming, .. } = self.config;
+        let BlockConfig { order, activation, naming, attention_inside, .. } = self.config;
         let shared = self.config.shared_activation || self.shortcut.is_projection();
         let layout = convolutions(&self.config);
-        let norm_path = |number: usize| join(path, &naming.norm(number));
+        let norm_path = |i: usize| join(path, &naming.norm(i + 1, layout[i].kernel));
+        let attend = |graph: &mut GraphBuilder, y: Value| match &self.attention {
+            Some(attention) => attention.append(graph, &join(path, naming.attention()), y),
+            None => y,
+        };
         let (mut y, mut start) = (x, x);
         for (i, (conv, norm)) in self.stages.iter().enumerate() {
-            let (number, last) = (i + 1, i + 1 == self.stages.len());
+            let last = i + 1 == self.stages.len();
+            if last && attention_inside {
+                y = attend(graph, y);
+            }
             if order.norm_first() {
-                y = norm.append(graph, &norm_path(number), y);
+                y = norm.append(graph, &norm_path(i), y);
             }
             if order.is_pre_activation() {
-                y = graph.relu(y);
+                y = activation.append(graph, y);
                 if i == 0 && shared {
                     start = y;
                 }
             }
-            y = conv.append(graph, &join(path, &format!("conv{number}")), y);
+            y = conv.append(graph, &join(path, &naming.conv(i + 1, layout[i].kernel)), y);
             if order.norm_follows(last) {
-                y = norm.append(graph, &norm_path(number), y);
+                y = norm.append(graph, &norm_path(i), y);
             }
-            if order.relu_follows(last) {
-                y = graph.relu(y);
+            if order.activation_follows(last) {
+                y = activation.append(graph, y);
             }
             if let (Some(filter), 2..) = (self.config.anti_alias, layout[i].stride) {
                 y = filter.append(graph, &join(path, "aa"), y, layout[i].stride);
             }
         }
-        if let Some(attention) = &self.attention {
-            y = attention.append(graph, &join(path, "se"), y);
+        if !attention_inside {
+            y = attend(graph, y);
         }
         y = graph.dropout(y, self.config.drop_path, DropUnit::Image);
         if let Some(shortcut) = self.shortcut.append(graph, path, start) {
             y = self.junction.append(graph, path, start, (shortcut, y));
         }
         if let (Order::NormAfterAddition, Some((_, norm))) = (order, self.stages.last()) {
-            y = norm.append(graph, &norm_path(self.stages.len()), y);
+            y = norm.append(graph, &norm_path(self.stages.len() - 1), y);
         }
-        if order.relu_after_addition() { graph.relu(y) } else { y }
+        if order.activation_after_addition() { activation.append(graph, y) } else { y }
     }
 }
 

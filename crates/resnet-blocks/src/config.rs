@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AntiAlias, Attention, Naming, NormKind, Order};
+use crate::{Activation, AntiAlias, Attention, Naming, NormKind, Order};
 
 /// The branch F that the block adds to its shortcut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +111,8 @@ pub struct BlockConfig {
     pub branch: Branch,
     /// Where norms and activations stand.
     pub order: Order,
+    /// What follows the norms.
+    pub activation: Activation,
     /// The shortcut.
     pub shortcut: ShortcutKind,
     /// How a projection takes the stride.
@@ -119,6 +121,8 @@ pub struct BlockConfig {
     pub merge: Merge,
     /// What weighs the branch's channels.
     pub attention: Option<Attention>,
+    /// Whether the attention stands before the last convolution, on its input; else behind it and its norm.
+    pub attention_inside: bool,
     /// What takes the stride of the branch in place of its convolution.
     pub anti_alias: Option<AntiAlias>,
     /// The norms.
@@ -149,10 +153,12 @@ impl BlockConfig {
             stride: 1,
             branch: Branch::Basic,
             order: Order::Original,
+            activation: Activation::Relu,
             shortcut: ShortcutKind::B,
             projection: Projection::Strided,
             merge: Merge::Identity,
             attention: None,
+            attention_inside: false,
             anti_alias: None,
             norm: NormKind::Batch,
             standardize: None,

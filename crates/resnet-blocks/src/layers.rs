@@ -141,7 +141,7 @@ impl Norm2d {
                 config: NormConfig::default(),
             }),
             NormKind::Group { groups } => {
-                if groups == 0 || channels % groups != 0 {
+                if !channels.is_multiple_of(groups.max(1)) || groups == 0 {
                     bail!("group norm: {channels} channels do not divide into {groups} groups");
                 }
                 Kind::Group { weight, bias, groups }

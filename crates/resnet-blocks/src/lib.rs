@@ -22,6 +22,7 @@
 //! Several blocks make one [`resnet_ops::Graph`] when they are appended to one builder: the whole then runs as one
 //! fused operation on the CPU (see [`Layer`]).
 
+mod activation;
 mod anti_alias;
 mod attention;
 mod block;
@@ -33,6 +34,7 @@ mod order;
 mod parameters;
 mod shortcut;
 
+pub use activation::Activation;
 pub use anti_alias::AntiAlias;
 pub use attention::{Attention, ChannelAttention};
 pub use block::ResidualBlock;

@@ -46,8 +46,8 @@ impl Order {
         }
     }
 
-    /// Whether a ReLU follows a convolution (and its norm) within the branch.
-    pub(crate) fn relu_follows(self, last: bool) -> bool {
+    /// Whether an activation follows a convolution (and its norm) within the branch.
+    pub(crate) fn activation_follows(self, last: bool) -> bool {
         match self {
             Order::Original | Order::NormAfterAddition => !last,
             Order::ReluBeforeAddition => true,
@@ -55,8 +55,8 @@ impl Order {
         }
     }
 
-    /// Whether a ReLU follows the addition.
-    pub(crate) fn relu_after_addition(self) -> bool {
+    /// Whether an activation follows the addition.
+    pub(crate) fn activation_after_addition(self) -> bool {
         matches!(self, Order::Original | Order::NormAfterAddition)
     }
 }

@@ -3,8 +3,8 @@
 use candle_core::{DType, Device, Result, Tensor, Var};
 use candle_nn::ModuleT;
 use resnet_blocks::{
-    AntiAlias, Attention, BlockConfig, Branch, Layer, Merge, Naming, NormKind, Order, Parameters, Projection,
-    ResidualBlock, ShortcutKind, StrideIn,
+    Activation, AntiAlias, Attention, BlockConfig, Branch, Layer, Merge, Naming, NormKind, Order, Parameters,
+    Projection, ResidualBlock, ShortcutKind, StrideIn,
 };
 use resnet_ops::{Backend, Graph, Value};
 
@@ -71,6 +71,12 @@ fn extended() -> Vec<BlockConfig> {
                     base.with_inner(12).with_groups(4),
                     base.with_attention(Attention::SqueezeExcitation { reduction: 2 }),
                     base.with_attention(Attention::EfficientChannel),
+                    BlockConfig {
+                        attention_inside: true,
+                        activation: Activation::Silu,
+                        naming: Naming::Configurable,
+                        ..base.with_attention(Attention::SqueezeExcitation { reduction: 2 })
+                    },
                     base.with_drop_path(0.4),
                     BlockConfig { projection: Projection::Pooled, ..base },
                     BlockConfig { projection: Projection::Strided3x3, entry: 6, inner: 6, ..base },

@@ -1,7 +1,8 @@
 //! A network as data: what the registry's names stand for.
 
 use resnet_blocks::{
-    AntiAlias, Attention, BlockConfig, Branch, Merge, Naming, NormKind, Order, Projection, ShortcutKind, StrideIn,
+    Activation, AntiAlias, Attention, BlockConfig, Branch, Merge, Naming, NormKind, Order, Projection, ShortcutKind,
+    StrideIn,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -35,6 +36,8 @@ pub enum StemPool {
     MaxOverZeros,
     /// 3×3 convolution, norm, ReLU (Bello et al. 2021: ResNet-RS).
     Convolution,
+    /// None: the stem's last convolution has the stride.
+    None,
 }
 
 /// Everything that decides a network's graph.
@@ -59,10 +62,17 @@ pub struct Config {
     pub groups: usize,
     /// Channels of a bottleneck's 3×3 convolution in each group, for every 64 of `widths`.
     pub group_width: usize,
+    /// Channels of one group, where that is fixed and the number of groups follows; in place of `groups`.
+    pub group_size: Option<usize>,
     /// How many times fewer channels a bottleneck's first convolution has than its 3×3.
     pub entry_reduction: usize,
     /// Where norms and activations stand.
     pub order: Order,
+    /// What follows the norms.
+    pub activation: Activation,
+    /// Pre-activation: whether the first block's input is activated before it splits into branch and shortcut (He et al.
+    /// 2016, appendix). timm's networks leave it out.
+    pub shared_first_activation: bool,
     /// The shortcuts.
     pub shortcut: ShortcutKind,
     /// How projections take the stride.
@@ -71,6 +81,8 @@ pub struct Config {
     pub merge: Merge,
     /// What weighs each branch's channels.
     pub attention: Option<Attention>,
+    /// Whether the attention stands before each branch's last convolution instead of behind it.
+    pub attention_inside: bool,
     /// What takes the strides in place of convolutions and max-pool.
     pub anti_alias: Option<AntiAlias>,
     /// The norms.
@@ -82,6 +94,8 @@ pub struct Config {
     pub drop_path: f64,
     /// Whether each block's last norm begins with scale 0 (original order only).
     pub zero_init_last: bool,
+    /// Channels of a 1×1 convolution between the last block and the head, where there is one.
+    pub final_features: Option<usize>,
     /// What the parameters are called.
     pub naming: Naming,
     /// Number of classes.
@@ -103,17 +117,22 @@ impl Default for Config {
             branch: Branch::Basic,
             groups: 1,
             group_width: 64,
+            group_size: None,
             entry_reduction: 1,
             order: Order::Original,
+            activation: Activation::Relu,
+            shared_first_activation: true,
             shortcut: ShortcutKind::B,
             projection: Projection::Strided,
             merge: Merge::Identity,
             attention: None,
+            attention_inside: false,
             anti_alias: None,
             norm: NormKind::Batch,
             standardize: None,
             drop_path: 0.,
             zero_init_last: false,
+            final_features: None,
             naming: Naming::Torchvision,
             classes: 1000,
             image_size: 224,
@@ -175,14 +194,19 @@ impl Config {
 
     /// Channels of the features that the head classifies.
     pub fn features(&self) -> usize {
+        self.final_features.unwrap_or_else(|| self.map_channels())
+    }
+
+    /// Channels after the last block.
+    pub(crate) fn map_channels(&self) -> usize {
         self.widths.last().map_or(self.stem_channels, |width| width * self.branch.expansion())
     }
 
-    /// What the classifier is called: `fc`, or `head.fc` in timm's pre-activation networks.
+    /// What the classifier is called: `fc`, or `head.fc` in timm's pre-activation and configurable networks.
     pub fn head(&self) -> &'static str {
         match self.naming {
             Naming::Torchvision => "fc",
-            Naming::ResNetV2 => "head.fc",
+            Naming::ResNetV2 | Naming::Configurable => "head.fc",
         }
     }
 
@@ -201,26 +225,29 @@ impl Config {
                 let path = match self.naming {
                     Naming::Torchvision => format!("layer{}.{block}", stage + 1),
                     Naming::ResNetV2 => format!("stages.{stage}.blocks.{block}"),
+                    Naming::Configurable => format!("stages.{stage}.{block}"),
                 };
                 let config = BlockConfig {
                     inputs,
                     outputs,
                     inner,
                     entry: inner / self.entry_reduction.max(1),
-                    groups: self.groups,
+                    groups: self.group_size.map_or(self.groups, |size| inner / size.max(1)),
                     stride: if stage > 0 && block == 0 { 2 } else { 1 },
                     branch: self.branch,
                     order: self.order,
+                    activation: self.activation,
                     shortcut: self.shortcut,
                     projection: self.projection,
                     merge: self.merge,
                     attention: self.attention,
+                    attention_inside: self.attention_inside,
                     anti_alias: self.anti_alias,
                     norm: self.norm,
                     standardize: self.standardize,
                     drop_path: self.drop_path * (all.len() + 1) as f64 / total as f64,
                     zero_init_last: self.zero_init_last,
-                    shared_activation: all.is_empty(),
+                    shared_activation: self.shared_first_activation && all.is_empty(),
                     naming: self.naming,
                 };
                 all.push((path, config));

@@ -2,8 +2,8 @@
 
 use candle_core::{DType, Result, Tensor};
 use candle_nn::{ModuleT, VarBuilder};
-use resnet_blocks::{Layer, Linear, Naming, Norm2d, ResidualBlock};
-use resnet_ops::{Backend, Graph, GraphBuilder, Noise, Value};
+use resnet_blocks::{Conv2d, Layer, Linear, Naming, Norm2d, ResidualBlock};
+use resnet_ops::{Backend, Graph, GraphBuilder, Inference, Noise, Value};
 
 use crate::stem::stem;
 use crate::{Config, Error};
@@ -91,11 +91,44 @@ impl Network {
         self
     }
 
+    /// The same network that keeps, of a training step, the results of every `every`-th block only, and computes what
+    /// lies between again in the backward pass ([`Graph::with_recomputation`]). With 0 it is about the square root of
+    /// the number of blocks, which needs the least memory (Chen et al. 2016).
+    pub fn with_recomputation(mut self, every: usize) -> Self {
+        let every = if every == 0 { (self.blocks.len() as f64).sqrt().round() as usize } else { every };
+        let cuts: Vec<Value> = self.blocks.iter().skip(every.max(1) - 1).step_by(every.max(1)).map(|b| b.1).collect();
+        self.graph = self.graph.with_recomputation(&cuts);
+        self
+    }
+
     /// The same network with activations in `dtype` (f32 or bf16); parameters and statistics stay as they are.
     pub fn with_compute_dtype(mut self, dtype: DType) -> Self {
         self.graph = self.graph.with_compute_dtype(dtype);
         self.stages = self.stages.into_iter().map(|stage| stage.with_compute_dtype(dtype)).collect();
         self
+    }
+
+    /// The network made ready for inference on the CPU: norms folded into the convolutions, weights packed once, logits
+    /// within 1e-3 of evaluation's. It holds no gradients, and threads may share it:
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Tensor};
+    /// # fn main() -> candle_core::Result<()> {
+    /// let parameters = resnet_models::Parameters::new(0, DType::F32, &Device::Cpu);
+    /// let network = resnet_models::create("resnet20", parameters.builder(), None).map_err(candle_core::Error::wrap)?;
+    /// let classifier = network.into_inference()?;
+    /// let images = Tensor::zeros((2, 3, 32, 32), DType::F32, &Device::Cpu)?;
+    /// std::thread::scope(|threads| {
+    ///     threads.spawn(|| assert_eq!(classifier.forward(&images).unwrap().dims(), [2, 10]));
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If a parameter cannot be read.
+    pub fn into_inference(self) -> Result<Inference> {
+        Inference::new(&self.graph)
     }
 }
 
@@ -120,21 +153,28 @@ fn stage_ends(config: &Config, blocks: &[(String, Value)]) -> Vec<Value> {
 }
 
 fn head(config: &Config, graph: &mut GraphBuilder, mut x: Value, vb: &VarBuilder) -> Result<Value> {
-    let features = config.features();
     if config.order.norm_first() {
         let name = match config.naming {
-            Naming::Torchvision => "bn1",
+            Naming::Torchvision | Naming::Configurable => "bn1",
             Naming::ResNetV2 => "norm",
         };
-        x = Norm2d::of_kind(config.norm, features, 1., vb.pp(name))?.append(graph, name, x);
+        x = Norm2d::of_kind(config.norm, config.map_channels(), 1., vb.pp(name))?.append(graph, name, x);
     }
     if config.order.is_pre_activation() {
-        x = graph.relu(x);
+        x = config.activation.append(graph, x);
+    }
+    let features = config.features();
+    if config.final_features.is_some() {
+        let vb = vb.pp("final_conv");
+        let conv = Conv2d::new(config.map_channels(), features, 1, 1, vb.pp("conv"))?;
+        x = conv.append(graph, "final_conv.conv", x);
+        x = Norm2d::of_kind(config.norm, features, 1., vb.pp("bn"))?.append(graph, "final_conv.bn", x);
+        x = config.activation.append(graph, x);
     }
     x = graph.global_avg_pool("avgpool", x);
     let (name, vb) = (config.head(), vb.pp(config.head()));
     let linear = match config.naming {
-        Naming::Torchvision => Linear::new(features, config.classes, vb)?,
+        Naming::Torchvision | Naming::Configurable => Linear::new(features, config.classes, vb)?,
         Naming::ResNetV2 => Linear::pointwise(features, config.classes, vb)?,
     };
     Ok(linear.append(graph, name, x))

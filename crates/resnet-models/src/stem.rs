@@ -7,12 +7,15 @@ use resnet_ops::{AvgPoolConfig, ConvConfig, GraphBuilder, PoolConfig, Value};
 
 use crate::{Config, Stem, StemPool};
 
-/// Appends the stem. Its last norm and ReLU are left to the first block where that begins with them.
+/// Appends the stem. Its last norm and activation are left to the first block where that begins with them.
 pub(crate) fn stem(config: &Config, graph: &mut GraphBuilder, vb: &VarBuilder) -> Result<Value> {
     let layers = match config.stem {
         Stem::Cifar => vec![(config.stem_channels, 3, 1)],
         Stem::ImageNet => vec![(config.stem_channels, 7, 2)],
-        Stem::Deep { widths: [first, second] } => vec![(first, 3, 2), (second, 3, 1), (config.stem_channels, 3, 1)],
+        Stem::Deep { widths: [first, second] } => {
+            let last = if config.stem_pool == StemPool::None { 2 } else { 1 };
+            vec![(first, 3, 2), (second, 3, 1), (config.stem_channels, 3, last)]
+        }
     };
     let (mut inputs, mut x) = (3, Value::default());
     for (i, &(outputs, kernel, stride)) in layers.iter().enumerate() {
@@ -23,12 +26,13 @@ pub(crate) fn stem(config: &Config, graph: &mut GraphBuilder, vb: &VarBuilder) -
             x = Norm2d::of_kind(config.norm, outputs, 1., vb.pp(&norm_name))?.append(graph, &norm_name, x);
         }
         if !(last && config.order.is_pre_activation()) {
-            x = graph.relu(x);
+            x = config.activation.append(graph, x);
         }
         inputs = outputs;
     }
     match config.stem {
         Stem::Cifar => Ok(x),
+        Stem::Deep { .. } if config.stem_pool == StemPool::None => Ok(x),
         Stem::ImageNet | Stem::Deep { .. } => pool(config, graph, vb, x),
     }
 }
@@ -41,6 +45,8 @@ fn names(config: &Config, position: usize, count: usize) -> (String, String) {
         // A sequence of convolutions, norms and ReLUs, whose last norm stands outside.
         (Naming::Torchvision, _) if number == count => (format!("conv1.{}", 3 * position), "bn1".into()),
         (Naming::Torchvision, _) => (format!("conv1.{}", 3 * position), format!("conv1.{}", 3 * position + 1)),
+        (Naming::Configurable, 1) => ("stem.conv".into(), "stem.bn".into()),
+        (Naming::Configurable, _) => (format!("stem.conv{number}.conv"), format!("stem.conv{number}.bn")),
         (Naming::ResNetV2, 1) => ("stem.conv".into(), "stem.norm".into()),
         (Naming::ResNetV2, _) => (format!("stem.conv{number}"), format!("stem.norm{number}")),
     }
@@ -72,7 +78,7 @@ fn pool(config: &Config, graph: &mut GraphBuilder, vb: &VarBuilder, mut x: Value
                 None => "maxpool.1",
             };
             x = Norm2d::of_kind(config.norm, channels, 1., vb.pp(norm))?.append(graph, norm, x);
-            graph.relu(x)
+            config.activation.append(graph, x)
         }
         // The mean stands in for both, the maximum and the filter.
         (_, Some(AntiAlias::Average)) => graph.avg_pool("maxpool", x, AvgPoolConfig::square(2, 2, false)),
@@ -84,6 +90,6 @@ fn pool(config: &Config, graph: &mut GraphBuilder, vb: &VarBuilder, mut x: Value
             x = graph.max_pool("maxpool.0", x, PoolConfig::square(3, 1, 1));
             AntiAlias::Blur.append(graph, "maxpool.1", x, 2)
         }
-        (StemPool::Max, None) => graph.max_pool("maxpool", x, PoolConfig::square(3, 2, 1)),
+        (StemPool::Max | StemPool::None, None) => graph.max_pool("maxpool", x, PoolConfig::square(3, 2, 1)),
     })
 }

@@ -1,11 +1,11 @@
 //! timm's ResNet family by its names: each row adds parts to a plain network.
 
-use resnet_blocks::{AntiAlias, Attention, Branch, Naming, NormKind, Order, Projection, StrideIn};
+use resnet_blocks::{Activation, AntiAlias, Attention, Branch, Naming, NormKind, Order, Projection, StrideIn};
 
 use crate::{Config, Stem, StemPool};
 
 use Branch::Basic;
-use Part::{Average, AvgDown, Bit, Blur, ConvPool, Deep, Down3x3, Eca, Entry, GroupNorm, Groups, Se, Tiered, Wide};
+use Part::*;
 
 const BOTTLENECK: Branch = Branch::Bottleneck(StrideIn::Middle);
 
@@ -36,28 +36,48 @@ enum Part {
     Average,
     /// Group norm in 32 groups.
     GroupNorm,
+    /// Groups of so many channels.
+    GroupSize(usize),
+    /// The stem's last convolution has the stride of its pooling.
+    NoPool,
+    /// The widths of the last two stages.
+    Widths(usize, usize),
+    /// A 1×1 convolution before the head.
+    Final(usize),
     /// So many times as many channels everywhere.
     Wide(usize),
     /// Group norm, standardised weights, zeros around the max-pool (Kolesnikov et al. 2020).
     Bit,
 }
 
+/// The module of timm's, which decides order and names.
+#[derive(Debug, Clone, Copy)]
+enum Module {
+    ResNet,
+    ResNetV2,
+    ByobNet,
+}
+
 /// One network.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Row {
     pub(crate) name: &'static str,
-    pre_activation: bool,
+    module: Module,
     blocks: [usize; 4],
     branch: Branch,
     parts: &'static [Part],
 }
 
 const fn v1(name: &'static str, blocks: [usize; 4], branch: Branch, parts: &'static [Part]) -> Row {
-    Row { name, pre_activation: false, blocks, branch, parts }
+    Row { name, module: Module::ResNet, blocks, branch, parts }
 }
 
 const fn v2(name: &'static str, blocks: [usize; 4], branch: Branch, parts: &'static [Part]) -> Row {
-    Row { name, pre_activation: true, blocks, branch, parts }
+    Row { name, module: Module::ResNetV2, blocks, branch, parts }
+}
+
+const fn byob(name: &'static str, blocks: [usize; 4], parts: &'static [Part]) -> Row {
+    Row { name, module: Module::ByobNet, blocks, branch: BOTTLENECK, parts }
 }
 
 /// All of them; what torchvision and the papers have too stands in the registry.
@@ -154,19 +174,38 @@ pub(crate) const ROWS: &[Row] = &[
     v2("resnetv2_152", [3, 8, 36, 3], BOTTLENECK, &[]),
     v2("resnetv2_152d", [3, 8, 36, 3], BOTTLENECK, &[Deep(32), AvgDown]),
     v2("resnetv2_50d_gn", [3, 4, 6, 3], BOTTLENECK, &[Deep(32), AvgDown, GroupNorm]),
+    byob("resnext26ts", [2, 2, 2, 2], &[Tiered(32), GroupSize(32)]),
+    byob("seresnext26ts", [2, 2, 2, 2], &[Tiered(32), GroupSize(32), Se(16)]),
+    byob("eca_resnext26ts", [2, 2, 2, 2], &[Tiered(32), GroupSize(32), Eca]),
+    byob("resnet32ts", [2, 3, 3, 2], &[Tiered(32), NoPool, Widths(384, 384)]),
+    byob("resnet33ts", [2, 3, 3, 2], &[Tiered(32), NoPool, Widths(384, 384), Final(1280)]),
+    byob("seresnet33ts", [2, 3, 3, 2], &[Tiered(32), NoPool, Widths(384, 384), Final(1280), Se(16)]),
+    byob("eca_resnet33ts", [2, 3, 3, 2], &[Tiered(32), NoPool, Widths(384, 384), Final(1280), Eca]),
 ];
 
 impl Row {
     pub(crate) const fn source(&self) -> &'static str {
-        if self.pre_activation { "timm, resnetv2" } else { "timm, resnet" }
+        match self.module {
+            Module::ResNet => "timm, resnet",
+            Module::ResNetV2 => "timm, resnetv2",
+            Module::ByobNet => "timm, byobnet",
+        }
     }
 
     pub(crate) fn config(&self) -> Config {
         let plain =
             Config { name: self.name.into(), blocks: self.blocks.to_vec(), branch: self.branch, ..Config::default() };
-        let plain = match self.pre_activation {
-            true => Config { order: Order::PreActivation, naming: Naming::ResNetV2, ..plain },
-            false => plain,
+        let plain = match self.module {
+            Module::ResNet => plain,
+            Module::ResNetV2 => Config {
+                order: Order::PreActivation,
+                shared_first_activation: false,
+                naming: Naming::ResNetV2,
+                ..plain
+            },
+            Module::ByobNet => {
+                Config { activation: Activation::Silu, attention_inside: true, naming: Naming::Configurable, ..plain }
+            }
         };
         self.parts.iter().fold(plain, |config, part| part.added_to(config))
     }
@@ -186,6 +225,10 @@ impl Part {
             Eca => Config { attention: Some(Attention::EfficientChannel), ..config },
             Blur => Config { anti_alias: Some(AntiAlias::Blur), ..config },
             Average => Config { anti_alias: Some(AntiAlias::Average), ..config },
+            GroupSize(size) => Config { group_size: Some(size), ..config },
+            NoPool => Config { stem_pool: StemPool::None, ..config },
+            Widths(third, fourth) => Config { widths: [&config.widths[..2], &[third, fourth]].concat(), ..config },
+            Final(features) => Config { final_features: Some(features), ..config },
             GroupNorm => Config { norm: NormKind::Group { groups: 32 }, ..config },
             Wide(factor) => Config {
                 stem_channels: config.stem_channels * factor,

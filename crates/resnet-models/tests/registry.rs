@@ -19,6 +19,8 @@ const SMALL: &[&str] = &[
     "resnetblur18",
     "resnetaa34d",
     "resnetv2_18d",
+    "seresnext26ts",
+    "resnet33ts",
     "resnetv2_50x1_bit",
 ];
 

@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use proptest::prelude::*;
 use resnet_ops::graph::{DropUnit, NormParameters};
 use resnet_ops::{
-    AvgPoolConfig, Backend, ConvConfig, Graph, GraphBuilder, Isa, NormConfig, PoolConfig, Value, force_isa,
+    AvgPoolConfig, Backend, ConvConfig, Graph, GraphBuilder, Inference, Isa, NormConfig, PoolConfig, Value, force_isa,
 };
 
 /// Repeatable values in ±1.
@@ -165,7 +165,7 @@ proptest! {
         n in 1usize..4, (h, w) in (2usize..9, 2usize..9), c in 1usize..36, wide in 0usize..20, stride in 1usize..3,
         kind in 0usize..4, train: bool,
     ) {
-        // Batch norm in training needs two values.
+        // Batch norm needs two values a channel.
         prop_assume!(n * h.div_ceil(stride) * w.div_ceil(stride) > 1);
         let build = move |g: &mut GraphBuilder, v: &mut Vars| residual_block(g, v, c, c + wide, stride, kind);
         compare(&build, &[n, c, h, w], train);
@@ -268,6 +268,83 @@ fn residual_block(g: &mut GraphBuilder, v: &mut Vars, c: usize, o: usize, stride
     g.linear("fc", y, &weight, Some(&bias))
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    /// Winograd's algorithm included: it runs from 32 channels and 14 squares of 4 pixels on.
+    #[test]
+    fn inference_equals_evaluation(
+        n in 1usize..4, (h, w) in (4usize..19, 4usize..19), c in prop::sample::select(vec![3usize, 16, 32, 48, 64]),
+        wide in prop::sample::select(vec![0usize, 5, 16, 32]), stride in 1usize..3, kind in 0usize..4,
+    ) {
+        let build = move |dtype: DType| {
+            let (mut g, mut v) = (Graph::builder(), Vars::new(dtype));
+            let output = residual_block(&mut g, &mut v, c, c + wide, stride, kind);
+            g.finish(output)
+        };
+        let x = noise(&[n, c, h, w], 5).to_dtype(DType::F64).unwrap();
+        let reference = build(DType::F64).with_backend(Backend::Portable).forward_t(&x, false).unwrap();
+        let graph = build(DType::F32);
+        for isa in Isa::available() {
+            force_isa(Some(isa));
+            let inference = Inference::new(&graph).unwrap();
+            let ours = inference.forward(&x.to_dtype(DType::F32).unwrap());
+            force_isa(None);
+            prop_assert!(inference.is_folded());
+            let difference = (ours.unwrap().to_dtype(DType::F64).unwrap() - &reference).unwrap().abs().unwrap();
+            let largest = |t: &Tensor| t.flatten_all().unwrap().max(0).unwrap().to_scalar::<f64>().unwrap();
+            let (error, scale) = (largest(&difference), largest(&reference.abs().unwrap()).max(1.));
+            prop_assert!(error <= 2e-4 * scale, "{isa:?}: off by {error}, scale {scale}");
+        }
+    }
+}
+
+/// Small integers and their products are exact in bf16, and so are sums in f32: only what is stored in bf16 is rounded.
+fn integers(dims: &[usize], span: u32, seed: u32) -> Tensor {
+    let len = dims.iter().product::<usize>() as u32;
+    let value = |i: u32| (i.wrapping_mul(2_654_435_761).wrapping_add(seed) >> 16) % (2 * span + 1);
+    let values: Vec<f64> = (0..len).map(|i| f64::from(value(i)) - f64::from(span)).collect();
+    Tensor::from_vec(values, dims, &Device::Cpu).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn bf16_products_are_summed_exactly(
+        n in 1usize..4, (h, w) in (1usize..10, 1usize..10), c in prop::sample::select(vec![1usize, 2, 3, 5, 16, 17, 32, 40]),
+        o in prop::sample::select(vec![1usize, 4, 17, 32, 65]), kernel in prop::sample::select(vec![1usize, 3]),
+        stride in 1usize..3, grouped in any::<bool>(),
+    ) {
+        let groups = if grouped { 2 } else { 1 };
+        let config = ConvConfig { groups, ..ConvConfig::square(stride, kernel / 2) };
+        let run = |compute: DType, dtype: DType, backend: Backend| -> Result<Vec<Tensor>> {
+            let x = Var::from_tensor(&integers(&[n, c * groups, h, w], 2, 1).to_dtype(dtype)?)?;
+            let weight = Var::from_tensor(&integers(&[o * groups, c, kernel, kernel], 1, 2).to_dtype(dtype)?)?;
+            let mut graph = Graph::builder();
+            let y = graph.conv("conv", graph.input(), weight.as_tensor(), None, config);
+            let graph = graph.finish(y).with_backend(backend).with_compute_dtype(compute);
+            let y = graph.forward_t(x.as_tensor(), true)?;
+            let gradients = (&y * integers(y.dims(), 1, 3).to_dtype(dtype)?)?.sum_all()?.backward()?;
+            let gradient = |var: &Var| gradients.get(var.as_tensor()).unwrap().to_dtype(DType::F64);
+            Ok(vec![y.to_dtype(DType::F64)?, gradient(&x)?, gradient(&weight)?])
+        };
+        let reference = run(DType::F32, DType::F64, Backend::Portable).unwrap();
+        for isa in Isa::available() {
+            force_isa(Some(isa));
+            let ours = run(DType::BF16, DType::F32, Backend::Auto);
+            force_isa(None);
+            for (i, (ours, reference)) in ours.unwrap().iter().zip(&reference).enumerate() {
+                let values = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+                for (ours, expected) in values(ours).into_iter().zip(values(reference)) {
+                    let allowed = if i == 2 { 0. } else { expected.abs() / 256. };
+                    prop_assert!((ours - expected).abs() <= allowed, "{isa:?}, result {i}: {ours}, expected {expected}");
+                }
+            }
+        }
+    }
+}
+
 /// bf16 keeps eight bits, and rounding moves some values across a ReLU: the whole of each result is compared, not value by
 /// value. (A wrong term in a gradient is off by half and more.)
 #[test]
@@ -285,7 +362,7 @@ fn bf16_activations_stay_close() {
                     let norm = |t: &Tensor| t.sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap().sqrt();
                     let error = norm(&(ours.to_dtype(DType::F64).unwrap() - reference).unwrap());
                     let scale = norm(reference).max(0.5);
-                    assert!(error <= 0.2 * scale, "{isa:?}, kind {kind}, result {i}: {error} of {scale}");
+                    assert!(error <= 0.25 * scale, "{isa:?}, kind {kind}, result {i}: {error} of {scale}");
                 }
             }
         }
@@ -332,6 +409,55 @@ fn parts_of_a_graph_make_the_whole() -> Result<()> {
     let norm_only = whole.nodes().iter().position(|node| node.name == "bn").map(|i| &whole.nodes()[i + 1].inputs[0]);
     let error = whole.between(*norm_only.expect("the norm"), y).map(drop).unwrap_err().to_string();
     assert!(error.contains("comes before"), "{error}");
+    Ok(())
+}
+
+/// Three blocks cut in two or three parts: results, gradients and running statistics are those of the whole, dropout
+/// included, and statistics are updated once.
+#[test]
+fn recomputation_changes_nothing() -> Result<()> {
+    let run = |cut_at: &[usize], compute: DType| -> Result<(Vec<Tensor>, Tensor)> {
+        let mut v = Vars::new(DType::F32);
+        let mut g = Graph::builder();
+        let mut x = g.conv("stem", g.input(), &v.var(&[5, 3, 3, 3]), None, ConvConfig::square(1, 1));
+        let first_norm = v.norm(5);
+        let mut ends = Vec::new();
+        for _ in 0..3 {
+            let norm = if ends.is_empty() { first_norm.clone() } else { v.norm(5) };
+            let y = g.norm("bn", x, &norm);
+            let y = g.relu(y);
+            let y = g.conv("conv", y, &v.var(&[5, 5, 3, 3]), None, ConvConfig::square(1, 1));
+            let y = g.dropout(y, 0.3, resnet_ops::graph::DropUnit::Value);
+            x = g.add(y, x);
+            ends.push(x);
+        }
+        let y = g.global_avg_pool("pool", x);
+        let y = g.linear("fc", y, &v.var(&[4, 5]), None);
+        let cuts: Vec<Value> = cut_at.iter().map(|&i| ends[i]).collect();
+        let graph = g.finish(y).with_compute_dtype(compute).with_recomputation(&cuts);
+        graph.noise().set(3, 17);
+        let input = Var::from_tensor(&noise(&[4, 3, 8, 7], 99))?;
+        let y = graph.forward_t(input.as_tensor(), true)?;
+        let gradients = (&y * noise(y.dims(), 77))?.sum_all()?.backward()?;
+        let mut all = vec![y];
+        for var in std::iter::once(&input).chain(&v.all) {
+            all.push(gradients.get(var.as_tensor()).expect("every variable has a gradient").clone());
+        }
+        Ok((all, first_norm.running_mean.as_detached_tensor().copy()?))
+    };
+    for (compute, bound) in [(DType::F32, 2e-5), (DType::BF16, 0.1)] {
+        let (whole, statistics) = run(&[], compute)?;
+        for cuts in [&[0][..], &[0, 1], &[0, 1, 2], &[2]] {
+            let (parts, again) = run(cuts, compute)?;
+            let off = (&again - &statistics)?.abs()?.max(0)?.to_scalar::<f32>()?;
+            assert!(off < 1e-6, "{cuts:?}: statistics are off by {off}");
+            for (i, (a, b)) in whole.iter().zip(&parts).enumerate() {
+                let norm = |t: &Tensor| -> Result<f32> { t.sqr()?.sum_all()?.sqrt()?.to_scalar::<f32>() };
+                let off = norm(&(a - b)?)? / norm(a)?.max(1e-3);
+                assert!(off < bound, "{cuts:?}, {compute:?}: result {i} is off by {off}");
+            }
+        }
+    }
     Ok(())
 }
 

@@ -106,7 +106,7 @@ fn plain_gradients_shatter_with_depth_and_residual_ones_do_not() {
     };
     assert!(at("plain", 2) > 0.6, "{}", at("plain", 2));
     assert!(at("plain", 24) < 0.1, "{}", at("plain", 24));
-    assert!(at("residual", 24) > at("plain", 24) + 0.15, "{}", at("residual", 24));
+    assert!(at("residual", 24) > at("plain", 24) + 0.3, "{}", at("residual", 24));
     assert!(at("white noise", 0).abs() < 0.1 && at("brown noise", 0) > 0.8);
     for wrong in [
         ShatteredConfig { depths: vec![], ..config.clone() },

@@ -92,6 +92,21 @@ fn bf16_trains_with_f32_weights() {
 }
 
 #[test]
+fn activations_that_are_computed_again_train_the_same() {
+    let tmp = tempfile::tempdir().unwrap();
+    let run = |name: &str, extra: &str| {
+        let outcome = train(&recipe(extra), &options(&tmp.path().join(name))).unwrap();
+        outcome.evaluation.unwrap().loss
+    };
+    let (kept, recomputed) = (run("kept", ""), run("recomputed", "recompute = true"));
+    assert!((kept - recomputed).abs() < 0.05 * kept, "{kept} and {recomputed}");
+    // The setting rounds otherwise, so that a run is not resumed with another.
+    let resume = TrainOptions { resume: true, ..options(&tmp.path().join("kept")) };
+    let message = train(&recipe("recompute = true"), &resume).unwrap_err().to_string();
+    assert!(message.contains("recompute"), "{message}");
+}
+
+#[test]
 fn benchmarks_give_a_rate() {
     let config = BenchConfig {
         arch: "resnet20".into(),

@@ -8,6 +8,7 @@ use resnet_train::trainer::{Plain, Progress, progress_for_stderr};
 use serde::Serialize;
 
 use crate::args::{DeviceArgs, JsonArgs, LoaderArgs};
+use crate::failure::bad_input;
 use crate::output::Download;
 use crate::stop::stop_on_ctrl_c;
 use crate::{device, output};
@@ -19,7 +20,6 @@ use crate::{device, output};
 #[derive(clap::Args)]
 pub struct Args {
     /// Which one; --list shows all
-    #[arg(required_unless_present = "list")]
     name: Option<String>,
     /// Show every experiment with its source
     #[arg(long)]
@@ -96,8 +96,9 @@ struct Row<'a> {
 /// Runs an experiment, or lists all.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let name = match (&args.name, args.list) {
+        (_, true) => return list(args.json.json),
         (Some(name), false) => name.clone(),
-        _ => return list(args.json.json),
+        (None, false) => return Err(bad_input("name an experiment; `resnet reproduce --list` shows all")),
     };
     let experiment = Experiment::load(&name)?;
     let scale = Scale::from(args.scale);

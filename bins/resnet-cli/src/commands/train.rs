@@ -34,6 +34,9 @@ pub struct Args {
     /// What activations are computed in
     #[arg(long, value_enum)]
     dtype: Option<Dtype>,
+    /// Compute activations again in the backward pass instead of keeping them: less memory, a third more time
+    #[arg(long)]
+    recompute: bool,
     #[command(flatten)]
     loader: LoaderArgs,
     #[command(flatten)]
@@ -90,6 +93,7 @@ fn recipe(args: &mut Args) -> anyhow::Result<Recipe> {
         lr: args.lr,
         seed: args.seed,
         dtype: args.dtype.map(Dtype::compute),
+        recompute: args.recompute.then_some(true),
     })?)
 }
 

@@ -56,7 +56,12 @@ pub(super) fn normalize<T>(tensors: BTreeMap<String, T>, file: &Path) -> Result<
         if !has_fc && let Some(rest) = name.strip_prefix("linear.") {
             name = format!("fc.{rest}");
         }
-        name = name.replace(".shortcut.", ".downsample.");
+        // Not where it is the name of a unit with convolution and norm, as in timm's configurable networks.
+        if let Some((block, rest)) = name.split_once(".shortcut.")
+            && rest.starts_with(|c: char| c.is_ascii_digit())
+        {
+            name = format!("{block}.downsample.{rest}");
+        }
         if normalized.insert(name.clone(), tensor).is_some() {
             return Err(WeightsError::Damaged {
                 file: file.to_owned(),
@@ -127,8 +132,8 @@ mod tests {
     #[test]
     fn heads_and_shortcuts_get_torchvision_names() {
         assert_eq!(
-            normalized(&["linear.weight", "layer1.0.shortcut.0.weight"]),
-            ["fc.weight", "layer1.0.downsample.0.weight"]
+            normalized(&["linear.weight", "layer1.0.shortcut.0.weight", "stages.0.0.shortcut.conv.weight"]),
+            ["fc.weight", "layer1.0.downsample.0.weight", "stages.0.0.shortcut.conv.weight"]
         );
         assert_eq!(normalized(&["linear.weight", "fc.weight"]), ["fc.weight", "linear.weight"]);
     }

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Device, Layout, Result, Shape, Tensor, bail};
 
 use super::backward::Backward;
 use super::element::{Bf16, Element};
@@ -26,27 +26,46 @@ pub(crate) fn run(plan: &Arc<Plan>, x: &Tensor, pass: Pass, compute: DType) -> R
     }
 }
 
-type Stash = Arc<Mutex<HashMap<ParameterId, Vec<f32>>>>;
+pub(super) type Stash = Arc<Mutex<HashMap<ParameterId, Vec<f32>>>>;
 
 fn run_as<E: Element>(plan: &Arc<Plan>, x: &Tensor, pass: Pass) -> Result<Tensor> {
     let x = &x.contiguous()?;
-    let stash = Stash::default();
-    let mut tickets = Vec::new();
-    for (id, parameter) in plan.parameters() {
-        if parameter.track_op() {
-            tickets.push(parameter.apply_op1(Ticket { id, stash: stash.clone() })?);
-        }
-    }
-    let op = Network::<E> { plan: plan.clone(), pass, isa: Isa::current(), tape: Mutex::new(None), stash };
-    if tickets.is_empty() && !x.track_op() {
+    let tickets = Tickets::new(plan.parameters(), x.device())?;
+    let op =
+        Network::<E> { plan: plan.clone(), pass, isa: Isa::current(), tape: Mutex::new(None), stash: tickets.stash };
+    if tickets.count == 0 && !x.track_op() {
         let nothing = Tensor::zeros(1, DType::F32, x.device())?;
         return x.apply_op2_no_bwd(&nothing, &Inference(op));
     }
-    let tickets = match tickets.len() {
-        0 => Tensor::zeros(1, DType::F32, x.device())?,
-        _ => Tensor::cat(&tickets, 0)?,
-    };
-    x.apply_op2(&tickets, op)
+    x.apply_op2(&tickets.tensor, op)
+}
+
+/// The tickets of all parameters that gradients are wanted of.
+pub(super) struct Tickets {
+    /// One zero a ticket; one zero where there is none.
+    pub tensor: Tensor,
+    pub count: usize,
+    pub stash: Stash,
+}
+
+impl Tickets {
+    pub(super) fn new<'a>(
+        parameters: impl IntoIterator<Item = (ParameterId, &'a Tensor)>,
+        device: &Device,
+    ) -> Result<Self> {
+        let stash = Stash::default();
+        let mut tickets = Vec::new();
+        for (id, parameter) in parameters {
+            if parameter.track_op() {
+                tickets.push(parameter.apply_op1(Ticket { id, stash: stash.clone() })?);
+            }
+        }
+        let tensor = match tickets.len() {
+            0 => Tensor::zeros(1, DType::F32, device)?,
+            _ => Tensor::cat(&tickets, 0)?,
+        };
+        Ok(Self { tensor, count: tickets.len(), stash })
+    }
 }
 
 /// Turns a parameter into one zero, and brings its gradient back.
@@ -77,12 +96,34 @@ struct Network<E> {
 }
 
 /// Rows and columns of a graph's input; vectors (N, C) have one of each.
-fn input_shape(layout: &Layout) -> Result<(usize, MapShape)> {
+pub(super) fn input_shape(layout: &Layout) -> Result<(usize, MapShape)> {
     match *layout.dims() {
         [n, channels, height, width] if n > 0 => Ok((n, MapShape { channels, height, width })),
         [n, channels] if n > 0 => Ok((n, MapShape { channels, height: 1, width: 1 })),
         ref dims => bail!("a network takes a batch (N, C, H, W), got {dims:?}"),
     }
+}
+
+/// The values of a contiguous f32 tensor.
+pub(super) fn contiguous<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    let Some((start, end)) = layout.contiguous_offsets() else { bail!("the engine takes contiguous tensors") };
+    Ok(&storage.as_slice::<f32>()?[start..end])
+}
+
+/// The result of a forward pass, (N, C, H, W) or (N, C).
+pub(super) fn output<E: Element>(plan: &Plan, tape: &Tape<E>) -> Result<(CpuStorage, Shape)> {
+    let shape = tape.shapes[plan.stored[plan.output].node];
+    let values = tape.value(plan.output)?;
+    let out = channels_first(values, tape.n, shape);
+    let vector = matches!(
+        plan.nodes.last().map(|node| &node.op),
+        Some(crate::graph::Op::GlobalAvgPool | crate::graph::Op::Linear { .. })
+    );
+    let dims = match vector {
+        true => Shape::from((tape.n, shape.channels)),
+        false => Shape::from((tape.n, shape.channels, shape.height, shape.width)),
+    };
+    Ok((CpuStorage::F32(out), dims))
 }
 
 impl<E: Element> Network<E> {
@@ -91,27 +132,10 @@ impl<E: Element> Network<E> {
         Forward::run(&self.plan, self.isa, buffer, n, input, (self.pass, keep))
     }
 
-    fn output(&self, tape: &Tape<E>) -> Result<(CpuStorage, Shape)> {
-        let shape = tape.shapes[self.plan.stored[self.plan.output].node];
-        let values = tape.value(self.plan.output)?;
-        let out = channels_first(values, tape.n, shape);
-        let vector = matches!(
-            self.plan.nodes.last().map(|node| &node.op),
-            Some(crate::graph::Op::GlobalAvgPool | crate::graph::Op::Linear { .. })
-        );
-        let dims = match vector {
-            true => Shape::from((tape.n, shape.channels)),
-            false => Shape::from((tape.n, shape.channels, shape.height, shape.width)),
-        };
-        Ok((CpuStorage::F32(out), dims))
-    }
-
     fn cpu(&self, storage: &CpuStorage, layout: &Layout, keep: bool) -> Result<(CpuStorage, Shape)> {
         let (n, input) = input_shape(layout)?;
-        let values = storage.as_slice::<f32>()?;
-        let Some((start, end)) = layout.contiguous_offsets() else { bail!("the engine takes contiguous tensors") };
-        let tape = self.forward(&values[start..end], n, input, keep)?;
-        let output = self.output(&tape)?;
+        let tape = self.forward(contiguous(storage, layout)?, n, input, keep)?;
+        let output = output(&self.plan, &tape)?;
         if keep {
             *self.tape.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(tape));
         }

@@ -12,9 +12,9 @@ use super::element::Element;
 use super::elementwise::{AddRows, PixelSum};
 use super::finish::{Finish, Mask, NormSums};
 use super::forward::{Tape, channels_first, linear_shape, target, with_values};
-use super::geometry::{ConvShape, Window};
-use super::isa::{Isa, launch};
-use super::pack::{Pack, Source};
+use super::geometry::ConvShape;
+use super::isa::{Arithmetic, Isa, launch};
+use super::pack::{ReadPixels, Source};
 use super::plan::{ParameterId, Plan, Step, View};
 use super::pool::MaxPoolBackward;
 use super::standardize;
@@ -83,7 +83,7 @@ impl<'a, E: Element> Backward<'a, E> {
         plan: &'a Plan,
         isa: Isa,
         tape: &'a Tape<E>,
-        dy: Buffer<E>,
+        dy: impl Into<Arc<Buffer<E>>>,
         needs_dx: bool,
     ) -> Result<Gradients<E>> {
         let collected = |slot: &super::plan::Slot| Collected {
@@ -100,7 +100,7 @@ impl<'a, E: Element> Backward<'a, E> {
         };
         let Some(output) = raw(plan.output) else { bail!("the output has no gradient") };
         let shape = backward.stored_shape(plan.output);
-        backward.slots[output].aliases.push(Alias { buffer: Arc::new(dy), shape, stride: (1, 1), reshaped: None });
+        backward.slots[output].aliases.push(Alias { buffer: dy.into(), shape, stride: (1, 1), reshaped: None });
         backward.contributed(output)?;
         for step in plan.steps.iter().rev() {
             let Some(gradient) = backward.gradient_of(step.out())? else { continue };
@@ -393,9 +393,8 @@ impl<'a, E: Element> Backward<'a, E> {
                 // SAFETY: scratches hold one row; every share writes its own rows.
                 unsafe {
                     for (source, scratch) in sources.iter().zip(&mut scratch) {
-                        let (source, scratch) = (source.0.at(r * row), scratch.as_mut_slice().as_mut_ptr());
-                        let image = (1, shape.width, shape.channels);
-                        launch(isa, Pack { source, image, window: row_window(shape), scratch });
+                        let out = scratch.as_mut_slice().as_mut_ptr();
+                        launch(isa, read_pixels(source.0.at(r * row), shape.width, shape.channels, out));
                     }
                     let a = scratch[0].as_mut_slice().as_mut_ptr();
                     let b = scratch.get(1).map_or(std::ptr::null(), |b| b.as_ptr());
@@ -418,7 +417,7 @@ impl<'a, E: Element> Backward<'a, E> {
         out: usize,
         gradient: &Gradient<E>,
     ) -> Result<()> {
-        let isa = self.isa;
+        let (isa, arithmetic) = (self.isa, Arithmetic::of::<E>(self.isa));
         let tape = self.tape;
         let x = Reading(tape.source(self.plan, input)?);
         let dy = Reading(gradient.source(tape.value(out)?));
@@ -428,16 +427,17 @@ impl<'a, E: Element> Backward<'a, E> {
         }
         let mut dw = None;
         if self.wanted(input) {
-            let weights = with_values(weight, |values| conv::pack_backward(isa, values, shape))?;
+            let weights = with_values(weight, |values| conv::pack_backward(isa, arithmetic, values, shape))?;
             self.computed(input.slot, |target, ending, shared| {
                 let epilogue = || EndingPass::new(ending, shared);
-                let (gradient, passes) = conv::backward(isa, shape, x, dy, Some(&weights), true, target, epilogue);
+                let (gradient, passes) =
+                    conv::backward(isa, arithmetic, shape, x, dy, Some(&weights), true, target, epilogue);
                 dw = gradient;
                 passes.into_iter().map(|pass| pass.sums).collect()
             })?;
         } else {
             let nothing = Target::Scratch;
-            dw = conv::backward(isa, shape, x, dy, None, true, &nothing, || Nothing).0;
+            dw = conv::backward(isa, arithmetic, shape, x, dy, None, true, &nothing, || Nothing).0;
         }
         if let Some(dw) = dw {
             self.gradients.insert((node, 0), dw);
@@ -460,11 +460,12 @@ impl<'a, E: Element> Backward<'a, E> {
                 for image in share {
                     scratch.as_mut_slice().fill(0.);
                     let dx = scratch.as_mut_slice().as_mut_ptr();
-                    let Source::Plain { x: dy } = g.source().at(image * to.count()) else { continue };
+                    let Source::Plain { x: dy } = *g.source() else { continue };
                     let positions = positions.as_slice()[image * to.count()..].as_ptr();
                     let pixels = from.height * from.width;
                     // SAFETY: scratch and gradient hold one image from here on.
                     unsafe {
+                        let dy = dy.add(image * to.count());
                         launch(isa, MaxPoolBackward { config, input: from, output: to, dy, positions, dx });
                         pass.pixels(isa, image * pixels..(image + 1) * pixels, dx);
                     }
@@ -475,8 +476,9 @@ impl<'a, E: Element> Backward<'a, E> {
     }
 }
 
-pub(super) fn row_window(shape: MapShape) -> Window {
-    Window { row: 0, col: 0, rows: 1, cols: shape.width, row_step: 1, col_step: 1, pixel: shape.channels }
+/// Neighbouring pixels, as they are.
+pub(super) fn read_pixels<E>(source: Source<E>, pixels: usize, channels: usize, out: *mut f32) -> ReadPixels<E> {
+    ReadPixels { source, pixels, channels, from_step: channels, to_step: channels, out }
 }
 
 /// Sums over all pixels, for the gradient of a bias.
@@ -487,13 +489,12 @@ fn channel_sums<E: Element>(isa: Isa, dy: &Reading<E>, pixels: usize, channels: 
         let (mut total, mut sums) = (vec![0f64; channels], vec![0f32; channels]);
         for block in share {
             let count = BLOCK.min(pixels - block * BLOCK);
-            let window = Window { row: 0, col: 0, rows: 1, cols: count, row_step: 1, col_step: 1, pixel: channels };
             let x = scratch.as_mut_slice().as_mut_ptr();
             sums.fill(0.);
             // SAFETY: the scratch holds a block.
             unsafe {
                 let source = dy.source().at(block * BLOCK * channels);
-                launch(isa, Pack { source, image: (1, count, channels), window, scratch: x });
+                launch(isa, read_pixels(source, count, channels, x));
                 launch(isa, PixelSum { x, pixels: count, channels, sums: sums.as_mut_ptr() });
             }
             total.iter_mut().zip(&sums).for_each(|(t, &s)| *t += f64::from(s));

@@ -2,21 +2,18 @@
 
 use std::ops::Range;
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, Shared};
 use super::element::Element;
 use super::gather::{Gather, Outer};
-use super::geometry::{self, ConvShape, Phase, Window, pixel_len};
-use super::isa::{Isa, launch};
-use super::pack::{Pack, Source};
+use super::geometry::{self, ConvShape, LANES, Panels, Phase, Run, Tap, Window};
+use super::isa::{Arithmetic, Isa, launch_in, launch_pairs};
+use super::items::{Item, Part, items, merged};
+use super::pack::{Interleave, Pack, Source, pack};
 use super::threads;
-use super::weights::{Packed, gradient_len, unpack_gradient};
+use super::weights::{Direction, GradientLayout, Packed};
 
-/// Bytes of one item's input scratch: well within a second-level cache, with room for weights.
-const SCRATCH_BYTES: usize = 256 << 10;
 /// Rows of packed weights that one pass over the pixels uses, times the vectors of a row.
-const BLOCK_ROWS: usize = 768;
-/// Tiles read whole vectors beyond the last channel.
-const SLACK: usize = 64;
+pub(crate) const BLOCK_ROWS: usize = 1536;
 
 /// Vectors of output channels that a tile is wide.
 pub(crate) fn tile_vectors(isa: Isa, outputs: usize, cols: usize) -> usize {
@@ -40,100 +37,8 @@ pub(crate) trait Epilogue: Send {
 
 /// Where a result is computed: in place if it is stored as f32 and new, else in the item's own scratch.
 pub(crate) enum Target {
-    Direct(super::buffer::Shared<f32>),
+    Direct(Shared<f32>),
     Scratch,
-}
-
-/// One piece of work: some output rows of one image, or some pixels of a pointwise convolution.
-#[derive(Clone)]
-enum Item {
-    Rows { image: usize, rows: Range<usize> },
-    Pixels(Range<usize>),
-}
-
-fn flat(shape: &ConvShape) -> bool {
-    shape.is_pointwise() && shape.config.stride == (1, 1)
-}
-
-/// The items of a convolution; `bytes` counts the scratch of one output row (or pixel).
-fn items(shape: &ConvShape, row_bytes: usize, least_pixels: usize) -> Vec<Item> {
-    let threads = threads::count();
-    if flat(shape) {
-        let total = shape.n * shape.oh * shape.ow;
-        let size = (SCRATCH_BYTES / row_bytes.max(1)).max(least_pixels).max(14) / 14 * 14;
-        let size = size.min(total.div_ceil(threads).div_ceil(14) * 14).max(14);
-        return (0..total.div_ceil(size)).map(|i| Item::Pixels(i * size..((i + 1) * size).min(total))).collect();
-    }
-    let mut rows = (SCRATCH_BYTES / row_bytes.max(1)).clamp(1, shape.oh);
-    if shape.n < 2 * threads {
-        rows = rows.min(shape.oh.div_ceil((2 * threads).div_ceil(shape.n))).max(1);
-    }
-    let bands = shape.oh.div_ceil(rows);
-    let band = |i: usize| i * shape.oh / bands..(i + 1) * shape.oh / bands;
-    (0..shape.n * bands).map(|i| Item::Rows { image: i / bands, rows: band(i % bands) }).collect()
-}
-
-/// How the forward convolution reads its input: the window of some output rows, and the step between output pixels.
-struct InputReading {
-    steps: (usize, usize),
-    pixel: usize,
-    cols: usize,
-}
-
-impl InputReading {
-    fn new(shape: &ConvShape) -> Self {
-        let single = (shape.kh, shape.kw) == (1, 1);
-        // A 1×1 kernel reads every stride-th pixel only: the others are not copied.
-        let steps = if single { (1, 1) } else { shape.config.stride };
-        let span = (shape.kw - 1) * shape.config.dilation.1 + 1;
-        let cols = (shape.ow - 1) * steps.1 + span;
-        Self { steps, pixel: pixel_len(shape.c, steps.1, single), cols }
-    }
-    fn rows(&self, shape: &ConvShape, rows: usize) -> usize {
-        (rows - 1) * self.steps.0 + (shape.kh - 1) * shape.config.dilation.0 + 1
-    }
-    fn window(&self, shape: &ConvShape, rows: &Range<usize>) -> Window {
-        let (stride, padding) = (shape.config.stride, shape.config.padding);
-        let single = (shape.kh, shape.kw) == (1, 1);
-        Window {
-            row: (rows.start * stride.0) as isize - padding.0 as isize,
-            col: -(padding.1 as isize),
-            rows: self.rows(shape, rows.len()),
-            cols: self.cols,
-            row_step: if single { stride.0 } else { 1 },
-            col_step: if single { stride.1 } else { 1 },
-            pixel: self.pixel,
-        }
-    }
-}
-
-impl<E: Element> Source<'_, E> {
-    /// The same source, `offset` values further on.
-    pub(crate) fn at(&self, offset: usize) -> Self {
-        // SAFETY: callers stay within the map.
-        unsafe {
-            match *self {
-                Source::Plain { x } => Source::Plain { x: x.add(offset) },
-                Source::Relu { x } => Source::Relu { x: x.add(offset) },
-                Source::Affine { x, scale, shift, relu } => Source::Affine { x: x.add(offset), scale, shift, relu },
-                Source::Gradient { g, x, a, b, c } => Source::Gradient { g: g.add(offset), x: x.add(offset), a, b, c },
-            }
-        }
-    }
-}
-
-/// Packs image `image` of (n, h, w, c).
-unsafe fn pack<E: Element>(
-    isa: Isa,
-    source: &Source<E>,
-    image: usize,
-    size: (usize, usize, usize),
-    window: Window,
-    scratch: *mut f32,
-) {
-    let source = source.at(image * size.0 * size.1 * size.2);
-    // SAFETY: the source holds the image, the scratch the window.
-    unsafe { launch(isa, Pack { source, image: size, window, scratch }) }
 }
 
 /// A source is shared by threads that only read it.
@@ -150,15 +55,103 @@ impl<'a, E> Reading<'a, E> {
     }
 }
 
+/// How a convolution reads its input: the window of some output rows and columns, and the step between output rows.
+struct InputReading {
+    /// Scratch rows, and scratch columns, from one output row or column to the next.
+    steps: (usize, usize),
+    span: (usize, usize),
+}
+
+impl InputReading {
+    fn new(shape: &ConvShape) -> Self {
+        // A 1×1 kernel reads every stride-th pixel only: the others are not copied.
+        let steps = if shape.single() { (1, 1) } else { shape.config.stride };
+        let span = |kernel: usize, dilation: usize| (kernel - 1) * dilation + 1;
+        Self { steps, span: (span(shape.kh, shape.config.dilation.0), span(shape.kw, shape.config.dilation.1)) }
+    }
+    /// Columns of the scratch of that many output columns.
+    fn cols(&self, cols: usize) -> usize {
+        ((cols - 1) * self.steps.1 + self.span.1).next_multiple_of(self.steps.1)
+    }
+    fn window(&self, shape: &ConvShape, part: &Part, (rows, cols): (usize, usize)) -> Window {
+        let (stride, padding) = (shape.config.stride, shape.config.padding);
+        Window {
+            row: (part.rows.start * stride.0) as isize - padding.0 as isize,
+            col: (part.cols.start * stride.1) as isize - padding.1 as isize,
+            rows: (rows - 1) * self.steps.0 + self.span.0,
+            cols: self.cols(cols),
+            row_step: if shape.single() { stride.0 } else { 1 },
+            col_step: if shape.single() { stride.1 } else { 1 },
+            split: self.steps.1,
+        }
+    }
+}
+
+/// Units of scratch that one output row (or pixel of a long row) takes.
+fn row_units(shape: &ConvShape, cols: usize, steps: usize, panels: &Panels) -> usize {
+    let pixels = if shape.is_row() { 1 } else { cols * steps };
+    LANES * panels.count() * pixels
+}
+
+/// Where an item's results are computed.
+struct Placement {
+    /// Flat pixels of each part, in the map.
+    ranges: Vec<Range<usize>>,
+    y: *mut f32,
+    /// Values from one part's results to the next's.
+    step: usize,
+}
+
+impl Placement {
+    fn new(target: &Target, own: &mut Growing, ranges: Vec<Range<usize>>, channels: usize) -> Self {
+        let first = ranges.first().cloned().unwrap_or_default();
+        let (y, pixels) = match target {
+            // SAFETY: the target holds the whole map.
+            Target::Direct(map) => (
+                unsafe { map.get().add(first.start * channels) },
+                ranges.get(1).map_or(0, |second| second.start - first.start),
+            ),
+            Target::Scratch => (own.get(ranges.iter().map(Range::len).sum::<usize>() * channels), first.len()),
+        };
+        Self { ranges, y, step: pixels * channels }
+    }
+
+    /// Hands the results on.
+    ///
+    /// # Safety
+    /// They must have been computed.
+    unsafe fn pass_on(self, isa: Isa, epilogue: &mut impl Epilogue) {
+        for (first, range) in merged(&self.ranges) {
+            // SAFETY: parts that follow one another in the map do so in the results.
+            unsafe { epilogue.pixels(isa, range, self.y.add(first * self.step)) };
+        }
+    }
+}
+
+/// Parts of one size, as (first, count, rows, cols): all, or all but the last.
+fn alike(parts: &[Part]) -> Vec<(usize, usize, usize, usize)> {
+    let mut groups: Vec<(usize, usize, usize, usize)> = Vec::with_capacity(2);
+    for (i, part) in parts.iter().enumerate() {
+        let (rows, cols) = (part.rows.len(), part.cols.len());
+        match groups.last_mut() {
+            Some(group) if (group.2, group.3) == (rows, cols) => group.1 += 1,
+            _ => groups.push((i, 1, rows, cols)),
+        }
+    }
+    groups
+}
+
 /// Packed weights for a forward convolution.
-pub(crate) fn pack_forward(isa: Isa, weight: &[f32], shape: &ConvShape) -> Packed {
-    let cols = if flat(shape) { usize::MAX } else { shape.ow };
-    Packed::forward(weight, shape, &geometry::forward_taps(shape), tile_vectors(isa, shape.group_outputs(), cols))
+pub(crate) fn pack_forward(isa: Isa, arithmetic: Arithmetic, weight: &[f32], shape: &ConvShape) -> Packed {
+    let vectors = tile_vectors(isa, shape.group_outputs(), shape.flattened().ow);
+    Packed::new((isa, arithmetic), weight, shape, &geometry::forward_taps(shape), vectors, Direction::Forward)
 }
 
 /// The forward convolution; returns the epilogues of the shares, in order.
+#[allow(clippy::too_many_arguments)] // each is a different thing
 pub(crate) fn forward<E: Element, P: Epilogue>(
     isa: Isa,
+    arithmetic: Arithmetic,
     shape: &ConvShape,
     source: Reading<E>,
     weights: &Packed,
@@ -166,71 +159,69 @@ pub(crate) fn forward<E: Element, P: Epilogue>(
     target: &Target,
     epilogue: impl Fn() -> P + Sync,
 ) -> Vec<P> {
+    let shape = &shape.flattened();
     let reading = InputReading::new(shape);
     let groups = shape.config.groups;
-    let row_bytes = if flat(shape) { 4 * reading.pixel } else { 4 * reading.cols * reading.pixel * reading.steps.0 };
-    let items = items(shape, row_bytes, 56);
+    let panels = Panels { groups, channels: shape.group_inputs(), values: arithmetic.values() };
+    let items = items(shape, row_units(shape, reading.cols(shape.ow), reading.steps.0, &panels), false);
     let taps = geometry::forward_taps(shape);
-    let row_len = reading.cols * reading.pixel;
-    let runs = geometry::runs(&taps, row_len, reading.pixel, shape.group_inputs());
-    let blocks = geometry::blocks(&runs, BLOCK_ROWS / weights.vectors);
     let bias = bias.map(|bias| padded(bias, weights));
+    let image = (shape.h, shape.w, shape.c);
     threads::shares(items.len(), |share| {
         let (source, mut epilogue) = (source.source(), epilogue());
         let (mut scratch, mut own) = (Growing::default(), Growing::default());
+        let mut blocks = Blocks::new(&taps, panels, BLOCK_ROWS / weights.vectors);
         for item in &items[share] {
-            let (range, window, image, size) = match item {
-                Item::Pixels(range) => {
-                    let window = Window {
-                        row: 0,
-                        col: range.start as isize,
-                        rows: 1,
-                        cols: range.len(),
-                        row_step: 1,
-                        col_step: 1,
-                        pixel: reading.pixel,
-                    };
-                    (range.clone(), window, 0, (1, shape.n * shape.h * shape.w, shape.c))
+            let Item(parts) = item;
+            let window = reading.window(shape, &parts[0], item.size());
+            let x_image = panels.count() * window.panel_len();
+            let x = scratch.get(parts.len() * x_image);
+            for (i, part) in parts.iter().enumerate() {
+                let window = reading.window(shape, part, item.size());
+                // SAFETY: the scratch holds all parts.
+                unsafe {
+                    let source = source.at(part.image * shape.h * shape.w * shape.c);
+                    let scratch = x.add(i * x_image);
+                    pack(isa, arithmetic, Pack { source, image, window, panels, scratch });
                 }
-                Item::Rows { image, rows } => {
-                    let first = (image * shape.oh + rows.start) * shape.ow;
-                    let range = first..first + rows.len() * shape.ow;
-                    (range, reading.window(shape, rows), *image, (shape.h, shape.w, shape.c))
-                }
-            };
-            let x = scratch.get(window.len() + SLACK);
-            let y = match target {
-                // SAFETY: the target holds the whole map.
-                Target::Direct(y) => unsafe { y.get().add(range.start * shape.o) },
-                Target::Scratch => own.get(range.len() * shape.o),
-            };
-            // Without overlap between rows, all pixels lie in one row of the scratch.
-            let (rows, cols) = match item {
-                Item::Pixels(range) => (1, range.len()),
-                Item::Rows { rows, .. } if (shape.kh, shape.kw) == (1, 1) => (1, rows.len() * shape.ow),
-                Item::Rows { rows, .. } => (rows.len(), shape.ow),
-            };
-            let gather = Gather {
-                scratch: x,
-                x_pixel: reading.steps.1 * reading.pixel,
-                x_row: reading.steps.0 * row_len,
-                x_group: shape.group_inputs(),
-                blocks: &blocks,
-                weights,
-                groups,
-                bias: bias.as_ref().map_or(std::ptr::null(), |bias| bias.as_ptr()),
-                y,
-                y_pixel: shape.o,
-                y_row: shape.ow * shape.o,
-                rows,
-                cols,
-            };
-            // SAFETY: scratch and target were sized for this item; shares write disjoint ranges.
-            unsafe {
-                pack(isa, source, image, size, window, x);
-                launch(isa, gather);
-                epilogue.pixels(isa, range, y);
             }
+            let ranges = parts.iter().map(|part| shape.pixels(part.image, &part.rows, &part.cols)).collect();
+            let place = Placement::new(target, &mut own, ranges, shape.o);
+            for (first, images, rows, cols) in alike(parts) {
+                // Without overlap between rows, all pixels of a part lie in one row of the scratch.
+                let (rows, cols) = if shape.single() { (1, rows * cols) } else { (rows, cols) };
+                // SAFETY: scratch and target were sized for this item; shares write disjoint ranges.
+                unsafe {
+                    let gather = Gather {
+                        scratch: x.add(first * x_image),
+                        images,
+                        x_step: 1,
+                        x_image,
+                        x_row: reading.steps.0 * window.row_len(),
+                        x_group: panels.of_group() * window.panel_len(),
+                        blocks: blocks.of(&window),
+                        weights,
+                        groups,
+                        outputs: (0, weights.blocks()),
+                        bias: bias.as_ref().map_or(std::ptr::null(), |bias| bias.as_ptr()),
+                        y: place.y.add(first * place.step),
+                        y_pixel: shape.o,
+                        y_row: shape.ow * shape.o,
+                        y_image: place.step,
+                        y_vector: LANES,
+                        y_group: shape.group_outputs(),
+                        rows,
+                        cols,
+                        residual: std::ptr::null(),
+                        residual_row: 0,
+                        residual_vector: 0,
+                        relu: false,
+                    };
+                    launch_in(isa, arithmetic, gather);
+                }
+            }
+            // SAFETY: the results are there.
+            unsafe { place.pass_on(isa, &mut epilogue) };
         }
         epilogue
     })
@@ -256,18 +247,91 @@ impl Growing {
     }
 }
 
+/// The runs of a convolution in blocks, for the last window that was asked for: items differ at most at the edges.
+struct Blocks<'a> {
+    taps: &'a [Tap],
+    panels: Panels,
+    limit: usize,
+    made: Option<(Window, Vec<Vec<Run>>)>,
+}
+
+impl<'a> Blocks<'a> {
+    fn new(taps: &'a [Tap], panels: Panels, limit: usize) -> Self {
+        Self { taps, panels, limit, made: None }
+    }
+    fn of(&mut self, window: &Window) -> &[Vec<Run>] {
+        // Where the window lies does not matter.
+        let window = Window { row: 0, col: 0, ..*window };
+        if self.made.as_ref().is_none_or(|(made, _)| *made != window) {
+            let runs = geometry::runs(self.taps, &window, &self.panels);
+            self.made = Some((window, geometry::blocks(&runs, self.limit)));
+        }
+        self.made.as_ref().map_or(&[], |(_, blocks)| blocks)
+    }
+}
+
 /// What a backward pass needs beside the gradients.
 pub(crate) struct BackwardWeights {
     phases: Vec<(Phase, Packed)>,
 }
 
 /// Packed weights for the data gradient.
-pub(crate) fn pack_backward(isa: Isa, weight: &[f32], shape: &ConvShape) -> BackwardWeights {
-    let cols = if flat(shape) { usize::MAX } else { shape.w.div_ceil(shape.config.stride.1) };
+pub(crate) fn pack_backward(isa: Isa, arithmetic: Arithmetic, weight: &[f32], shape: &ConvShape) -> BackwardWeights {
+    let cols = shape.flattened().w.div_ceil(shape.config.stride.1);
     let vectors = tile_vectors(isa, shape.group_inputs(), cols);
     let phases = geometry::backward_phases(shape).into_iter();
-    let phases = phases.map(|phase| (Packed::backward(weight, shape, &phase.taps, vectors), phase));
-    BackwardWeights { phases: phases.map(|(packed, phase)| (phase, packed)).collect() }
+    let pack = |phase: Phase| {
+        let packed = Packed::new((isa, arithmetic), weight, shape, &phase.taps, vectors, Direction::Backward);
+        (phase, packed)
+    };
+    BackwardWeights { phases: phases.map(pack).collect() }
+}
+
+/// How the data gradient reads the output's gradient.
+struct GradientReading {
+    /// Least and largest shift of rows and columns.
+    rows: (isize, isize),
+    cols: (isize, isize),
+}
+
+impl GradientReading {
+    fn new(shape: &ConvShape) -> Self {
+        let crate::ConvConfig { stride, padding, dilation, .. } = shape.config;
+        Self {
+            rows: geometry::reach(shape.kh, stride.0, padding.0, dilation.0),
+            cols: geometry::reach(shape.kw, stride.1, padding.1, dilation.1),
+        }
+    }
+    /// Columns of the scratch of a part of that many output columns.
+    fn columns(&self, shape: &ConvShape, cols: usize) -> usize {
+        // Every phase's output columns, shifted.
+        cols.max(if cols == shape.ow { shape.w.div_ceil(shape.config.stride.1) } else { 0 })
+            + (self.cols.1 - self.cols.0) as usize
+    }
+    fn window(&self, shape: &ConvShape, part: &Part, (rows, cols): (usize, usize)) -> Window {
+        // The last band may have further input rows behind the last output row.
+        let rows = rows.max(input_rows(shape, part).len().div_ceil(shape.config.stride.0));
+        Window {
+            row: part.rows.start as isize + self.rows.0,
+            col: part.cols.start as isize + self.cols.0,
+            rows: rows + (self.rows.1 - self.rows.0) as usize,
+            cols: self.columns(shape, cols),
+            row_step: 1,
+            col_step: 1,
+            split: 1,
+        }
+    }
+    /// Offset of a part's first own pixel in its scratch.
+    fn interior(&self, window: &Window) -> usize {
+        (-self.rows.0) as usize * window.row_len() + (-self.cols.0) as usize * LANES
+    }
+}
+
+/// The input rows whose gradient a part computes: from its first output row's to the next part's; the last takes all.
+fn input_rows(shape: &ConvShape, part: &Part) -> Range<usize> {
+    let stride = shape.config.stride.0;
+    let end = if part.rows.end == shape.oh { shape.h } else { (part.rows.end * stride).min(shape.h) };
+    (part.rows.start * stride).min(shape.h)..end
 }
 
 /// Both gradients of a convolution. `dx` is computed only with `weights`; `dy` and `x` are read once, together.
@@ -275,6 +339,7 @@ pub(crate) fn pack_backward(isa: Isa, weight: &[f32], shape: &ConvShape) -> Back
 #[allow(clippy::too_many_arguments)] // each is a different thing
 pub(crate) fn backward<E: Element, P: Epilogue>(
     isa: Isa,
+    arithmetic: Arithmetic,
     shape: &ConvShape,
     x: Reading<E>,
     dy: Reading<E>,
@@ -283,200 +348,195 @@ pub(crate) fn backward<E: Element, P: Epilogue>(
     target: &Target,
     epilogue: impl Fn() -> P + Sync,
 ) -> (Option<Vec<f32>>, Vec<P>) {
-    let reading = InputReading::new(shape);
-    let groups = shape.config.groups;
-    let (stride, padding, dilation) = (shape.config.stride, shape.config.padding, shape.config.dilation);
-    let (low_r, high_r) = geometry::reach(shape.kh, stride.0, padding.0, dilation.0);
-    let (low_c, high_c) = geometry::reach(shape.kw, stride.1, padding.1, dilation.1);
-    let single = (shape.kh, shape.kw) == (1, 1);
-    let dy_pixel = pixel_len(shape.o, 1, single);
-    // Columns: every phase's output columns, shifted.
-    let dy_cols = shape.w.div_ceil(stride.1).max(shape.ow) + (high_c - low_c) as usize;
-    let dy_row_len = dy_cols * dy_pixel;
-    let x_row_len = reading.cols * reading.pixel;
-    let row_bytes =
-        if flat(shape) { 4 * (reading.pixel + dy_pixel) } else { 4 * (x_row_len * reading.steps.0 + dy_row_len) };
-    let items = items(shape, row_bytes, 112);
-    let vectors = tile_vectors(isa, shape.group_outputs(), usize::MAX);
-    let dw_row = shape.group_outputs().next_multiple_of(16 * vectors);
-    let x_runs = geometry::runs(&geometry::forward_taps(shape), x_row_len, reading.pixel, shape.group_inputs());
-    let prepared: Vec<(&Phase, &Packed, Vec<Vec<geometry::Run>>)> = weights.map_or(Vec::new(), |weights| {
-        let runs = |phase: &Phase| geometry::runs(&phase.taps, dy_row_len, dy_pixel, shape.group_outputs());
-        let phases = weights.phases.iter();
-        phases
-            .map(|(phase, packed)| (phase, packed, geometry::blocks(&runs(phase), BLOCK_ROWS / packed.vectors)))
-            .collect()
-    });
+    let shape = &shape.flattened();
+    let (reading, gradients) = (InputReading::new(shape), GradientReading::new(shape));
+    let (groups, values) = (shape.config.groups, arithmetic.values());
+    let x_panels = Panels { groups, channels: shape.group_inputs(), values };
+    let dy_panels = Panels { groups, channels: shape.group_outputs(), values };
+    let units = row_units(shape, reading.cols(shape.ow), reading.steps.0, &x_panels)
+        + row_units(shape, gradients.columns(shape, shape.ow), 1, &dy_panels);
+    // Pairs of pixels take a second scratch for both maps.
+    let items = items(shape, values * units, values == 2);
+    let layout = GradientLayout::new(shape);
+    let taps = geometry::forward_taps(shape);
     let results = threads::shares(items.len(), |share| {
         let (x, dy, mut epilogue) = (x.source(), dy.source(), epilogue());
-        let (mut x_scratch, mut dy_scratch, mut own) = (Growing::default(), Growing::default(), Growing::default());
-        let mut dw = wants_dw.then(|| Buffer::<f32>::zeroed(gradient_len(shape, dw_row)));
+        let mut own = Growing::default();
+        let mut scratches = Scratches::default();
+        let mut dw = wants_dw.then(|| Buffer::<f32>::new(layout.len()));
+        let mut accumulate = false;
+        let mut phases: Vec<_> = weights.map_or(Vec::new(), |weights| {
+            let phases = weights.phases.iter();
+            phases.map(|(p, w)| (p, w, Blocks::new(&p.taps, dy_panels, BLOCK_ROWS / w.vectors))).collect()
+        });
         for item in &items[share] {
-            let work = BackwardItem::new(shape, &reading, item, (low_r, high_r, low_c), dy_cols, dy_pixel);
-            let g = dy_scratch.get(work.dy_window.len() + SLACK);
-            // SAFETY: scratches and target are sized for this item; shares write disjoint ranges.
-            unsafe {
-                pack(isa, dy, work.image, work.dy_size, work.dy_window, g);
-                if let Some(dw) = &mut dw {
-                    let input = x_scratch.get(work.x_window.len() + SLACK);
-                    pack(isa, x, work.image, work.x_size, work.x_window, input);
+            let Item(parts) = item;
+            let dy_window = gradients.window(shape, parts.last().unwrap_or(&parts[0]), item.size());
+            let dy_image = dy_panels.count() * dy_window.panel_len();
+            let g = scratches.dy.get(parts.len() * dy_image);
+            for (i, part) in parts.iter().enumerate() {
+                let window = Window { rows: dy_window.rows, ..gradients.window(shape, part, item.size()) };
+                let image = (shape.oh, shape.ow, shape.o);
+                // SAFETY: the scratch holds all parts.
+                unsafe {
+                    let source = dy.at(part.image * shape.oh * shape.ow * shape.o);
+                    let scratch = g.add(i * dy_image);
+                    pack(isa, arithmetic, Pack { source, image, window, panels: dy_panels, scratch });
+                }
+            }
+            if let Some(dw) = &mut dw {
+                let x_window = reading.window(shape, &parts[0], item.size());
+                let x_image = x_panels.count() * x_window.panel_len();
+                let input = scratches.x.get(parts.len() * x_image);
+                for (i, part) in parts.iter().enumerate() {
+                    let window = reading.window(shape, part, item.size());
+                    let image = (shape.h, shape.w, shape.c);
+                    // SAFETY: the scratch holds all parts.
+                    unsafe {
+                        let source = x.at(part.image * shape.h * shape.w * shape.c);
+                        let scratch = input.add(i * x_image);
+                        pack(isa, arithmetic, Pack { source, image, window, panels: x_panels, scratch });
+                    }
+                }
+                let (rows, cols) = item.size();
+                // SAFETY: the scratches hold all parts; zeros stand where the last is smaller.
+                unsafe {
+                    let (input, g, images) = match arithmetic {
+                        Arithmetic::Single => (input.cast_const(), g.cast_const(), parts.len()),
+                        Arithmetic::Pairs => {
+                            let a = interleave(
+                                input,
+                                parts.len(),
+                                x_panels.count(),
+                                x_window.panel_len(),
+                                &mut scratches.x_pairs,
+                            );
+                            let b = interleave(
+                                g,
+                                parts.len(),
+                                dy_panels.count(),
+                                dy_window.panel_len(),
+                                &mut scratches.dy_pairs,
+                            );
+                            (a, b, parts.len().div_ceil(2))
+                        }
+                    };
+                    // Panels of single channels: pairs hold one channel of two pixels.
+                    let single = Panels { values: 1, ..x_panels };
                     let outer = Outer {
                         x: input,
-                        x_pixel: reading.steps.1 * reading.pixel,
-                        x_row: reading.steps.0 * x_row_len,
-                        x_group: shape.group_inputs(),
-                        runs: &x_runs,
-                        dy: g.add(work.interior(low_r, low_c)),
-                        dy_pixel,
-                        dy_row: work.dy_window.row_len(),
+                        x_row: reading.steps.0 * x_window.row_len(),
+                        x_image: values * x_image,
+                        x_group: values * x_panels.of_group() * x_window.panel_len(),
+                        runs: &geometry::runs(&taps, &x_window, &single),
+                        dy: g.add(gradients.interior(&dy_window)),
+                        dy_row: dy_window.row_len(),
+                        dy_image: values * dy_image,
+                        dy_panel: dy_window.panel_len(),
+                        dy_group: values * dy_panels.of_group() * dy_window.panel_len(),
                         groups,
                         outputs: shape.group_outputs(),
-                        vectors,
-                        rows: work.rows,
-                        cols: work.cols,
-                        dw: dw.as_mut_slice().as_mut_ptr(),
-                        dw_row,
-                    };
-                    launch(isa, outer);
-                }
-                if weights.is_none() {
-                    continue;
-                }
-                let out = match target {
-                    Target::Direct(out) => out.get().add(work.range.start * shape.c),
-                    Target::Scratch => own.get(work.range.len() * shape.c),
-                };
-                if prepared.iter().any(|(_, packed, _)| packed.rows == 0) {
-                    // Some input pixels are reached by no tap.
-                    std::slice::from_raw_parts_mut(out, work.range.len() * shape.c).fill(0.);
-                }
-                for (phase, packed, blocks) in &prepared {
-                    if packed.rows == 0 {
-                        continue;
-                    }
-                    let (rows, cols) = match work.flat {
-                        true => (1, work.cols),
-                        false => (
-                            work.out_rows.saturating_sub(phase.first.0).div_ceil(stride.0),
-                            (shape.w - phase.first.1).div_ceil(stride.1),
-                        ),
-                    };
-                    let gather = Gather {
-                        scratch: g,
-                        x_pixel: dy_pixel,
-                        x_row: work.dy_window.row_len(),
-                        x_group: shape.group_outputs(),
-                        blocks,
-                        weights: packed,
-                        groups,
-                        bias: std::ptr::null(),
-                        y: out.add((phase.first.0 * shape.w + phase.first.1) * shape.c),
-                        y_pixel: stride.1 * shape.c,
-                        y_row: stride.0 * shape.w * shape.c,
+                        vectors: tile_vectors(isa, shape.group_outputs(), usize::MAX),
+                        images,
                         rows,
                         cols,
+                        dw: dw.as_mut_slice().as_mut_ptr(),
+                        dw_row: layout.row(),
+                        accumulate,
                     };
-                    launch(isa, gather);
+                    launch_in(isa, arithmetic, outer);
                 }
-                epilogue.pixels(isa, work.range.clone(), out);
+                accumulate = true;
             }
+            if weights.is_none() {
+                continue;
+            }
+            let ranges = parts.iter().map(|part| shape.input_pixels(part.image, &input_rows(shape, part), &part.cols));
+            let place = Placement::new(target, &mut own, ranges.collect(), shape.c);
+            if phases.iter().any(|(_, packed, _)| packed.rows == 0) {
+                // Some input pixels are reached by no tap.
+                for (i, range) in place.ranges.iter().enumerate() {
+                    // SAFETY: the results of the part.
+                    unsafe { std::slice::from_raw_parts_mut(place.y.add(i * place.step), range.len() * shape.c) }
+                        .fill(0.);
+                }
+            }
+            for (phase, packed, blocks) in phases.iter_mut().filter(|(_, packed, _)| packed.rows > 0) {
+                let blocks = blocks.of(&dy_window);
+                for (first, images, _, cols) in alike(parts) {
+                    let stride = shape.config.stride;
+                    let rows = input_rows(shape, &parts[first]).len();
+                    let cols = if cols == shape.ow { shape.w } else { cols };
+                    // SAFETY: scratch and target were sized for this item; shares write disjoint ranges.
+                    unsafe {
+                        let gather = Gather {
+                            scratch: g.add(first * dy_image),
+                            images,
+                            x_step: 1,
+                            x_image: dy_image,
+                            x_row: dy_window.row_len(),
+                            x_group: dy_panels.of_group() * dy_window.panel_len(),
+                            blocks,
+                            weights: packed,
+                            groups,
+                            outputs: (0, packed.blocks()),
+                            bias: std::ptr::null(),
+                            y: place.y.add(first * place.step + (phase.first.0 * shape.w + phase.first.1) * shape.c),
+                            y_pixel: stride.1 * shape.c,
+                            y_row: stride.0 * shape.w * shape.c,
+                            y_image: place.step,
+                            y_vector: LANES,
+                            y_group: shape.group_inputs(),
+                            rows: rows.saturating_sub(phase.first.0).div_ceil(stride.0),
+                            cols: (cols - phase.first.1).div_ceil(stride.1),
+                            residual: std::ptr::null(),
+                            residual_row: 0,
+                            residual_vector: 0,
+                            relu: false,
+                        };
+                        launch_in(isa, arithmetic, gather);
+                    }
+                }
+            }
+            // SAFETY: the results are there.
+            unsafe { place.pass_on(isa, &mut epilogue) };
         }
         (dw, epilogue)
     });
     let (parts, epilogues): (Vec<_>, Vec<_>) = results.into_iter().unzip();
     let parts: Vec<Buffer<f32>> = parts.into_iter().flatten().collect();
     let slices: Vec<&[f32]> = parts.iter().map(Buffer::as_slice).collect();
-    (wants_dw.then(|| unpack_gradient(&slices, shape, dw_row)), epilogues)
+    (wants_dw.then(|| layout.unpack(isa, &slices)), epilogues)
 }
 
-/// The windows of one item of the backward pass.
-struct BackwardItem {
-    image: usize,
-    flat: bool,
-    /// Rows and columns of the output's gradient that belong to this item.
-    rows: usize,
-    cols: usize,
-    /// Rows of the input's gradient.
-    out_rows: usize,
-    /// Flat pixels of the input's gradient.
-    range: Range<usize>,
-    dy_window: Window,
-    dy_size: (usize, usize, usize),
-    x_window: Window,
-    x_size: (usize, usize, usize),
+/// The scratches of a share of the backward pass.
+#[derive(Default)]
+struct Scratches {
+    x: Growing,
+    dy: Growing,
+    x_pairs: Growing,
+    dy_pairs: Growing,
 }
 
-impl BackwardItem {
-    fn new(
-        shape: &ConvShape,
-        reading: &InputReading,
-        item: &Item,
-        (low_r, high_r, low_c): (isize, isize, isize),
-        dy_cols: usize,
-        dy_pixel: usize,
-    ) -> Self {
-        match item {
-            Item::Pixels(range) => {
-                let window = |pixel| Window {
-                    row: 0,
-                    col: range.start as isize,
-                    rows: 1,
-                    cols: range.len(),
-                    row_step: 1,
-                    col_step: 1,
-                    pixel,
-                };
-                let pixels = shape.n * shape.h * shape.w;
-                Self {
-                    image: 0,
-                    flat: true,
-                    rows: 1,
-                    cols: range.len(),
-                    out_rows: 1,
-                    range: range.clone(),
-                    dy_window: window(dy_pixel),
-                    dy_size: (1, pixels, shape.o),
-                    x_window: window(reading.pixel),
-                    x_size: (1, pixels, shape.c),
-                }
-            }
-            Item::Rows { image, rows } => {
-                let stride = shape.config.stride.0;
-                // The input rows of this item: from its first output row's to the next item's; the last takes all.
-                let first = (rows.start * stride).min(shape.h);
-                let end = if rows.end == shape.oh { shape.h } else { (rows.end * stride).min(shape.h) };
-                let out_rows = end - first;
-                let reached = out_rows.div_ceil(stride).max(rows.len());
-                let start = image * shape.h * shape.w;
-                Self {
-                    image: *image,
-                    flat: false,
-                    rows: rows.len(),
-                    cols: shape.ow,
-                    out_rows,
-                    range: start + first * shape.w..start + end * shape.w,
-                    dy_window: Window {
-                        row: rows.start as isize + low_r,
-                        col: low_c,
-                        rows: reached + (high_r - low_r) as usize,
-                        cols: dy_cols,
-                        row_step: 1,
-                        col_step: 1,
-                        pixel: dy_pixel,
-                    },
-                    dy_size: (shape.oh, shape.ow, shape.o),
-                    x_window: reading.window(shape, rows),
-                    x_size: (shape.h, shape.w, shape.c),
-                }
-            }
+/// Pairs of parts as one scratch each, twice as long.
+///
+/// # Safety
+/// `scratch` must hold `parts` parts of `panels` panels.
+unsafe fn interleave(
+    scratch: *const f32,
+    parts: usize,
+    panels: usize,
+    panel_len: usize,
+    out: &mut Growing,
+) -> *const f32 {
+    let image = panels * panel_len;
+    let pairs = out.get(parts.div_ceil(2) * 2 * image);
+    for i in (0..parts).step_by(2) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            let b = if i + 1 < parts { scratch.add((i + 1) * image) } else { std::ptr::null() };
+            launch_pairs(Interleave { a: scratch.add(i * image), b, out: pairs.add(i * image), panels, panel_len });
         }
     }
-
-    /// Offset of the first own pixel in the scratch of the output's gradient.
-    fn interior(&self, low_r: isize, low_c: isize) -> usize {
-        if self.flat {
-            return 0;
-        }
-        (-low_r) as usize * self.dy_window.row_len() + (-low_c) as usize * self.dy_window.pixel
-    }
+    pairs
 }

@@ -9,9 +9,9 @@ use super::buffer::{Buffer, Shared};
 use super::conv::{self, Epilogue, Reading, Target};
 use super::element::Element;
 use super::elementwise::{AddRows, PixelSum, Store, to_channels_first, to_channels_last};
-use super::geometry::{ConvShape, Window};
-use super::isa::{Isa, launch};
-use super::pack::{Pack, Source};
+use super::geometry::ConvShape;
+use super::isa::{Arithmetic, Isa, launch};
+use super::pack::{ReadPixels, Source};
 use super::plan::{Plan, Step, View};
 use super::pool::MaxPool;
 use super::standardize;
@@ -128,7 +128,7 @@ impl<'a, E: Element> Forward<'a, E> {
     pub(crate) fn run(
         plan: &'a Plan,
         isa: Isa,
-        x: Buffer<E>,
+        x: impl Into<Arc<Buffer<E>>>,
         n: usize,
         input: MapShape,
         (pass, keep): (Pass, bool),
@@ -223,14 +223,14 @@ impl<'a, E: Element> Forward<'a, E> {
         out: usize,
     ) -> Result<()> {
         let bias = bias.map(read).transpose()?;
-        let isa = self.isa;
-        let weights = with_values(weight, |values| conv::pack_forward(isa, values, shape))?;
+        let (isa, arithmetic) = (self.isa, Arithmetic::of::<E>(self.isa));
+        let weights = with_values(weight, |values| conv::pack_forward(isa, arithmetic, values, shape))?;
         let mut buffer = Buffer::<E>::new(shape.n * shape.oh * shape.ow * shape.o);
         let (shared, channels) = (buffer.shared(), shape.o);
         let source = Reading(self.tape.source(self.plan, input)?);
         let this = &*self;
         let epilogue = || StoreResult { out: shared, direct: direct::<E>(), channels, moments: this.moments(out) };
-        let done = conv::forward(isa, shape, source, &weights, bias.as_deref(), &target(shared), epilogue);
+        let done = conv::forward(isa, arithmetic, shape, source, &weights, bias.as_deref(), &target(shared), epilogue);
         let moments = done.into_iter().filter_map(|epilogue| epilogue.moments).collect();
         self.finish(out, buffer, Some(moments))
     }
@@ -336,7 +336,13 @@ impl<'a, E: Element> Forward<'a, E> {
     }
 
     /// Stores a value and prepares the norms that are taken of it.
-    pub(super) fn finish(&mut self, tensor: usize, buffer: Buffer<E>, moments: Option<Vec<Moments>>) -> Result<()> {
+    pub(super) fn finish(
+        &mut self,
+        tensor: usize,
+        buffer: impl Into<Arc<Buffer<E>>>,
+        moments: Option<Vec<Moments>>,
+    ) -> Result<()> {
+        let buffer = buffer.into();
         let shape = self.shape(tensor);
         if self.needs_moments(tensor) {
             let moments = match moments {
@@ -353,7 +359,7 @@ impl<'a, E: Element> Forward<'a, E> {
                 self.tape.norms[node] = Some(norm_run(parameters, mean.clone(), &variance, count)?);
             }
         }
-        self.tape.values[tensor] = Some(Arc::new(buffer));
+        self.tape.values[tensor] = Some(buffer);
         Ok(())
     }
 
@@ -399,23 +405,23 @@ impl<E: Element> RowReading<'_, E> {
     /// # Safety
     /// `scratch` must hold one row of the view.
     pub(super) unsafe fn row(&self, isa: Isa, image: usize, i: usize, scratch: *mut f32) {
-        let window = Window {
-            row: (i * self.stride.0) as isize,
-            col: 0,
-            rows: 1,
-            cols: self.to.width,
-            row_step: self.stride.0,
-            col_step: self.stride.1,
-            pixel: self.to.channels,
-        };
         if self.from.channels != self.to.channels {
             // SAFETY: as the caller promises.
             unsafe { std::slice::from_raw_parts_mut(scratch, self.to.width * self.to.channels).fill(0.) };
         }
-        let size = (self.from.height, self.from.width, self.from.channels);
-        let source = self.source.0.at(image * self.from.count());
+        let first = (image * self.from.height + i * self.stride.0) * self.from.width;
         // SAFETY: the stored map holds the row; the scratch is the caller's.
-        unsafe { launch(isa, Pack { source, image: size, window, scratch: scratch.add(self.before) }) }
+        unsafe {
+            let read = ReadPixels {
+                source: self.source.0.at(first * self.from.channels),
+                pixels: self.to.width,
+                channels: self.from.channels,
+                from_step: self.stride.1 * self.from.channels,
+                to_step: self.to.channels,
+                out: scratch.add(self.before),
+            };
+            launch(isa, read);
+        }
     }
 }
 

@@ -1,65 +1,114 @@
 //! A gather convolution over one scratch: output pixels from packed weights, tile by tile.
 
-use super::geometry::{Run, parts};
+use super::geometry::{LANES, Run, parts};
 use super::isa::{Kernel, Simd};
 use super::tile::{GatherTile, OuterTile, gather_tile, outer_tile, width_index};
 use super::weights::Packed;
 
-/// `rows × cols` output pixels of one phase.
+/// `rows × cols` output pixels of one phase of some images.
+#[derive(Clone, Copy)]
 pub(crate) struct Gather<'a> {
     pub scratch: *const f32,
-    /// Scratch values from one output pixel, and one output row, to the next.
-    pub x_pixel: usize,
+    pub images: usize,
+    /// Scratch pixels from one output pixel to the next: 1 or 2.
+    pub x_step: usize,
+    /// Scratch units from one image, and from one output row, to the next.
+    pub x_image: usize,
     pub x_row: usize,
-    /// Scratch values from one group's channels to the next.
+    /// Scratch units from one group's panels to the next.
     pub x_group: usize,
+    /// The runs, cut where a block of weights ends.
     pub blocks: &'a [Vec<Run>],
     pub weights: &'a Packed,
     pub groups: usize,
+    /// Blocks of output channels to compute.
+    pub outputs: (usize, usize),
     /// Initial values of the output channels of all groups, padded to whole blocks; or null.
     pub bias: *const f32,
     pub y: *mut f32,
+    /// Values of `y` from one pixel, row, image, vector of channels and group to the next.
     pub y_pixel: usize,
     pub y_row: usize,
+    pub y_image: usize,
+    pub y_vector: usize,
+    pub y_group: usize,
     pub rows: usize,
     pub cols: usize,
+    /// A map that is added at the end, or null; its pixels are as far apart as those of `y`.
+    pub residual: *const f32,
+    /// Values of the residual from one row, and from one vector of channels, to the next.
+    pub residual_row: usize,
+    pub residual_vector: usize,
+    /// Whether negative results become zero.
+    pub relu: bool,
 }
 
 impl Kernel for Gather<'_> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            match self.x_step {
+                1 => self.tiles::<S, 1>(),
+                _ => self.tiles::<S, 2>(),
+            }
+        }
+    }
+}
+
+impl Gather<'_> {
+    #[inline(always)]
+    unsafe fn tiles<S: Simd, const STEP: usize>(self) {
         let nv = self.weights.vectors;
         let most = S::ROWS[width_index(nv)];
         let (width, outputs) = (self.weights.width(), self.weights.outputs);
         for group in 0..self.groups {
-            for block in 0..self.weights.blocks() {
+            for block in self.outputs.0..self.outputs.1 {
                 let channels = width.min(outputs - block * width);
+                let first_channel = group * self.y_group + block * nv * self.y_vector;
                 let mut row = 0;
                 for (k, runs) in self.blocks.iter().enumerate() {
                     let first = group * self.weights.group_len() + (block * self.weights.rows + row) * width;
-                    for r in 0..self.rows {
+                    let last = k + 1 == self.blocks.len();
+                    for (image, r) in (0..self.images).flat_map(|image| (0..self.rows).map(move |r| (image, r))) {
                         for (start, p) in parts(self.cols, most) {
                             // SAFETY: the caller's scratch, weights and output hold all these pixels.
                             unsafe {
-                                let y = self.y.add(r * self.y_row + start * self.y_pixel);
+                                let at = image * self.y_image + r * self.y_row + start * self.y_pixel + first_channel;
                                 let bias = if k == 0 && !self.bias.is_null() {
                                     self.bias.add(group * outputs + block * width)
                                 } else {
                                     std::ptr::null()
                                 };
+                                let residual = if last && !self.residual.is_null() {
+                                    // A residual comes with one image, and groups of whole panels.
+                                    let vector = group * outputs.div_ceil(LANES) + block * nv;
+                                    let pixel = r * self.residual_row + start * self.y_pixel;
+                                    self.residual.add(pixel + vector * self.residual_vector)
+                                } else {
+                                    std::ptr::null()
+                                };
                                 let tile = GatherTile {
-                                    x: self.scratch.add(r * self.x_row + start * self.x_pixel + group * self.x_group),
-                                    x_pixel: self.x_pixel,
+                                    x: self.scratch.add(
+                                        image * self.x_image
+                                            + r * self.x_row
+                                            + start * STEP * LANES
+                                            + group * self.x_group,
+                                    ),
                                     runs,
                                     weights: self.weights.data.as_ptr().add(first),
-                                    y: y.add(group * outputs + block * width),
+                                    y: self.y.add(at),
                                     y_pixel: self.y_pixel,
+                                    y_vector: self.y_vector,
                                     channels,
                                     accumulate: k > 0,
                                     bias,
+                                    residual,
+                                    residual_vector: self.residual_vector,
+                                    relu: last && self.relu,
                                 };
-                                gather_tile::<S>(p, nv, &tile);
+                                gather_tile::<S, STEP>(p, nv, &tile);
                             }
                         }
                     }
@@ -70,52 +119,65 @@ impl Kernel for Gather<'_> {
     }
 }
 
-/// The weight gradient of one scratch pair, added to `dw`: (group, run rows, padded output channel).
+/// The weight gradient of one pair of scratches, into `dw`: (group, unit of the runs, padded output channel).
+#[derive(Clone, Copy)]
 pub(crate) struct Outer<'a> {
     pub x: *const f32,
-    pub x_pixel: usize,
     pub x_row: usize,
+    pub x_image: usize,
     pub x_group: usize,
     pub runs: &'a [Run],
     pub dy: *const f32,
-    pub dy_pixel: usize,
     pub dy_row: usize,
+    pub dy_image: usize,
+    /// Units of one panel of `dy`, and of the panels of one group.
+    pub dy_panel: usize,
+    pub dy_group: usize,
     pub groups: usize,
     /// Output channels of a group.
     pub outputs: usize,
     pub vectors: usize,
+    pub images: usize,
     pub rows: usize,
     pub cols: usize,
     pub dw: *mut f32,
     /// Values of one row of `dw`: the group's outputs, rounded up to whole tiles.
     pub dw_row: usize,
+    /// Whether to add to what is in `dw`.
+    pub accumulate: bool,
 }
 
 impl Kernel for Outer<'_> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let (nv, width) = (self.vectors, 16 * self.vectors);
-        let most = S::ROWS[width_index(nv)];
+        let panels = self.outputs.div_ceil(LANES);
+        let most = S::ROWS[width_index(self.vectors)].min(8);
         let group_rows: usize = self.runs.iter().map(|run| run.len).sum();
         for group in 0..self.groups {
-            for first in (0..self.outputs).step_by(width) {
+            for panel in (0..panels).step_by(self.vectors) {
+                // The last panel may stand alone.
+                let nv = self.vectors.min(panels - panel);
+                let most = if nv == self.vectors { most } else { S::ROWS[0].min(8) };
                 let mut row = group * group_rows;
                 for run in self.runs {
                     for (start, p) in parts(run.len, most) {
-                        // SAFETY: the caller's scratches hold all pixels and a tile's width beyond the last.
+                        // SAFETY: the caller's scratches hold all pixels.
                         unsafe {
                             let tile = OuterTile {
                                 x: self.x.add(run.offset + start + group * self.x_group),
-                                x_pixel: self.x_pixel,
                                 x_row: self.x_row,
-                                dy: self.dy.add(group * self.outputs + first),
-                                dy_pixel: self.dy_pixel,
+                                x_image: self.x_image,
+                                dy: self.dy.add(group * self.dy_group + panel * self.dy_panel),
                                 dy_row: self.dy_row,
+                                dy_image: self.dy_image,
+                                dy_vector: self.dy_panel,
+                                images: self.images,
                                 rows: self.rows,
                                 cols: self.cols,
-                                dw: self.dw.add((row + start) * self.dw_row + first),
+                                dw: self.dw.add((row + start) * self.dw_row + panel * LANES),
                                 dw_row: self.dw_row,
+                                accumulate: self.accumulate,
                             };
                             outer_tile::<S>(p, nv, &tile);
                         }

@@ -1,5 +1,7 @@
 //! Which scratch pixels a convolution reads: shapes, taps, runs of contiguous channels, blocks of the sum.
 
+use std::ops::Range;
+
 use crate::ConvConfig;
 
 /// The sizes of one convolution.
@@ -24,8 +26,34 @@ impl ConvShape {
     pub(crate) fn group_outputs(&self) -> usize {
         self.o / self.config.groups
     }
-    pub(crate) fn is_pointwise(&self) -> bool {
-        (self.kh, self.kw) == (1, 1) && self.config.padding == (0, 0)
+    /// Whether the kernel has one position.
+    pub(crate) fn single(&self) -> bool {
+        (self.kh, self.kw) == (1, 1)
+    }
+    /// Whether every output pixel depends on one input pixel, in their order.
+    fn pointwise(&self) -> bool {
+        self.single() && self.config.stride == (1, 1) && self.config.padding == (0, 0)
+    }
+    /// Whether it is one long row of pixels, which can be cut anywhere.
+    pub(crate) fn is_row(&self) -> bool {
+        self.pointwise() && (self.n, self.h) == (1, 1)
+    }
+    /// A convolution of pixels alone as one long row, every other as it is.
+    pub(crate) fn flattened(&self) -> Self {
+        if !self.pointwise() {
+            return *self;
+        }
+        let pixels = self.n * self.h * self.w;
+        Self { n: 1, h: 1, oh: 1, w: pixels, ow: pixels, ..*self }
+    }
+    /// Flat pixels of the output map; of several rows, all columns.
+    pub(crate) fn pixels(&self, image: usize, rows: &Range<usize>, cols: &Range<usize>) -> Range<usize> {
+        flat_pixels((self.oh, self.ow), image, rows, cols)
+    }
+    /// Flat pixels of the input map, as [`Self::pixels`]; all columns stand for all columns.
+    pub(crate) fn input_pixels(&self, image: usize, rows: &Range<usize>, cols: &Range<usize>) -> Range<usize> {
+        let cols = if cols.len() == self.ow { 0..self.w } else { cols.clone() };
+        flat_pixels((self.h, self.w), image, rows, &cols)
     }
     /// Whether the kernels apply: the data gradient needs a padding that the kernel covers.
     pub(crate) fn supported(kh: usize, kw: usize, config: &ConvConfig) -> bool {
@@ -33,7 +61,19 @@ impl ConvShape {
     }
 }
 
-/// `len` neighbouring values of the scratch, from `offset`, that meet `len` rows of packed weights.
+fn flat_pixels(
+    (height, width): (usize, usize),
+    image: usize,
+    rows: &Range<usize>,
+    cols: &Range<usize>,
+) -> Range<usize> {
+    let first = (image * height + rows.start) * width;
+    // A band may have no rows: behind the last input row that a stride reaches.
+    let end = if rows.is_empty() { cols.start } else { (rows.len() - 1) * width + cols.end };
+    first + cols.start..first + end
+}
+
+/// `len` neighbouring units of the scratch, from `offset`, that meet `len` rows of packed weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Run {
     pub offset: usize,
@@ -48,35 +88,70 @@ pub(crate) struct Tap {
     pub col: usize,
 }
 
+/// Units of a panel's pixel: one vector.
+pub(crate) const LANES: usize = 16;
+
 /// The part of a map that is copied into a scratch: scratch pixel (r, c) is map pixel
 /// (row + r · row_step, col + c · col_step), or zero outside.
+///
+/// A scratch holds 32-bit units, one f32 or two bf16 of neighbouring channels. Sixteen units of channels make a panel:
+/// (panel, row, column, 16). Each group has its own panels; units beyond the last channel are zero. Columns that are
+/// `split` apart in the map lie side by side, so that a convolution of that stride reads neighbours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Window {
     pub row: isize,
     pub col: isize,
     pub rows: usize,
+    /// A multiple of `split`.
     pub cols: usize,
     pub row_step: usize,
     pub col_step: usize,
-    /// Values from one scratch pixel to the next.
-    pub pixel: usize,
+    pub split: usize,
 }
 
 impl Window {
+    /// Units of one row of a panel.
     pub(crate) fn row_len(&self) -> usize {
-        self.cols * self.pixel
+        self.cols * LANES
     }
-    pub(crate) fn len(&self) -> usize {
-        self.rows * self.row_len()
+    /// Units of one panel: never a multiple of 4 KiB, which would put all panels into one set of the cache.
+    pub(crate) fn panel_len(&self) -> usize {
+        let len = self.rows * self.row_len();
+        if len.is_multiple_of(1024) { len + LANES } else { len }
+    }
+    /// Where column `c` lies in its row, in pixels.
+    #[inline(always)]
+    pub(crate) fn position(&self, c: usize) -> usize {
+        c % self.split * (self.cols / self.split) + c / self.split
     }
 }
 
-/// Values from one scratch pixel to the next: more than the channels where many pixels would fall into one cache set.
-pub(crate) fn pixel_len(channels: usize, step: usize, single_column: bool) -> usize {
-    if single_column && channels * step >= 256 && (channels * step).is_multiple_of(128) {
-        channels + 16
-    } else {
-        channels
+/// The channels of a map as panels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Panels {
+    pub groups: usize,
+    /// Channels of one group.
+    pub channels: usize,
+    /// Channels of one unit.
+    pub values: usize,
+}
+
+impl Panels {
+    /// Channels of one panel.
+    pub(crate) fn width(&self) -> usize {
+        LANES * self.values
+    }
+    /// Panels of one group.
+    pub(crate) fn of_group(&self) -> usize {
+        self.channels.div_ceil(self.width())
+    }
+    /// Panels of a map.
+    pub(crate) fn count(&self) -> usize {
+        self.groups * self.of_group()
+    }
+    /// Units of panel `i` of a group that hold channels.
+    pub(crate) fn units(&self, i: usize) -> usize {
+        (self.channels - i * self.width()).min(self.width()).div_ceil(self.values)
     }
 }
 
@@ -133,14 +208,13 @@ pub(crate) fn backward_phases(shape: &ConvShape) -> Vec<Phase> {
     phases
 }
 
-/// The taps (in the order of their offsets) as runs of the scratch; neighbours are merged.
-pub(crate) fn runs(taps: &[Tap], row_len: usize, pixel: usize, channels: usize) -> Vec<Run> {
-    let mut runs: Vec<Run> = Vec::with_capacity(taps.len());
-    for tap in taps {
-        let offset = tap.row * row_len + tap.col * pixel;
-        match runs.last_mut() {
-            Some(last) if last.offset + last.len == offset => last.len += channels,
-            _ => runs.push(Run { offset, len: channels }),
+/// What one group's output pixel reads of the scratch: all taps of the first panel, of the second, ….
+pub(crate) fn runs(taps: &[Tap], window: &Window, panels: &Panels) -> Vec<Run> {
+    let mut runs = Vec::with_capacity(taps.len() * panels.of_group());
+    for panel in 0..panels.of_group() {
+        for tap in taps {
+            let pixel = tap.row * window.cols + window.position(tap.col);
+            runs.push(Run { offset: panel * window.panel_len() + pixel * LANES, len: panels.units(panel) });
         }
     }
     runs

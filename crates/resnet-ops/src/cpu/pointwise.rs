@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use candle_core::{Result, bail};
 
-use super::backward::{Backward, EndingPass, row_window};
+use super::backward::{Backward, EndingPass, read_pixels};
 use super::buffer::{Buffer, Shared};
 use super::conv::{Epilogue, Reading};
 use super::element::Element;
 use super::elementwise::Store;
 use super::forward::Forward;
 use super::isa::{Isa, Kernel, Simd, launch};
-use super::pack::{Pack, Source};
+use super::pack::Source;
 use super::plan::{Plan, View};
 use super::threads;
 use crate::graph::noise::Mask;
@@ -318,9 +318,10 @@ impl<E: Element> GradientRows<'_, E> {
     /// # Safety
     /// `to` must hold one row.
     unsafe fn row(&self, isa: Isa, r: usize, to: &mut [f32]) {
-        let source = self.0.source().at(r * to.len());
-        let (image, window) = ((1, self.1.width, self.1.channels), row_window(self.1));
-        // SAFETY: the gradient holds the row.
-        unsafe { launch(isa, Pack { source, image, window, scratch: to.as_mut_ptr() }) }
+        // SAFETY: the gradient holds the row, and `to` is one.
+        unsafe {
+            let source = self.0.source().at(r * to.len());
+            launch(isa, read_pixels(source, self.1.width, self.1.channels, to.as_mut_ptr()));
+        }
     }
 }

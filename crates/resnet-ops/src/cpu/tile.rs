@@ -1,6 +1,9 @@
 //! The two register tiles that all convolution is made of.
+//!
+//! Both read scratches of units (see [`super::geometry`]): 16 channels of one pixel lie together, the next pixel of the
+//! row follows.
 
-use super::geometry::Run;
+use super::geometry::{LANES, Run};
 use super::isa::Simd;
 
 /// Vectors that a tile is wide, as the index into [`Simd::ROWS`].
@@ -17,182 +20,201 @@ pub(crate) fn width_index(vectors: usize) -> usize {
 pub(crate) struct GatherTile<'a> {
     /// The scratch at the first output pixel's first tap.
     pub x: *const f32,
-    /// Scratch values from one output pixel to the next.
-    pub x_pixel: usize,
     pub runs: &'a [Run],
-    /// Packed weights, a row of 16 · NV values for each value of the runs.
+    /// Packed weights, a row of 16 · NV units for each unit of the runs.
     pub weights: *const f32,
     pub y: *mut f32,
+    /// Values of `y` from one pixel, and from one vector of channels, to the next.
     pub y_pixel: usize,
+    pub y_vector: usize,
     /// Channels to write, at most 16 · NV.
     pub channels: usize,
     /// Whether to add to what is in `y`.
     pub accumulate: bool,
     /// Initial value of each channel (16 · NV), or null for zero.
     pub bias: *const f32,
-}
-
-/// Hides a value's origin from the optimizer, which otherwise recomputes multiples of it in the inner loop.
-#[inline(always)]
-fn opaque(x: usize) -> usize {
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-    {
-        let mut x = x;
-        // SAFETY: an empty instruction.
-        unsafe { core::arch::asm!("/* {0} */", inout(reg) x, options(pure, nomem, nostack, preserves_flags)) };
-        x
-    }
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    x
-}
-
-/// Odd multiples of the pixel stride: every pixel of a tile is base + odd multiple · power of two, which is one
-/// addressing mode, so that 14 pixels take 7 registers.
-struct Strides([usize; 7]);
-
-impl Strides {
-    #[inline(always)]
-    fn new<const P: usize>(pixel: usize) -> Self {
-        let mut odd = [0; 7];
-        for (i, s) in odd.iter_mut().enumerate() {
-            if 2 * i + 1 < P {
-                *s = opaque(pixel * (2 * i + 1));
-            }
-        }
-        Self(odd)
-    }
-    #[inline(always)]
-    fn offset(&self, p: usize) -> usize {
-        if p == 0 {
-            return 0;
-        }
-        let twos = p.trailing_zeros();
-        self.0[(p >> twos) / 2] << twos
-    }
+    /// A map that is added, or null; its pixels are as far apart as those of `y`.
+    pub residual: *const f32,
+    /// Values of the residual from one vector of channels to the next.
+    pub residual_vector: usize,
+    /// Whether negative results become zero.
+    pub relu: bool,
 }
 
 #[inline(always)]
-unsafe fn gather<S: Simd, const P: usize, const NV: usize>(t: &GatherTile) {
+unsafe fn gather<S: Simd, const P: usize, const NV: usize, const STEP: usize>(t: &GatherTile) {
     unsafe {
         let mut acc = [[S::splat(0.); NV]; P];
         if !t.bias.is_null() {
             for row in &mut acc {
                 for (v, a) in row.iter_mut().enumerate() {
-                    *a = S::load(t.bias.add(16 * v));
+                    *a = S::load(t.bias.add(LANES * v));
                 }
             }
         }
-        let strides = Strides::new::<P>(t.x_pixel);
         let mut w = t.weights;
         for run in t.runs {
             let mut x = t.x.add(run.offset);
-            let end = x.add(run.len);
-            while x != end {
+            for _ in 0..run.len {
                 let mut row = [S::splat(0.); NV];
                 for (v, value) in row.iter_mut().enumerate() {
-                    *value = S::load(w.add(16 * v));
+                    *value = S::load(w.add(LANES * v));
                 }
                 for (p, acc) in acc.iter_mut().enumerate() {
-                    let xp = S::splat(*x.add(strides.offset(p)));
+                    let xp = S::splat(*x.add(STEP * LANES * p));
                     for (a, &w) in acc.iter_mut().zip(&row) {
-                        *a = S::fma(xp, w, *a);
+                        *a = S::multiply_add(xp, w, *a);
                     }
                 }
-                w = w.add(16 * NV);
+                w = w.add(LANES * NV);
                 x = x.add(1);
             }
         }
-        if t.channels == 16 * NV {
+        // Only loops that are unrolled may touch the sums, or they would live in memory: each step is one of its own.
+        if t.channels == LANES * NV {
+            if t.accumulate {
+                add::<S, P, NV>(&mut acc, t.y, t.y_pixel, t.y_vector);
+            }
+            if !t.residual.is_null() {
+                add::<S, P, NV>(&mut acc, t.residual, t.y_pixel, t.residual_vector);
+            }
+            if t.relu {
+                for a in acc.as_flattened_mut() {
+                    *a = S::max(S::splat(0.), *a);
+                }
+            }
             for (p, row) in acc.iter().enumerate() {
-                let y = t.y.add(p * t.y_pixel);
                 for (v, &a) in row.iter().enumerate() {
-                    let y = y.add(16 * v);
-                    S::store(y, if t.accumulate { S::add(a, S::load(y)) } else { a });
+                    S::store(t.y.add(p * t.y_pixel + v * t.y_vector), a);
                 }
             }
             return;
         }
-        for (p, row) in acc.iter().enumerate() {
-            let y = t.y.add(p * t.y_pixel);
-            for (v, &a) in row.iter().enumerate() {
-                let n = t.channels.saturating_sub(16 * v).min(16);
+        let mut sums = [[[0f32; LANES]; NV]; P];
+        for (row, sums) in acc.iter().zip(&mut sums) {
+            for (&a, sums) in row.iter().zip(sums) {
+                S::store(sums.as_mut_ptr(), a);
+            }
+        }
+        for p in 0..P {
+            for v in 0..NV {
+                let n = t.channels.saturating_sub(LANES * v).min(LANES);
                 if n > 0 {
-                    let y = y.add(16 * v);
-                    S::store_part(y, if t.accumulate { S::add(a, S::load_part(y, n)) } else { a }, n);
+                    let at = p * t.y_pixel + v * t.y_vector;
+                    let mut sum = S::load(sums[p][v].as_ptr());
+                    if t.accumulate {
+                        sum = S::add(sum, S::load_part(t.y.add(at), n));
+                    }
+                    if !t.residual.is_null() {
+                        sum = S::add(sum, S::load_part(t.residual.add(p * t.y_pixel + v * t.residual_vector), n));
+                    }
+                    if t.relu {
+                        sum = S::max(S::splat(0.), sum);
+                    }
+                    S::store_part(t.y.add(at), sum, n);
                 }
             }
         }
     }
 }
 
+#[inline(always)]
+unsafe fn add<S: Simd, const P: usize, const NV: usize>(
+    acc: &mut [[S::V; NV]; P],
+    from: *const f32,
+    pixel: usize,
+    vector: usize,
+) {
+    for (p, row) in acc.iter_mut().enumerate() {
+        for (v, a) in row.iter_mut().enumerate() {
+            // SAFETY: `from` holds the tile's pixels and channels.
+            *a = unsafe { S::add(*a, S::load(from.add(p * pixel + v * vector))) };
+        }
+    }
+}
+
 /// An outer-product tile of the weight gradient: `P` rows (input channels) by `NV` vectors of output channels,
-/// summed over all pixels.
+/// summed over all pixels of some images.
 #[derive(Clone, Copy)]
 pub(crate) struct OuterTile {
     pub x: *const f32,
-    pub x_pixel: usize,
     pub x_row: usize,
+    pub x_image: usize,
     pub dy: *const f32,
-    pub dy_pixel: usize,
     pub dy_row: usize,
+    pub dy_image: usize,
+    /// Units of `dy` from one vector of channels to the next.
+    pub dy_vector: usize,
+    pub images: usize,
     pub rows: usize,
     pub cols: usize,
-    /// (P, 16 · NV) sums to add to, `dw_row` values apart.
+    /// (P, 16 · NV) sums, `dw_row` values apart.
     pub dw: *mut f32,
     pub dw_row: usize,
+    /// Whether to add to what is in `dw`.
+    pub accumulate: bool,
 }
 
 #[inline(always)]
 unsafe fn outer<S: Simd, const P: usize, const NV: usize>(t: &OuterTile) {
     unsafe {
         let mut acc = [[S::splat(0.); NV]; P];
-        for r in 0..t.rows {
-            let mut x = t.x.add(r * t.x_row);
-            let mut dy = t.dy.add(r * t.dy_row);
-            for _ in 0..t.cols {
-                let mut row = [S::splat(0.); NV];
-                for (v, value) in row.iter_mut().enumerate() {
-                    *value = S::load(dy.add(16 * v));
-                }
-                for (p, acc) in acc.iter_mut().enumerate() {
-                    let xp = S::splat(*x.add(p));
-                    for (a, &g) in acc.iter_mut().zip(&row) {
-                        *a = S::fma(xp, g, *a);
+        for image in 0..t.images {
+            for r in 0..t.rows {
+                let mut x = t.x.add(image * t.x_image + r * t.x_row);
+                let mut dy = t.dy.add(image * t.dy_image + r * t.dy_row);
+                for _ in 0..t.cols {
+                    let mut row = [S::splat(0.); NV];
+                    for (v, value) in row.iter_mut().enumerate() {
+                        *value = S::load(dy.add(v * t.dy_vector));
                     }
+                    for (p, acc) in acc.iter_mut().enumerate() {
+                        let xp = S::splat(*x.add(p));
+                        for (a, &g) in acc.iter_mut().zip(&row) {
+                            *a = S::multiply_add(xp, g, *a);
+                        }
+                    }
+                    x = x.add(LANES);
+                    dy = dy.add(LANES);
                 }
-                x = x.add(t.x_pixel);
-                dy = dy.add(t.dy_pixel);
             }
         }
         for (p, row) in acc.iter().enumerate() {
             for (v, &a) in row.iter().enumerate() {
-                let dw = t.dw.add(p * t.dw_row + 16 * v);
-                S::store(dw, S::add(a, S::load(dw)));
+                let dw = t.dw.add(p * t.dw_row + LANES * v);
+                S::store(dw, if t.accumulate { S::add(a, S::load(dw)) } else { a });
             }
         }
     }
 }
 
 macro_rules! by_rows {
-    ($f:ident, $s:ty, $p:expr, $nv:expr, $t:expr; $($n:literal)*) => {
+    ($f:ident, $s:ty $(, $step:ident)?; $p:expr, $nv:expr, $t:expr; $($n:literal)*) => {
         match $nv {
-            1 => match $p { $($n if $n <= <$s>::ROWS[0] => $f::<$s, $n, 1>($t),)* _ => unreachable!() },
-            2 => match $p { $($n if $n <= <$s>::ROWS[1] => $f::<$s, $n, 2>($t),)* _ => unreachable!() },
-            _ => match $p { $($n if $n <= <$s>::ROWS[2] => $f::<$s, $n, 4>($t),)* _ => unreachable!() },
+            1 => by_rows!(@ROWS[0], $f, $s, $p, 1 $(, $step)?; $t; $($n)*),
+            2 => by_rows!(@ROWS[1], $f, $s, $p, 2 $(, $step)?; $t; $($n)*),
+            _ => by_rows!(@ROWS[2], $f, $s, $p, 4 $(, $step)?; $t; $($n)*),
         }
+    };
+    (@ROWS[$i:literal], $f:ident, $s:ty, $p:expr, $nv:literal, $step:ident; $t:expr; $($n:literal)*) => {
+        match $p { $($n if $n <= <$s>::ROWS[$i] => $f::<$s, $n, $nv, $step>($t),)* _ => unreachable!() }
+    };
+    (@ROWS[$i:literal], $f:ident, $s:ty, $p:expr, $nv:literal; $t:expr; $($n:literal)*) => {
+        match $p { $($n if $n <= <$s>::ROWS[$i] => $f::<$s, $n, $nv>($t),)* _ => unreachable!() }
     };
 }
 
 /// # Safety
-/// The tile's pointers must be valid for `p` pixels and `nv` vectors; `p` at most `S::ROWS` for that width.
+/// The tile's pointers must be valid for `p` pixels, `STEP` pixels of the scratch apart, and `nv` vectors; `p` at most
+/// `S::ROWS` for that width.
 #[inline(always)]
-pub(crate) unsafe fn gather_tile<S: Simd>(p: usize, nv: usize, t: &GatherTile) {
-    unsafe { by_rows!(gather, S, p, nv, t; 1 2 3 4 5 6 7 8 9 10 11 12 13 14) }
+pub(crate) unsafe fn gather_tile<S: Simd, const STEP: usize>(p: usize, nv: usize, t: &GatherTile) {
+    unsafe { by_rows!(gather, S, STEP; p, nv, t; 1 2 3 4 5 6 7 8 9 10 11 12 13 14) }
 }
 
 /// # Safety
-/// As [`gather_tile`].
+/// As [`gather_tile`]; at most 8 rows.
 #[inline(always)]
 pub(crate) unsafe fn outer_tile<S: Simd>(p: usize, nv: usize, t: &OuterTile) {
-    unsafe { by_rows!(outer, S, p, nv, t; 1 2 3 4 5 6 7 8 9 10 11 12 13 14) }
+    unsafe { by_rows!(outer, S; p, nv, t; 1 2 3 4 5 6 7 8) }
 }

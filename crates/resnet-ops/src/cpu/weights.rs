@@ -1,12 +1,18 @@
 //! Weights as the tiles read them, and gradients as candle stores them.
 
-use super::geometry::{ConvShape, Tap};
-use super::threads;
+use rayon::prelude::*;
+
+use super::buffer::Buffer;
+use super::geometry::{ConvShape, LANES, Panels, Tap};
+use super::isa::{Arithmetic, Isa, Kernel, PairKernel, Pairs, Simd, launch, launch_pairs};
+
+/// Values from which work on weights is shared among threads.
+const SHARED: usize = 1 << 14;
 
 /// Packed weights of one phase: for each group and each block of `16 · vectors` output channels, a row of that many
-/// values for each tap and input channel. Channels beyond the last are zero.
+/// units for each panel, tap and unit of input channels. Channels beyond the last are zero.
 pub(crate) struct Packed {
-    pub data: Vec<f32>,
+    pub data: Buffer<f32>,
     pub vectors: usize,
     /// Rows of one block.
     pub rows: usize,
@@ -14,104 +20,293 @@ pub(crate) struct Packed {
     pub outputs: usize,
 }
 
+/// Which side of the kernel is summed over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// Rows are input channels, columns output channels.
+    Forward,
+    /// Rows are output channels, columns input channels: the data gradient.
+    Backward,
+}
+
 impl Packed {
     pub(crate) fn width(&self) -> usize {
-        16 * self.vectors
+        LANES * self.vectors
     }
     pub(crate) fn blocks(&self) -> usize {
         self.outputs.div_ceil(self.width())
     }
-    /// Values from one group to the next.
+    /// Units from one group to the next.
     pub(crate) fn group_len(&self) -> usize {
         self.blocks() * self.rows * self.width()
     }
 
-    /// For the forward convolution: rows are (tap, input channel), columns output channels.
-    pub(crate) fn forward(weight: &[f32], shape: &ConvShape, taps: &[Tap], vectors: usize) -> Self {
-        let (cg, og) = (shape.group_inputs(), shape.group_outputs());
-        let (kh, kw) = (shape.kh, shape.kw);
-        // weight[o][i][kh][kw], o over all groups
-        let at = |group: usize, i: usize, o: usize, (a, b): (usize, usize)| {
-            weight[(((group * og + o) * cg + i) * kh + a) * kw + b]
-        };
-        Self::pack(shape.config.groups, cg, og, taps, vectors, at)
-    }
-
-    /// For the data gradient: rows are (tap, output channel), columns input channels.
-    pub(crate) fn backward(weight: &[f32], shape: &ConvShape, taps: &[Tap], vectors: usize) -> Self {
-        let (cg, og) = (shape.group_inputs(), shape.group_outputs());
-        let (kh, kw) = (shape.kh, shape.kw);
-        let at = |group: usize, o: usize, i: usize, (a, b): (usize, usize)| {
-            weight[(((group * og + o) * cg + i) * kh + a) * kw + b]
-        };
-        Self::pack(shape.config.groups, og, cg, taps, vectors, at)
-    }
-
-    fn pack(
-        groups: usize,
-        inputs: usize,
-        outputs: usize,
+    /// From weights (O, C / groups, kh, kw).
+    pub(crate) fn new(
+        (isa, arithmetic): (Isa, Arithmetic),
+        weight: &[f32],
+        shape: &ConvShape,
         taps: &[Tap],
         vectors: usize,
-        at: impl Fn(usize, usize, usize, (usize, usize)) -> f32 + Sync,
+        direction: Direction,
     ) -> Self {
-        let mut packed = Self { data: Vec::new(), vectors, rows: taps.len() * inputs, outputs };
-        let (width, blocks, block_len) = (packed.width(), packed.blocks(), packed.rows * packed.width());
-        let mut data = vec![0f32; groups * packed.group_len()];
-        if block_len > 0 {
-            let fill = |index: usize, block: &mut [f32]| {
-                let (group, first) = (index / blocks, index % blocks * width);
-                let valid = width.min(outputs - first);
-                let mut rows = block.chunks_exact_mut(width);
-                for tap in taps {
-                    for i in 0..inputs {
-                        if let Some(row) = rows.next() {
-                            for (o, value) in row[..valid].iter_mut().enumerate() {
-                                *value = at(group, i, first + o, tap.kernel);
-                            }
-                        }
-                    }
+        let (cg, og, positions) = (shape.group_inputs(), shape.group_outputs(), shape.kh * shape.kw);
+        let (inputs, outputs) = if direction == Direction::Forward { (cg, og) } else { (og, cg) };
+        let values = arithmetic.values();
+        let panels = Panels { groups: shape.config.groups, channels: inputs, values };
+        let rows = taps.len() * inputs.div_ceil(values);
+        let mut packed = Self { data: Buffer::new(0), vectors, rows, outputs };
+        let (width, blocks, block_len) = (packed.width(), packed.blocks(), rows * packed.width());
+        let mut buffer = Buffer::<f32>::new(panels.groups * packed.group_len());
+        let positions_of_taps: Vec<usize> = taps.iter().map(|tap| tap.kernel.0 * shape.kw + tap.kernel.1).collect();
+        let fill = |index: usize, block: &mut [f32]| {
+            let (group, first) = (index / blocks, index % blocks * width);
+            let weight = &weight[group * og * cg * positions..(group + 1) * og * cg * positions];
+            let (taps, positions) = (positions_of_taps.as_slice(), positions);
+            let kernel = Turn { weight, direction, inputs, outputs, positions, taps, panels, first, width, block };
+            // SAFETY: the kernel stays within its slices.
+            unsafe {
+                match arithmetic {
+                    Arithmetic::Single => launch(isa, kernel),
+                    Arithmetic::Pairs => launch_pairs(kernel),
                 }
-            };
-            use rayon::prelude::*;
-            if data.len() > 1 << 15 && threads::count() > 1 {
+            }
+        };
+        let data = buffer.as_mut_slice();
+        if block_len > 0 {
+            if data.len() > SHARED {
                 data.par_chunks_exact_mut(block_len).enumerate().for_each(|(i, block)| fill(i, block));
             } else {
                 data.chunks_exact_mut(block_len).enumerate().for_each(|(i, block)| fill(i, block));
             }
         }
-        packed.data = data;
+        packed.data = buffer;
         packed
     }
 }
 
-/// The weight gradient as the outer-product tiles leave it: (group, tap, input channel, padded output channel).
-pub(crate) fn gradient_len(shape: &ConvShape, row: usize) -> usize {
-    shape.config.groups * shape.kh * shape.kw * shape.group_inputs() * row
+/// Turns one group's weights into one block of packed ones.
+struct Turn<'a> {
+    /// (output, input, position) of the convolution.
+    weight: &'a [f32],
+    direction: Direction,
+    inputs: usize,
+    outputs: usize,
+    positions: usize,
+    /// Positions of the taps.
+    taps: &'a [usize],
+    panels: Panels,
+    /// First output channel of the block, and how many it is wide.
+    first: usize,
+    width: usize,
+    block: &'a mut [f32],
 }
 
-/// Sums the threads' parts and brings them into candle's order, (O, C / groups, kh, kw).
-pub(crate) fn unpack_gradient(parts: &[&[f32]], shape: &ConvShape, row: usize) -> Vec<f32> {
-    let (cg, og, taps) = (shape.group_inputs(), shape.group_outputs(), shape.kh * shape.kw);
-    let mut out = vec![0f32; shape.o * cg * taps];
-    let fill = |o: usize, values: &mut [f32]| {
-        let (group, column) = (o / og, o % og);
-        for i in 0..cg {
-            for tap in 0..taps {
-                let from = ((group * taps + tap) * cg + i) * row + column;
-                values[i * taps + tap] = parts.iter().map(|part| part[from]).sum();
+impl Turn<'_> {
+    /// Calls `each(panel, vector, turned, target)` for every panel and 16 outputs: `turned` holds a row of 16 outputs
+    /// for each (channel of the panel, position), `target` is the block's first row of the panel at those outputs.
+    #[inline(always)]
+    unsafe fn each<S: Simd>(&mut self, each: impl Fn(&Self, usize, *const f32, *mut f32)) {
+        let mut turned = vec![0f32; self.panels.width().min(self.inputs) * self.positions * LANES + LANES * LANES];
+        let mut row = 0;
+        for panel in 0..self.panels.of_group() {
+            let channel = panel * self.panels.width();
+            let count = self.panels.width().min(self.inputs - channel);
+            for vector in 0..self.width / LANES {
+                let output = self.first + vector * LANES;
+                let outputs = self.outputs.saturating_sub(output).min(LANES);
+                // SAFETY: `turned` holds all rows of a panel and one turned square more, the block the panel's rows.
+                unsafe {
+                    match self.direction {
+                        Direction::Forward => self.forward::<S>(channel, count, output, outputs, &mut turned),
+                        Direction::Backward => self.backward::<S>(channel, count, output, outputs, &mut turned),
+                    }
+                    let target = self.block.as_mut_ptr().add(row * self.width + vector * LANES);
+                    each(self, panel, turned.as_ptr(), target);
+                }
+            }
+            row += self.taps.len() * self.panels.units(panel);
+        }
+    }
+
+    /// The weights of `count` input channels lie together, one output channel after the other.
+    #[inline(always)]
+    unsafe fn forward<S: Simd>(&self, channel: usize, count: usize, output: usize, outputs: usize, turned: &mut [f32]) {
+        let len = count * self.positions;
+        for start in (0..len).step_by(LANES) {
+            let n = (len - start).min(LANES);
+            // SAFETY: `n` weights of every output channel that there is.
+            unsafe {
+                let mut rows = [S::splat(0.); LANES];
+                for (o, row) in rows.iter_mut().enumerate().take(outputs) {
+                    let at = ((output + o) * self.inputs + channel) * self.positions + start;
+                    let from = self.weight.as_ptr().add(at);
+                    *row = if n == LANES { S::load(from) } else { S::load_part(from, n) };
+                }
+                S::transpose(&mut rows);
+                for (i, &row) in rows.iter().enumerate() {
+                    S::store(turned.as_mut_ptr().add((start + i) * LANES), row);
+                }
             }
         }
-    };
-    use rayon::prelude::*;
-    let len = cg * taps;
-    if out.len() > 1 << 15 && threads::count() > 1 {
-        // Sixteen neighbouring output channels share the cache lines that they are gathered from.
-        out.par_chunks_mut(16 * len).enumerate().for_each(|(b, block)| {
-            block.chunks_exact_mut(len).enumerate().for_each(|(o, values)| fill(16 * b + o, values));
-        });
-    } else {
-        out.chunks_exact_mut(len.max(1)).enumerate().for_each(|(o, values)| fill(o, values));
     }
-    out
+
+    /// The weights of one (here input) channel and 16 (here output) channels lie together, position by position.
+    #[inline(always)]
+    unsafe fn backward<S: Simd>(
+        &self,
+        channel: usize,
+        count: usize,
+        output: usize,
+        outputs: usize,
+        turned: &mut [f32],
+    ) {
+        for c in 0..count {
+            let from = ((channel + c) * self.outputs + output) * self.positions;
+            // SAFETY: the weights of these channels.
+            unsafe {
+                let from = self.weight.as_ptr().add(from);
+                let to = turned.as_mut_ptr().add(c * self.positions * LANES);
+                if self.positions == 1 {
+                    S::store(to, if outputs == LANES { S::load(from) } else { S::load_part(from, outputs) });
+                    continue;
+                }
+                for start in (0..self.positions).step_by(LANES) {
+                    let n = (self.positions - start).min(LANES);
+                    let mut rows = [S::splat(0.); LANES];
+                    for (o, row) in rows.iter_mut().enumerate().take(outputs) {
+                        let from = from.add(o * self.positions + start);
+                        *row = if n == LANES { S::load(from) } else { S::load_part(from, n) };
+                    }
+                    S::transpose(&mut rows);
+                    for (i, &row) in rows.iter().enumerate().take(n) {
+                        S::store(to.add((start + i) * LANES), row);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Kernel for Turn<'_> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<S: Simd>(mut self) {
+        // SAFETY: as in `each`.
+        unsafe {
+            self.each::<S>(|this, panel, turned, target| {
+                let units = this.panels.units(panel);
+                for (t, &position) in this.taps.iter().enumerate() {
+                    for unit in 0..units {
+                        let row = S::load(turned.add((unit * this.positions + position) * LANES));
+                        S::store(target.add((t * units + unit) * this.width), row);
+                    }
+                }
+            });
+        }
+    }
+}
+
+impl PairKernel for Turn<'_> {
+    #[inline(always)]
+    unsafe fn run_pairs<S: Pairs>(mut self) {
+        // SAFETY: as in `each`.
+        unsafe {
+            self.each::<S>(|this, panel, turned, target| {
+                let (units, channel) = (this.panels.units(panel), panel * this.panels.width());
+                for (t, &position) in this.taps.iter().enumerate() {
+                    for unit in 0..units {
+                        let row = |i: usize| S::load(turned.add((i * this.positions + position) * LANES));
+                        let last = channel + 2 * unit + 1 == this.inputs;
+                        let high = if last { S::splat(0.) } else { row(2 * unit + 1) };
+                        S::store(target.add((t * units + unit) * this.width), S::paired(row(2 * unit), high));
+                    }
+                }
+            });
+        }
+    }
+}
+
+/// The weight gradient as the outer-product tiles leave it: for each group, panel, tap and input channel a row of
+/// output channels, padded to whole vectors.
+pub(crate) struct GradientLayout {
+    groups: usize,
+    inputs: usize,
+    outputs: usize,
+    taps: usize,
+}
+
+impl GradientLayout {
+    pub(crate) fn new(shape: &ConvShape) -> Self {
+        let (inputs, outputs) = (shape.group_inputs(), shape.group_outputs());
+        Self { groups: shape.config.groups, inputs, outputs, taps: shape.kh * shape.kw }
+    }
+    /// Values of one row.
+    pub(crate) fn row(&self) -> usize {
+        self.outputs.next_multiple_of(LANES)
+    }
+    pub(crate) fn len(&self) -> usize {
+        self.groups * self.taps * self.inputs * self.row()
+    }
+
+    /// Sums the threads' parts and brings them into candle's order, (O, C / groups, kh, kw).
+    pub(crate) fn unpack(&self, isa: Isa, parts: &[&[f32]]) -> Vec<f32> {
+        let len = self.inputs * self.taps;
+        let mut out = vec![0f32; self.groups * self.outputs * len];
+        let fill = |group: usize, first: usize, out: &mut [f32]| {
+            // SAFETY: parts hold whole rows of 16 output channels.
+            unsafe { launch(isa, TurnBack { layout: self, parts, group, first, out }) };
+        };
+        let parallel = out.len() > SHARED;
+        for (group, values) in out.chunks_exact_mut((self.outputs * len).max(1)).enumerate() {
+            if parallel {
+                let blocks = values.par_chunks_mut(LANES * len).enumerate();
+                blocks.for_each(|(block, values)| fill(group, block * LANES, values));
+            } else {
+                let blocks = values.chunks_mut((LANES * len).max(1)).enumerate();
+                blocks.for_each(|(block, values)| fill(group, block * LANES, values));
+            }
+        }
+        out
+    }
+}
+
+/// Up to 16 output channels of a weight gradient, from the first on.
+struct TurnBack<'a> {
+    layout: &'a GradientLayout,
+    parts: &'a [&'a [f32]],
+    group: usize,
+    first: usize,
+    out: &'a mut [f32],
+}
+
+impl Kernel for TurnBack<'_> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let GradientLayout { inputs, taps, .. } = *self.layout;
+        let (row, len) = (self.layout.row(), inputs * taps);
+        let start = self.group * len * row + self.first;
+        for first in (0..len).step_by(LANES) {
+            let n = (len - first).min(LANES);
+            // SAFETY: every row of every part holds 16 values from `first` on, `out` has whole output channels.
+            unsafe {
+                let mut rows = [S::splat(0.); LANES];
+                for (i, sum) in rows.iter_mut().enumerate().take(n) {
+                    let (channel, tap) = ((first + i) / taps, (first + i) % taps);
+                    let (panel, lane) = (channel / LANES, channel % LANES);
+                    let count = LANES.min(inputs - panel * LANES);
+                    let at = start + (panel * LANES * taps + tap * count + lane) * row;
+                    for part in self.parts {
+                        *sum = S::add(*sum, S::load(part.as_ptr().add(at)));
+                    }
+                }
+                S::transpose(&mut rows);
+                for (values, &row) in self.out.chunks_exact_mut(len).zip(&rows) {
+                    let to = values.as_mut_ptr().add(first);
+                    if n == LANES { S::store(to, row) } else { S::store_part(to, row, n) }
+                }
+            }
+        }
+    }
 }

@@ -211,6 +211,9 @@ pub struct Graph {
     compute: DType,
     noise: Noise,
     plan: Arc<OnceLock<Option<Arc<cpu::Plan>>>>,
+    /// Where the graph is cut for recomputation.
+    cuts: Vec<Value>,
+    parts: Arc<OnceLock<Option<Arc<cpu::Parts>>>>,
 }
 
 impl Graph {
@@ -221,7 +224,16 @@ impl Graph {
 
     pub(crate) fn from_nodes(nodes: Vec<Node>, output: Value) -> Self {
         let plan = Arc::default();
-        Self { nodes, output, backend: Backend::Auto, compute: DType::F32, noise: Noise::default(), plan }
+        Self {
+            nodes,
+            output,
+            backend: Backend::Auto,
+            compute: DType::F32,
+            noise: Noise::default(),
+            plan,
+            cuts: Vec::new(),
+            parts: Arc::default(),
+        }
     }
 
     /// The operations in the order of execution; node 0 is the input.
@@ -244,6 +256,19 @@ impl Graph {
     /// parameters, statistics and sums stay in f32.
     pub fn with_compute_dtype(mut self, dtype: DType) -> Self {
         self.compute = dtype;
+        self
+    }
+
+    /// The same graph whose values between `cuts` are not kept for the backward pass but computed again: less memory,
+    /// and about a third more time a training step. Running statistics are updated once. Only the fused engine does it;
+    /// elsewhere, and where more than one value passes a cut, everything is kept.
+    ///
+    /// Sums are taken in another order than without, so that results agree up to rounding.
+    pub fn with_recomputation(mut self, cuts: &[Value]) -> Self {
+        self.cuts = cuts.iter().copied().filter(|cut| *cut > self.input() && *cut < self.output).collect();
+        self.cuts.sort();
+        self.cuts.dedup();
+        self.parts = Arc::default();
         self
     }
 
@@ -304,6 +329,12 @@ impl Graph {
             && x.dtype() == DType::F32
             && let Some(plan) = self.plan.get_or_init(|| cpu::Plan::new(self).map(Arc::new))
         {
+            if train
+                && !self.cuts.is_empty()
+                && let Some(parts) = self.parts.get_or_init(|| cpu::Parts::new(self, &self.cuts).map(Arc::new))
+            {
+                return cpu::run_recomputed(parts, x, pass, self.compute);
+            }
             return cpu::run(plan, x, pass, self.compute);
         }
         interpreter::run(self, x, pass)

@@ -39,7 +39,7 @@ impl Noise {
     /// The numbers of the next pass.
     pub(crate) fn next(&self) -> Draw {
         let (seed, step) = (self.0.seed.load(Ordering::Relaxed), self.0.step.fetch_add(1, Ordering::Relaxed));
-        Draw { key: mix(mix(seed) ^ step) }
+        Draw { key: mix(mix(seed) ^ step), offset: 0 }
     }
 }
 
@@ -47,9 +47,16 @@ impl Noise {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Draw {
     key: u64,
+    /// Added to the index of a node: its position in the graph that the node was cut from.
+    offset: usize,
 }
 
 impl Draw {
+    /// The numbers for a part of a graph that begins at node `offset`: its nodes draw what they draw in the whole.
+    pub(crate) fn shifted(self, offset: usize) -> Self {
+        Self { offset: self.offset + offset, ..self }
+    }
+
     /// What the node of that index drops at that rate.
     ///
     /// # Errors
@@ -57,7 +64,7 @@ impl Draw {
     pub(crate) fn mask(self, node: usize, rate: f64) -> Result<Mask> {
         check_rate(rate)?;
         let threshold = (rate * RANGE).round() as u64;
-        Ok(Mask { key: mix(self.key ^ mix(node as u64)), threshold, scale: (1. / (1. - rate)) as f32 })
+        Ok(Mask { key: mix(self.key ^ mix((node + self.offset) as u64)), threshold, scale: (1. / (1. - rate)) as f32 })
     }
 }
 

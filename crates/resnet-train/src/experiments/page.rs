@@ -6,9 +6,10 @@ use serde::Serialize;
 
 use super::plan::Plan;
 use super::result::{RunResult, VariantResult};
-use super::runner::ReproduceOptions;
+use super::runner::{ReproduceOptions, slug};
 use crate::recipe::Recipe;
 use crate::report::{Chart, Report, Scale, Series, Stroke, Table};
+use crate::trainer::duration;
 use crate::{Result, files};
 
 /// More lines than this in a chart cannot be told apart.
@@ -36,7 +37,7 @@ struct Row<'a> {
     revision: &'a str,
 }
 
-/// Writes `results.csv` and `report.html` and returns their paths.
+/// Writes `results.csv`, `curves.csv`, each chart as SVG and `report.html`; returns the paths of the first and the last.
 pub(super) fn write(plan: &Plan, options: &ReproduceOptions, variants: &[VariantResult]) -> Result<(PathBuf, PathBuf)> {
     let (csv, page) = (options.out.join("results.csv"), options.out.join("report.html"));
     let rows = variants.iter().flat_map(|v| v.runs.iter().map(move |run| row(plan, v, run)));
@@ -46,7 +47,11 @@ pub(super) fn write(plan: &Plan, options: &ReproduceOptions, variants: &[Variant
         .flat_map(|v| v.curve.iter().map(move |&(step, train, test)| (&v.variant.name, step, train, test)));
     let header = ["variant", "step", "train_error", "test_error"];
     files::write(&options.out.join("curves.csv"), files::csv_with(&header, curves)?.as_bytes())?;
-    report(plan, options, variants).write(&page)?;
+    let report = report(plan, options, variants);
+    for chart in &report.charts {
+        files::write(&options.out.join(format!("curves-{}.svg", slug(&chart.title))), chart.svg().as_bytes())?;
+    }
+    report.write(&page)?;
     Ok((csv, page))
 }
 
@@ -83,7 +88,7 @@ fn report(plan: &Plan, options: &ReproduceOptions, variants: &[VariantResult]) -
         headline: vec![
             ("Scale".into(), plan.scale.to_string()),
             ("Runs".into(), runs.to_string()),
-            ("Training".into(), format!("{:.1} h", seconds / 3600.0)),
+            ("Training".into(), duration(seconds)),
         ],
         tables: vec![table(plan, variants)],
         charts: charts(variants),

@@ -170,8 +170,8 @@ fn curve(dir: &Path) -> Result<Vec<(u64, f64, Option<f64>)>> {
     Ok(records.filter_map(|r| Some((r.step, 100.0 - r.train_top1?, r.test_top1.map(|top1| 100.0 - top1)))).collect())
 }
 
-/// A variant's name as that of a folder.
-fn slug(name: &str) -> String {
+/// A name as that of a file or folder.
+pub(super) fn slug(name: &str) -> String {
     let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
     plain.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-").to_lowercase()
 }

@@ -99,6 +99,10 @@ pub struct Recipe {
     /// What the network computes in.
     #[serde(default)]
     pub dtype: Compute,
+    /// Computes activations again in the backward pass instead of keeping all of them: for networks that do not fit into
+    /// memory otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recompute: bool,
     /// Greatest norm of a step's gradient.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f64>,

@@ -20,6 +20,8 @@ pub struct Overrides {
     pub seed: Option<u64>,
     /// What the network computes in.
     pub dtype: Option<Compute>,
+    /// Whether activations are computed again in the backward pass.
+    pub recompute: Option<bool>,
 }
 
 impl Recipe {
@@ -41,6 +43,7 @@ impl Recipe {
         self.batch_size = o.batch_size.unwrap_or(self.batch_size);
         self.seed = o.seed.unwrap_or(self.seed);
         self.dtype = o.dtype.unwrap_or(self.dtype);
+        self.recompute = o.recompute.unwrap_or(self.recompute);
         self.check()?;
         Ok(self)
     }

@@ -19,6 +19,7 @@ pub use checkpoint::{Best, Counters};
 pub use evaluate::evaluate;
 pub use log::{Record, RecordKind, read as read_log};
 pub use meter::Sums;
+pub(crate) use page::duration;
 pub use progress::{Plain, Progress, Silent, Status, Terminal, progress_for_stderr};
 pub use rate::HoldState;
 pub use run::{End, Outcome};

@@ -123,7 +123,8 @@ pub(crate) fn charts(records: &[Record]) -> Vec<Chart> {
     ]
 }
 
-fn duration(seconds: f64) -> String {
+/// `40 s`, `12 min 3 s` or `2 h 5 min`.
+pub(crate) fn duration(seconds: f64) -> String {
     let s = seconds.round() as u64;
     match (s / 3600, s / 60 % 60, s % 60) {
         (0, 0, s) => format!("{s} s"),

@@ -79,6 +79,9 @@ impl Session {
         if recipe.dtype == Compute::Bf16 {
             network = network.with_compute_dtype(DType::BF16);
         }
+        if recipe.recompute {
+            network = network.with_recomputation(0);
+        }
         let config = LoaderConfig {
             batch_size: recipe.batch_size,
             shuffle: true,

@@ -101,4 +101,10 @@ impl Simd for Avx2 {
             (low, _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(m.1, zero), v.1))
         }
     }
+
+    #[inline(always)]
+    fn prefetch(p: *const u8) {
+        // SAFETY: a hint, which no address can make fail.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+    }
 }

@@ -102,6 +102,72 @@ pub(crate) trait Simd: Copy {
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
     /// `v` where `m > 0`, else 0.
     unsafe fn where_positive(m: Self::V, v: Self::V) -> Self::V;
+    /// Rows become columns.
+    #[inline(always)]
+    unsafe fn transpose(rows: &mut [Self::V; 16]) {
+        let (mut from, mut to) = ([[0f32; 16]; 16], [[0f32; 16]; 16]);
+        for (from, &row) in from.iter_mut().zip(&*rows) {
+            unsafe { Self::store(from.as_mut_ptr(), row) };
+        }
+        for i in 0..16 {
+            for j in 0..16 {
+                to[i][j] = from[j][i];
+            }
+        }
+        for (row, to) in rows.iter_mut().zip(&to) {
+            *row = unsafe { Self::load(to.as_ptr()) };
+        }
+    }
+    /// Asks for the cache line of an address, which need not be valid.
+    #[inline(always)]
+    fn prefetch(_: *const u8) {}
+    /// `acc` plus the product of two vectors of units: f32 values here, sums over pairs of bf16 in [`Pairs`].
+    #[inline(always)]
+    unsafe fn multiply_add(x: Self::V, w: Self::V, acc: Self::V) -> Self::V {
+        unsafe { Self::fma(x, w, acc) }
+    }
+}
+
+/// Vectors of 16 units of two bf16 values, multiplied pair by pair into f32 sums.
+pub(crate) trait Pairs: Simd {
+    /// 32 values as 16 units: neighbours share a unit.
+    unsafe fn neighbours(low: Self::V, high: Self::V) -> Self::V;
+    /// The values of `a` and `b` (16 each) as 16 units (a₀, b₀), (a₁, b₁), …
+    unsafe fn paired(a: Self::V, b: Self::V) -> Self::V;
+    /// The bf16 values of `a` and `b` (32 each) as 32 units (a₀, b₀), (a₁, b₁), …
+    unsafe fn interleave(a: Self::V, b: Self::V) -> (Self::V, Self::V);
+}
+
+/// What products are computed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arithmetic {
+    /// f32.
+    Single,
+    /// Products of bf16 values, summed in f32.
+    Pairs,
+}
+
+impl Arithmetic {
+    /// bf16 products for bf16 activations, where the processor has them.
+    pub(crate) fn of<E: 'static>(isa: Isa) -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if isa == Isa::Avx512
+            && std::any::TypeId::of::<E>() == std::any::TypeId::of::<super::element::Bf16>()
+            && is_x86_feature_detected!("avx512bf16")
+        {
+            return Self::Pairs;
+        }
+        let _ = isa;
+        Self::Single
+    }
+
+    /// Values in one 32-bit unit of a scratch.
+    pub(crate) fn values(self) -> usize {
+        match self {
+            Self::Single => 1,
+            Self::Pairs => 2,
+        }
+    }
 }
 
 /// Code that is compiled once for each instruction set. `run` must be `#[inline(always)]`, with all it calls.
@@ -110,6 +176,37 @@ pub(crate) trait Kernel {
     /// # Safety
     /// Only called where the processor has the instruction set of `S`; the kernel's own pointers must be valid.
     unsafe fn run<S: Simd>(self) -> Self::Output;
+}
+
+/// A kernel that exists for pairs of bf16 only.
+pub(crate) trait PairKernel {
+    /// # Safety
+    /// As [`Kernel::run`].
+    unsafe fn run_pairs<S: Pairs>(self);
+}
+
+/// Runs a kernel that multiplies, in the given arithmetic.
+///
+/// # Safety
+/// The kernel's pointers must be valid; the arithmetic is one that [`Arithmetic::of`] gave.
+pub(crate) unsafe fn launch_in<K: Kernel>(isa: Isa, arithmetic: Arithmetic, kernel: K) -> K::Output {
+    unsafe {
+        match arithmetic {
+            #[cfg(target_arch = "x86_64")]
+            Arithmetic::Pairs => avx512::launch_in_pairs(kernel),
+            _ => launch(isa, kernel),
+        }
+    }
+}
+
+/// # Safety
+/// The kernel's pointers must be valid, and [`Arithmetic::of`] have given [`Arithmetic::Pairs`].
+#[allow(unused_variables)] // other processors have none
+pub(crate) unsafe fn launch_pairs<K: PairKernel>(kernel: K) {
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        avx512::launch_pairs(kernel)
+    }
 }
 
 /// Runs a kernel with the current instruction set.

@@ -1,0 +1,26 @@
+use resnet_ops::{GraphBuilder, Value};
+use serde::{Deserialize, Serialize};
+
+/// What follows the norms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// `max(0, x)`
+    #[default]
+    Relu,
+    /// `x σ(x)` (Hendrycks & Gimpel 2016; also called swish).
+    Silu,
+}
+
+impl Activation {
+    /// Appends it.
+    pub fn append(self, graph: &mut GraphBuilder, x: Value) -> Value {
+        match self {
+            Self::Relu => graph.relu(x),
+            Self::Silu => {
+                let gate = graph.sigmoid(x);
+                graph.mul(x, gate)
+            }
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! One convolution of inference: which algorithm, and how the work is shared among threads.
+
+use std::ops::Range;
+
+use candle_core::{Result, bail};
+
+use super::map::{Layout, Map};
+use super::weights::Weights;
+use super::winograd::{OUT, POSITIONS, Scratch, Squares};
+use crate::cpu::conv::{BLOCK_ROWS, tile_vectors};
+use crate::cpu::gather::Gather;
+use crate::cpu::geometry::{self, ConvShape, LANES, Run};
+use crate::cpu::isa::{Isa, launch};
+use crate::cpu::threads;
+
+/// Bytes of input that one item reads: well within a second-level cache, with room for weights.
+const ITEM_BYTES: usize = 256 << 10;
+
+/// `x ∗ weights + bias`, plus the residual, rectified if asked for.
+pub(super) fn conv(
+    isa: Isa,
+    x: &Map,
+    weights: &Weights,
+    residual: Option<&Map>,
+    relu: bool,
+    out: Layout,
+) -> Result<Map> {
+    let (from, to) = (x.layout.shape, out.shape);
+    let shape = weights.shape(out.n, (from.height, from.width), (to.height, to.width));
+    if shape.c != from.channels || shape.o != to.channels {
+        bail!("a convolution of {} channels does not fit {} channels", shape.c, from.channels);
+    }
+    if residual.is_some_and(|residual| residual.layout.shape != to) {
+        bail!("a sum of maps of different shapes");
+    }
+    let mut y = Map::new(out);
+    if winograd_wins(&shape) {
+        winograd_conv(isa, &shape, x, weights, residual, relu, &mut y)?;
+    } else {
+        direct(isa, &shape, x, weights, residual, relu, &mut y)?;
+    }
+    Ok(y)
+}
+
+/// Whether fewer products outweigh more bytes: the transformed weights are four times as many, and each square is
+/// brought into another form twice.
+fn winograd_wins(shape: &ConvShape) -> bool {
+    let config = &shape.config;
+    let applies = (shape.kh, shape.kw) == (3, 3)
+        && config.stride == (1, 1)
+        && config.padding == (1, 1)
+        && config.dilation == (1, 1)
+        && config.groups == 1
+        && shape.c.is_multiple_of(LANES)
+        && shape.o.is_multiple_of(LANES);
+    let squares = shape.n * shape.oh.div_ceil(OUT) * shape.ow.div_ceil(OUT);
+    applies && shape.c >= 32 && shape.o >= 32 && squares >= 14
+}
+
+/// Shares of (image, rows, blocks of output channels), as even as they can be made.
+fn shares(shape: &ConvShape, blocks: usize, row_bytes: usize) -> Vec<Vec<(usize, Range<usize>, (usize, usize))>> {
+    let threads = threads::count();
+    let most = (ITEM_BYTES / row_bytes.max(1)).max(1);
+    let bands = |rows: Range<usize>| {
+        let count = rows.len().div_ceil(most).max(1);
+        let (start, len) = (rows.start, rows.len());
+        (0..count).map(move |i| start + i * len / count..start + (i + 1) * len / count)
+    };
+    let all = 0..shape.oh;
+    if shape.n.is_multiple_of(threads) || shape.n >= 8 * threads {
+        let images = |t: usize| t * shape.n / threads..(t + 1) * shape.n / threads;
+        let share = |t| images(t).flat_map(|image| bands(all.clone()).map(move |rows| (image, rows, (0, blocks))));
+        return (0..threads).map(|t| share(t).collect()).collect();
+    }
+    // Few images: rows where they are many, else output channels.
+    let split_blocks = blocks.is_multiple_of(threads) || shape.oh < 4 * threads && blocks > 2 * threads;
+    (0..threads)
+        .map(|t| {
+            let part = |len: usize| (t * len / threads, (t + 1) * len / threads);
+            let (rows, blocks) = if split_blocks {
+                (all.clone(), part(blocks))
+            } else {
+                let (start, end) = part(shape.oh);
+                (start..end, (0, blocks))
+            };
+            let images = 0..shape.n;
+            images.flat_map(|image| bands(rows.clone()).map(move |rows| (image, rows, blocks))).collect()
+        })
+        .collect()
+}
+
+fn direct(
+    isa: Isa,
+    shape: &ConvShape,
+    x: &Map,
+    weights: &Weights,
+    residual: Option<&Map>,
+    relu: bool,
+    y: &mut Map,
+) -> Result<()> {
+    let config = &shape.config;
+    // Pixels without neighbours lie in one row if neither map has a border.
+    let flat = shape.single()
+        && config.stride == (1, 1)
+        && (x.layout.border, y.layout.border) == (0, 0)
+        && residual.is_none_or(|residual| residual.layout.border == 0);
+    let cols = if flat { shape.oh * shape.ow } else { shape.ow };
+    let packed = weights.direct(isa, tile_vectors(isa, shape.group_outputs(), cols))?;
+    let mut runs = Vec::new();
+    let group_panels = shape.group_inputs().div_ceil(LANES);
+    for panel in 0..group_panels {
+        let len = LANES.min(shape.group_inputs() - panel * LANES);
+        for tap in geometry::forward_taps(shape) {
+            runs.push(Run { offset: panel * x.layout.panel() + tap.row * x.layout.row() + tap.col * LANES, len });
+        }
+    }
+    let blocks = geometry::blocks(&runs, BLOCK_ROWS / packed.vectors);
+    let row_bytes = 4 * x.layout.row() * x.layout.panels() * config.stride.0;
+    let shares = shares(shape, packed.blocks(), row_bytes);
+    let to = y.layout;
+    let shared = y.shared();
+    threads::shares(shares.len(), |range| {
+        for (image, rows, outputs) in range.flat_map(|t| &shares[t]) {
+            let (image, r) = (*image, rows.start as isize);
+            let row = r * config.stride.0 as isize - config.padding.0 as isize;
+            // SAFETY: maps hold the rows with their borders; shares write different rows or channels.
+            unsafe {
+                let gather = Gather {
+                    scratch: x.at(image, row, -(config.padding.1 as isize)),
+                    images: 1,
+                    x_step: config.stride.1,
+                    x_image: 0,
+                    x_row: config.stride.0 * x.layout.row(),
+                    x_group: group_panels * x.layout.panel(),
+                    blocks: &blocks,
+                    weights: packed,
+                    groups: config.groups,
+                    outputs: *outputs,
+                    bias: weights.bias.as_ptr(),
+                    y: shared.get().add(image * to.image() + to.at(r, 0)),
+                    y_pixel: LANES,
+                    y_row: to.row(),
+                    y_image: 0,
+                    y_vector: to.panel(),
+                    y_group: shape.group_outputs().div_ceil(LANES) * to.panel(),
+                    rows: if flat { 1 } else { rows.len() },
+                    cols: if flat { rows.len() * shape.ow } else { shape.ow },
+                    residual: residual.map_or(std::ptr::null(), |residual| residual.at(image, r, 0)),
+                    residual_row: residual.map_or(0, |residual| residual.layout.row()),
+                    residual_vector: residual.map_or(0, |residual| residual.layout.panel()),
+                    relu,
+                };
+                launch(isa, gather);
+            }
+        }
+    });
+    Ok(())
+}
+
+#[allow(clippy::too_many_arguments)] // each is a different thing
+fn winograd_conv(
+    isa: Isa,
+    shape: &ConvShape,
+    x: &Map,
+    weights: &Weights,
+    residual: Option<&Map>,
+    relu: bool,
+    y: &mut Map,
+) -> Result<()> {
+    let packed = weights.transformed(isa, tile_vectors(isa, shape.o, usize::MAX))?;
+    let Some(first) = packed.first() else { return Ok(()) };
+    let (blocks, threads) = (first.blocks(), threads::count());
+    let each = shape.oh.div_ceil(OUT) * shape.ow.div_ceil(OUT);
+    // Squares whose inputs and products stay close to the core; at least two tiles of them, for the weights' sake.
+    let most = ((1 << 20) / (4 * POSITIONS * (shape.c + shape.o))).clamp(28, 112);
+    let by_blocks = shape.n * each < 28 * threads && blocks >= threads;
+    let parts = if by_blocks { 1 } else { threads };
+    let (to, panels) = (y.layout, x.layout.panels());
+    let shared = y.shared();
+    threads::shares(threads, |range| {
+        for t in range {
+            let part = |len: usize, parts: usize| (t * len / parts, (t + 1) * len / parts);
+            let blocks = if by_blocks { part(blocks, threads) } else { (0, blocks) };
+            let (start, end) = if parts == 1 { (0, shape.n * each) } else { part(shape.n * each, parts) };
+            let vectors = (blocks.1 - blocks.0) * first.vectors;
+            let mut scratch = Scratch::new(panels, vectors, most.min(end - start));
+            let mut at = start;
+            while at < end {
+                let (image, square) = (at / each, at % each);
+                let left = (each - square).min(end - at);
+                // Even pieces.
+                let count = left.div_ceil(left.div_ceil(most));
+                let squares = Squares {
+                    x: x.at(image, 0, 0),
+                    x_row: x.layout.row(),
+                    x_panel: x.layout.panel(),
+                    panels,
+                    size: (shape.oh, shape.ow),
+                    first: square,
+                    count,
+                    weights: packed,
+                    blocks,
+                    bias: weights.bias.as_ptr(),
+                    residual: residual.map_or(std::ptr::null(), |residual| residual.at(image, 0, 0)),
+                    residual_row: residual.map_or(0, |residual| residual.layout.row()),
+                    residual_panel: residual.map_or(0, |residual| residual.layout.panel()),
+                    relu,
+                    // SAFETY: the image lies in the map.
+                    y: unsafe { shared.get().add(image * to.image() + to.at(0, 0)) },
+                    y_row: to.row(),
+                    y_panel: to.panel(),
+                };
+                // SAFETY: shares compute different squares or channels; the scratch holds `most`.
+                unsafe { squares.run(isa, &mut scratch) };
+                at += count;
+            }
+        }
+    });
+    Ok(())
+}
+
+/// `x wᵀ + b` of vectors, kept as maps of one pixel: (N · O) values.
+pub(super) fn linear(isa: Isa, x: &Map, weights: &Weights) -> Result<Vec<f32>> {
+    let Layout { n, shape: from, .. } = x.layout;
+    if (from.channels, from.height, from.width) != (weights.group_inputs, 1, 1) {
+        bail!("a linear layer of {} inputs does not fit {} channels", weights.group_inputs, from.channels);
+    }
+    let packed = weights.direct(isa, tile_vectors(isa, weights.outputs, usize::MAX))?;
+    // Images side by side, as pixels of a row.
+    let panels = x.layout.panels();
+    let mut rows = vec![0f32; panels * n * LANES];
+    for (image, values) in x.values.as_slice().chunks_exact(x.layout.image()).enumerate() {
+        for (panel, values) in values.chunks(x.layout.panel()).enumerate().take(panels) {
+            rows[(panel * n + image) * LANES..][..LANES].copy_from_slice(&values[..LANES]);
+        }
+    }
+    let run = |panel: usize| Run { offset: panel * n * LANES, len: LANES.min(from.channels - panel * LANES) };
+    let runs = [(0..panels).map(run).collect::<Vec<_>>()];
+    let mut logits = vec![0f32; n * weights.outputs];
+    let shared = crate::cpu::buffer::Shared(logits.as_mut_ptr());
+    threads::shares(packed.blocks(), |blocks| {
+        let gather = Gather {
+            scratch: rows.as_ptr(),
+            images: 1,
+            x_step: 1,
+            x_image: 0,
+            x_row: 0,
+            x_group: 0,
+            blocks: &runs,
+            weights: packed,
+            groups: 1,
+            outputs: (blocks.start, blocks.end),
+            bias: weights.bias.as_ptr(),
+            y: shared.get(),
+            y_pixel: weights.outputs,
+            y_row: 0,
+            y_image: 0,
+            y_vector: LANES,
+            y_group: 0,
+            rows: 1,
+            cols: n,
+            residual: std::ptr::null(),
+            residual_row: 0,
+            residual_vector: 0,
+            relu: false,
+        };
+        // SAFETY: rows and logits hold all images; shares write different outputs.
+        unsafe { launch(isa, gather) };
+    });
+    Ok(logits)
+}

@@ -1,0 +1,197 @@
+//! A graph as steps of inference: norms are folded into the convolutions before them, additions and ReLUs go into their
+//! ends.
+
+use candle_core::{DType, Result, Tensor, bail};
+
+use super::weights::Weights;
+use crate::PoolConfig;
+use crate::cpu::forward::read;
+use crate::cpu::standardize::effective;
+use crate::graph::{Graph, NormParameters, Op};
+
+/// Position of a value: the node that it stands for.
+pub(super) type Id = usize;
+
+/// One pass over activations; `out` is a value that no step wrote before.
+pub(super) enum Step {
+    Conv {
+        input: Id,
+        weights: Box<Weights>,
+        residual: Option<Id>,
+        relu: bool,
+        out: Id,
+    },
+    /// `x · scale + shift`, by channel.
+    Affine {
+        input: Id,
+        scale: Vec<f32>,
+        shift: Vec<f32>,
+        relu: bool,
+        out: Id,
+    },
+    /// `a + b`, or `a` alone.
+    Add {
+        a: Id,
+        b: Option<Id>,
+        relu: bool,
+        out: Id,
+    },
+    MaxPool {
+        config: PoolConfig,
+        input: Id,
+        out: Id,
+    },
+    GlobalAvgPool {
+        input: Id,
+        out: Id,
+    },
+    Linear {
+        input: Id,
+        weights: Box<Weights>,
+        out: Id,
+    },
+    /// Every stride-th pixel, with zero channels around.
+    Shortcut {
+        input: Id,
+        stride: (usize, usize),
+        before: usize,
+        out: Id,
+    },
+}
+
+impl Step {
+    pub(super) fn out(&self) -> Id {
+        match *self {
+            Step::Conv { out, .. }
+            | Step::Affine { out, .. }
+            | Step::Add { out, .. }
+            | Step::MaxPool { out, .. }
+            | Step::GlobalAvgPool { out, .. }
+            | Step::Linear { out, .. }
+            | Step::Shortcut { out, .. } => out,
+        }
+    }
+    pub(super) fn inputs(&self) -> [Option<Id>; 2] {
+        match *self {
+            Step::Conv { input, residual, .. } => [Some(input), residual],
+            Step::Add { a, b, .. } => [Some(a), b],
+            Step::Affine { input, .. }
+            | Step::MaxPool { input, .. }
+            | Step::GlobalAvgPool { input, .. }
+            | Step::Linear { input, .. }
+            | Step::Shortcut { input, .. } => [Some(input), None],
+        }
+    }
+}
+
+/// The steps and the value that they end with; `None` where the graph has an operation that inference lacks.
+pub(super) fn lower(graph: &Graph) -> Result<Option<(Vec<Step>, Id)>> {
+    let nodes = &graph.nodes()[..=graph.output().index()];
+    let mut consumers: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
+    for (i, node) in nodes.iter().enumerate() {
+        node.inputs.iter().for_each(|input| consumers[input.index()].push(i));
+    }
+    // The one operation that reads a value, if there is one.
+    let only = |value: usize| match consumers[value].as_slice() {
+        &[consumer] if value != graph.output().index() => Some(consumer),
+        _ => None,
+    };
+    // Where each node's value is kept, once it is.
+    let mut kept: Vec<Option<Id>> = vec![None; nodes.len()];
+    kept[0] = Some(0);
+    // Nodes whose work is part of another's step.
+    let mut absorbed = vec![false; nodes.len()];
+    let mut steps = Vec::new();
+    for (i, node) in nodes.iter().enumerate() {
+        if kept[i].is_some() || absorbed[i] {
+            continue;
+        }
+        let inputs: Option<Vec<Id>> = node.inputs.iter().map(|input| kept[input.index()]).collect();
+        let Some(inputs) = inputs else { bail!("graph: node {i} reads a value that is not there") };
+        let relu_after = |value: usize| only(value).filter(|&next| matches!(nodes[next].op, Op::Relu));
+        // The node whose value the step gives, and those on the way to it.
+        let mut out = i;
+        let mut absorb = |out: &mut usize, next: usize| {
+            absorbed[next] = true;
+            *out = next;
+        };
+        let step = match (&node.op, inputs.as_slice()) {
+            (Op::Conv { weight, bias, config, standardize }, &[input]) => {
+                let mut weights = Weights::new(&effective(weight, *standardize)?, bias.as_ref(), *config)?;
+                if let Some(next) = only(out)
+                    && let Op::Norm(norm) = &nodes[next].op
+                {
+                    let (scale, shift) = folded(norm)?;
+                    weights.fold(&scale, &shift);
+                    absorb(&mut out, next);
+                }
+                let mut residual = None;
+                if let Some(next) = only(out)
+                    && let (Op::Add, [a, b]) = (&nodes[next].op, nodes[next].inputs.as_slice())
+                    && a != b
+                {
+                    let other = if a.index() == out { b } else { a };
+                    residual = kept[other.index()];
+                    if residual.is_some() {
+                        absorb(&mut out, next);
+                    }
+                }
+                let relu = relu_after(out);
+                relu.into_iter().for_each(|next| absorb(&mut out, next));
+                if !weights.supported() {
+                    return Ok(None);
+                }
+                Step::Conv { input, weights: Box::new(weights), residual, relu: relu.is_some(), out }
+            }
+            (Op::Norm(norm), &[input]) => {
+                let (scale, shift) = folded(norm)?;
+                let relu = relu_after(out);
+                relu.into_iter().for_each(|next| absorb(&mut out, next));
+                Step::Affine { input, scale, shift, relu: relu.is_some(), out }
+            }
+            (Op::Relu, &[input]) => Step::Add { a: input, b: None, relu: true, out },
+            (Op::Add, &[a, b]) => {
+                let relu = relu_after(out);
+                relu.into_iter().for_each(|next| absorb(&mut out, next));
+                Step::Add { a, b: Some(b), relu: relu.is_some(), out }
+            }
+            (Op::MaxPool(config), &[input]) => Step::MaxPool { config: *config, input, out },
+            (Op::GlobalAvgPool, &[input]) => Step::GlobalAvgPool { input, out },
+            (Op::Linear { weight, bias }, &[input])
+                if matches!(nodes[node.inputs[0].index()].op, Op::GlobalAvgPool) =>
+            {
+                let (o, c) = weight.dims2()?;
+                let weights = Weights::new(&weight.reshape((o, c, 1, 1))?, bias.as_ref(), Default::default())?;
+                Step::Linear { input, weights: Box::new(weights), out }
+            }
+            (Op::Subsample { stride }, &[input]) => Step::Shortcut { input, stride: *stride, before: 0, out },
+            (Op::PadChannels { before, .. }, &[input]) => {
+                Step::Shortcut { input, stride: (1, 1), before: *before, out }
+            }
+            _ => return Ok(None),
+        };
+        kept[out] = Some(out);
+        steps.push(step);
+    }
+    Ok(Some((steps, graph.output().index())))
+}
+
+/// A norm with its running statistics as one multiplication and addition a channel.
+fn folded(norm: &NormParameters) -> Result<(Vec<f32>, Vec<f32>)> {
+    let values = |tensor: &Tensor| read(&tensor.to_dtype(DType::F32)?);
+    let (mean, variance) = (values(norm.running_mean.as_tensor())?, values(norm.running_var.as_tensor())?);
+    let weight = norm.weight.as_ref().map(values).transpose()?.unwrap_or_else(|| vec![1.; mean.len()]);
+    let bias = norm.bias.as_ref().map(values).transpose()?.unwrap_or_else(|| vec![0.; mean.len()]);
+    if [weight.len(), bias.len(), variance.len()] != [mean.len(); 3] {
+        bail!(
+            "batch_norm: parameters of {} and {} values do not fit {} channels",
+            weight.len(),
+            bias.len(),
+            mean.len()
+        );
+    }
+    let deviation = |v: f32| (f64::from(v) + norm.config.eps).sqrt();
+    let scale: Vec<f32> = weight.iter().zip(&variance).map(|(&w, &v)| (f64::from(w) / deviation(v)) as f32).collect();
+    let shift = bias.iter().zip(&mean).zip(&scale).map(|((b, m), s)| b - m * s).collect();
+    Ok((scale, shift))
+}

@@ -1,0 +1,104 @@
+//! The weights of a convolution with its norm folded in, packed when first used and kept.
+
+use std::sync::OnceLock;
+
+use candle_core::{DType, Result, Tensor};
+
+use super::winograd;
+use crate::ConvConfig;
+use crate::cpu::forward::read;
+use crate::cpu::geometry::{self, ConvShape, LANES};
+use crate::cpu::isa::{Arithmetic, Isa};
+use crate::cpu::tile::width_index;
+use crate::cpu::weights::{Direction, Packed};
+
+pub(super) struct Weights {
+    /// (O, C / groups, kh, kw), without the norm.
+    weight: Tensor,
+    /// Factor of each output channel.
+    scale: Option<Vec<f32>>,
+    /// With zeros behind it, so that whole tiles can be read.
+    pub bias: Vec<f32>,
+    pub config: ConvConfig,
+    pub outputs: usize,
+    pub group_inputs: usize,
+    pub kernel: (usize, usize),
+    /// For tiles 1, 2 and 4 vectors wide.
+    direct: [OnceLock<Packed>; 3],
+    /// For tiles 1 and 2 vectors wide.
+    transformed: [OnceLock<Vec<Packed>>; 2],
+}
+
+impl Weights {
+    pub(super) fn new(weight: &Tensor, bias: Option<&Tensor>, config: ConvConfig) -> Result<Self> {
+        let weight = weight.to_dtype(DType::F32)?;
+        let (outputs, group_inputs, kh, kw) = weight.dims4()?;
+        let mut bias = match bias {
+            Some(bias) => read(&bias.to_dtype(DType::F32)?)?,
+            None => vec![0.; outputs],
+        };
+        bias.resize(outputs + 4 * LANES, 0.);
+        let (direct, transformed) = Default::default();
+        Ok(Self { weight, scale: None, bias, config, outputs, group_inputs, kernel: (kh, kw), direct, transformed })
+    }
+
+    /// Multiplies the results by `scale` and adds `shift`.
+    pub(super) fn fold(&mut self, scale: &[f32], shift: &[f32]) {
+        for ((bias, scale), shift) in self.bias.iter_mut().zip(scale).zip(shift) {
+            *bias = *bias * scale + shift;
+        }
+        self.scale = Some(scale.to_vec());
+    }
+
+    /// Whether the kernels apply: groups of whole panels, every or every second column.
+    pub(super) fn supported(&self) -> bool {
+        let ConvConfig { stride, groups, .. } = self.config;
+        let whole = self.group_inputs.is_multiple_of(LANES) && (self.outputs / groups).is_multiple_of(LANES);
+        stride.1 <= 2 && (groups == 1 || whole)
+    }
+
+    /// The sizes of this convolution on a batch of `n`.
+    pub(super) fn shape(&self, n: usize, (h, w): (usize, usize), (oh, ow): (usize, usize)) -> ConvShape {
+        let (c, o) = (self.group_inputs * self.config.groups, self.outputs);
+        ConvShape { n, h, w, c, o, kh: self.kernel.0, kw: self.kernel.1, oh, ow, config: self.config }
+    }
+
+    /// (O, C / groups, kh, kw) with the norm's factors.
+    fn values(&self) -> Result<Vec<f32>> {
+        let mut values = read(&self.weight)?;
+        if let Some(scale) = &self.scale {
+            let len = values.len() / scale.len().max(1);
+            for (values, scale) in values.chunks_exact_mut(len.max(1)).zip(scale) {
+                values.iter_mut().for_each(|value| *value *= scale);
+            }
+        }
+        Ok(values)
+    }
+
+    /// Packed for tiles of so many vectors.
+    pub(super) fn direct(&self, isa: Isa, vectors: usize) -> Result<&Packed> {
+        let shape = self.shape(1, (1, 1), (1, 1));
+        cached(&self.direct[width_index(vectors)], || {
+            let (kind, taps) = ((isa, Arithmetic::Single), geometry::forward_taps(&shape));
+            Ok(Packed::new(kind, &self.values()?, &shape, &taps, vectors, Direction::Forward))
+        })
+    }
+
+    /// Transformed for Winograd's algorithm: one matrix for each of the 36 positions.
+    pub(super) fn transformed(&self, isa: Isa, vectors: usize) -> Result<&Vec<Packed>> {
+        cached(&self.transformed[width_index(vectors)], || {
+            Ok(winograd::transform_weights(isa, &self.values()?, (self.outputs, self.group_inputs), vectors))
+        })
+    }
+}
+
+/// The value, made by the first who asks.
+fn cached<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
+    match cell.get() {
+        Some(value) => Ok(value),
+        None => {
+            let value = make()?;
+            Ok(cell.get_or_init(|| value))
+        }
+    }
+}

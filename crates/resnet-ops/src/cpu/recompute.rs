@@ -1,0 +1,165 @@
+//! A graph in parts whose stored values are dropped after the forward pass and computed again in the backward pass, so
+//! that memory holds one part and the values between parts (Chen et al. 2016, "Training deep nets with sublinear memory
+//! cost").
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
+
+use super::autograd::{Stash, Tickets, contiguous, input_shape, output};
+use super::backward::Backward;
+use super::buffer::Buffer;
+use super::element::{Bf16, Element};
+use super::forward::{Forward, Tape, channels_first, channels_last, with_values};
+use super::isa::Isa;
+use super::plan::{ParameterId, Plan};
+use crate::Graph;
+use crate::graph::{MapShape, Pass, Value};
+
+/// One part.
+struct Part {
+    plan: Plan,
+    /// The same without updates of running statistics, for the second time.
+    again: Plan,
+    /// Position in the whole graph of the part's input.
+    offset: usize,
+}
+
+/// A graph cut at some values.
+pub(crate) struct Parts(Vec<Part>);
+
+impl Parts {
+    /// `None` where the engine lacks an operation of the graph, or a cut is not passed by one value alone.
+    pub(crate) fn new(graph: &Graph, cuts: &[Value]) -> Option<Self> {
+        let begins = std::iter::once(graph.input()).chain(cuts.iter().copied());
+        let ends = cuts.iter().copied().chain([graph.output()]);
+        let part = |(from, to): (Value, Value)| {
+            let part = graph.between(from, to).ok()?;
+            let again = Plan::new(&part.with_frozen_statistics())?;
+            Some(Part { plan: Plan::new(&part)?, again, offset: from.index() })
+        };
+        begins.zip(ends).map(part).collect::<Option<Vec<_>>>().map(Self)
+    }
+
+    fn parameters(&self) -> impl Iterator<Item = (ParameterId, &Tensor)> {
+        self.0.iter().flat_map(|part| {
+            let whole = |((node, which), tensor)| ((node + part.offset, which), tensor);
+            part.plan.parameters().into_iter().map(whole)
+        })
+    }
+}
+
+/// Runs the parts in training on `x` (N, C, H, W), f32 on the CPU.
+pub(crate) fn run(parts: &Arc<Parts>, x: &Tensor, pass: Pass, compute: DType) -> Result<Tensor> {
+    match compute {
+        DType::F32 => run_as::<f32>(parts, x, pass),
+        DType::BF16 => run_as::<Bf16>(parts, x, pass),
+        other => bail!("the CPU engine computes in f32 or bf16, not in {other:?}"),
+    }
+}
+
+fn run_as<E: Element>(parts: &Arc<Parts>, x: &Tensor, pass: Pass) -> Result<Tensor> {
+    let x = &x.contiguous()?;
+    let tickets = Tickets::new(parts.parameters(), x.device())?;
+    let op = Recomputed::<E> {
+        parts: parts.clone(),
+        pass,
+        isa: Isa::current(),
+        kept: Mutex::new(None),
+        stash: tickets.stash,
+    };
+    x.apply_op2(&tickets.tensor, op)
+}
+
+/// The input of a part.
+struct Border<E> {
+    value: Arc<Buffer<E>>,
+    shape: MapShape,
+}
+
+/// What is kept of a forward pass: the inputs of all parts, and all of the last part, which comes first in the backward
+/// pass.
+struct Kept<E> {
+    n: usize,
+    borders: Vec<Border<E>>,
+    last: Tape<E>,
+}
+
+struct Recomputed<E> {
+    parts: Arc<Parts>,
+    pass: Pass,
+    isa: Isa,
+    kept: Mutex<Option<Kept<E>>>,
+    stash: Stash,
+}
+
+impl<E: Element> Recomputed<E> {
+    fn forward(&self, plan: &Plan, border: &Border<E>, n: usize, offset: usize, keep: bool) -> Result<Tape<E>> {
+        // Dropout is drawn by a node's position in the whole graph, so that parts are not alike.
+        let pass = Pass { draw: self.pass.draw.shifted(offset), ..self.pass };
+        Forward::run(plan, self.isa, border.value.clone(), n, border.shape, (pass, keep))
+    }
+}
+
+impl<E: Element> CustomOp2 for Recomputed<E> {
+    fn name(&self) -> &'static str {
+        "network-recomputed"
+    }
+
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (n, input) = input_shape(l1)?;
+        let x = contiguous(s1, l1)?;
+        let mut borders = vec![Border { value: Arc::new(channels_last::<E>(x, n, input)), shape: input }];
+        let mut last = None;
+        for (i, part) in self.parts.0.iter().enumerate() {
+            let is_last = i + 1 == self.parts.0.len();
+            let tape = self.forward(&part.plan, &borders[i], n, part.offset, is_last)?;
+            if is_last {
+                last = Some((output(&part.plan, &tape)?, tape));
+                break;
+            }
+            let shape = tape.shapes[part.plan.stored[part.plan.output].node];
+            borders.push(Border { value: tape.value(part.plan.output)?.clone(), shape });
+        }
+        let Some((result, last)) = last else { bail!("a graph without parts") };
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(Kept { n, borders, last });
+        Ok(result)
+    }
+
+    fn bwd(&self, x: &Tensor, tickets: &Tensor, _: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let Some(kept) = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            bail!("a backward pass through a recomputed network frees its values: it cannot be run twice")
+        };
+        let Kept { n, mut borders, last } = kept;
+        let mut last = Some(last);
+        let mut dy: Option<Arc<Buffer<E>>> = None;
+        for (i, part) in self.parts.0.iter().enumerate().rev() {
+            let Some(border) = borders.pop() else { bail!("a part of the network has no input") };
+            let tape = match last.take() {
+                Some(tape) => tape,
+                None => self.forward(&part.again, &border, n, part.offset, true)?,
+            };
+            let at_output = match dy.take() {
+                Some(dy) => dy,
+                None => {
+                    let shape = tape.shapes[part.plan.stored[part.plan.output].node];
+                    Arc::new(with_values(&g.contiguous()?, |g| channels_last::<E>(g, n, shape))?)
+                }
+            };
+            let gradients = Backward::run(&part.plan, self.isa, &tape, at_output, i > 0 || x.track_op())?;
+            let whole = |((node, which), values)| ((node + part.offset, which), values);
+            self.stash
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend(gradients.parameters.into_iter().map(whole));
+            dy = gradients.input;
+            if i > 0 && dy.is_none() {
+                bail!("no gradient passes the border of a part");
+            }
+        }
+        let (_, input) = input_shape(x.layout())?;
+        let dx = dy.filter(|_| x.track_op());
+        let dx = dx.map(|dx| Tensor::from_vec(channels_first(&dx, n, input), x.shape(), x.device())).transpose()?;
+        Ok((dx, Some(tickets.zeros_like()?)))
+    }
+}
