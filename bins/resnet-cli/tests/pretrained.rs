@@ -112,3 +112,57 @@ fn list_tells_what_can_be_had() {
     assert_eq!((row["arch"].as_str(), row["top1"].as_f64()), (Some("resnet50"), Some(81.214)));
     assert!(succeed(&["list", "--pretrained"]).contains("timm/resnet18.tv_in1k"));
 }
+
+#[test]
+fn a_fine_tuned_network_needs_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = weights_file(folder.path(), "resnet20", None);
+    let (data, out) = (folder.path().join("data"), folder.path().join("run"));
+    write_folder(&data);
+    std::fs::write(data.join("train/bee/1.png"), "no image").unwrap();
+    let finetune = ["finetune", "--arch", "resnet20", "--weights", text(&file), "--data", text(&data)];
+    let short = ["--head-epochs", "1", "--epochs", "1", "--batch-size", "8", "--out", text(&out)];
+    let told = succeed(&[&finetune[..], &short].concat());
+    assert!(told.contains("held-back images") && told.contains("1 images could not be read"), "{told}");
+    for name in ["config.toml", "log.jsonl", "report.html", "best.safetensors"] {
+        assert!(out.join(name).is_file(), "{name}");
+    }
+    let best = out.join("best.safetensors");
+    let found = json(&["predict", "--weights", text(&best), text(&data.join("val/cat"))]);
+    let mut labels: Vec<&str> =
+        found[0]["top"].as_array().unwrap().iter().map(|t| t["label"].as_str().unwrap()).collect();
+    labels.sort_unstable();
+    assert_eq!((found.len(), labels), (4, vec!["ant", "bee", "cat"]));
+    let evaluated = json(&["eval", "--weights", text(&best)]);
+    assert!(told.contains(&format!("({} of 12)", evaluated[0]["correct"])), "{told} {evaluated:?}");
+
+    let again = common::resnet(&[&finetune[..], &short].concat());
+    assert_refused(&again, &["run", "--out"]);
+    let ant = data.join("train/ant");
+    let one = ["finetune", "--arch", "resnet20", "--weights", text(&file), "--data", text(&ant)];
+    assert_refused(&common::resnet(&one), &["ant", "class"]);
+    let rate = common::resnet(&[&finetune[..], &["--lr", "-1", "--out", "x"]].concat());
+    assert_refused(&rate, &["lr"]);
+}
+
+#[test]
+fn an_exported_network_is_an_onnx_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = weights_file(folder.path(), "resnet20", None);
+    let out = folder.path().join("net.onnx");
+    let told = succeed(&["export", "--arch", "resnet20", "--weights", text(&file), "--onnx", text(&out)]);
+    assert!(told.contains("(batch, 3, 32, 32)"), "{told}");
+    assert!(std::fs::metadata(&out).unwrap().len() > 1_000_000);
+}
+
+#[test]
+fn the_loaders_speed_is_measured_on_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    write_folder(folder.path());
+    let load =
+        ["bench", "load", "--data", text(folder.path()), "--batch-size", "8", "--image-size", "16", "--steps", "1"];
+    let found = json(&load);
+    assert_eq!((found[0]["task"].as_str(), found[0]["images"].as_u64()), (Some("load"), Some(24)));
+    assert!(found[0]["images_per_second"].as_f64().unwrap() > 0.0);
+    assert_refused(&common::resnet(&["bench", "load"]), &["--data"]);
+}

@@ -28,29 +28,34 @@ pub enum Error {
         name: String,
     },
     /// A file could not be had.
-    #[error("cannot download {file} of the {kind} {repository} from {endpoint}: {message}; {hint}")]
-    Fetch {
-        /// What the repository holds.
-        kind: Kind,
-        /// The repository, with its revision where that is not `main`.
-        repository: String,
-        /// The file in it.
-        file: String,
-        /// The server's address.
-        endpoint: String,
-        /// What failed.
-        message: String,
-        /// What to do about it.
-        hint: String,
-        /// True where the server was asked and has no such file.
-        missing: bool,
-    },
+    #[error(transparent)]
+    Fetch(#[from] Box<FetchError>),
+}
+
+/// A file that could not be had.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot download {file} of the {kind} {repository} from {endpoint}: {message}; {hint}")]
+pub struct FetchError {
+    /// What the repository holds.
+    pub kind: Kind,
+    /// The repository, with its revision where that is not `main`.
+    pub repository: String,
+    /// The file in it.
+    pub file: String,
+    /// The server's address.
+    pub endpoint: String,
+    /// What failed.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+    /// True where the server was asked and has no such file.
+    pub missing: bool,
 }
 
 impl Error {
     /// True where the server was asked and has no such file.
     pub fn is_missing(&self) -> bool {
-        matches!(self, Self::Fetch { missing: true, .. })
+        matches!(self, Self::Fetch(failure) if failure.missing)
     }
 
     /// Names the file that an input or output error belongs to; for `map_err`.

@@ -6,7 +6,7 @@ use hf_hub::Cache;
 use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
 
 use crate::checksum::{promised, sha256};
-use crate::{Error, Hub, Progress, Repository, Result};
+use crate::{Error, FetchError, Hub, Progress, Repository, Result};
 
 impl Hub {
     /// Downloads a file of a repository, or finds it in the cache. A download that was cut off goes on.
@@ -19,21 +19,20 @@ impl Hub {
         if let Some(path) = Cache::new(self.cache.clone()).repo(place.clone()).get(file) {
             return Ok(path);
         }
-        let failed = |failure: Failure| Error::Fetch {
-            kind: repository.kind,
-            repository: repository.to_string(),
-            file: file.to_string(),
-            endpoint: self.endpoint.clone(),
-            message: failure.message,
-            hint: match failure.first {
-                Some(first) => format!("{first}, or {}", repository.kind.by_hand()),
-                None => repository.kind.by_hand().to_string(),
-            },
-            missing: failure.missing,
+        let failed = |failure: Failure| {
+            Error::from(Box::new(FetchError {
+                kind: repository.kind,
+                repository: repository.to_string(),
+                file: file.to_string(),
+                endpoint: self.endpoint.clone(),
+                message: failure.message,
+                hint: format!("{}, or {}", failure.first, repository.kind.by_hand()),
+                missing: failure.missing,
+            }))
         };
         if self.offline {
             let message = format!("HF_HUB_OFFLINE is set and it is not in the cache {}", self.cache.display());
-            return Err(failed(Failure::new(message, Some("unset HF_HUB_OFFLINE"))));
+            return Err(failed(Failure::new(message, "unset HF_HUB_OFFLINE")));
         }
         std::fs::create_dir_all(&self.cache).map_err(Error::io(&self.cache))?;
         // hf-hub joins paths relative to each other and wants them absolute.
@@ -58,7 +57,7 @@ impl Hub {
             None => Ok(path),
             Some(message) => {
                 remove(&path)?;
-                Err(failed(Failure::new(message, Some("try again"))))
+                Err(failed(Failure::new(message, "try again")))
             }
         }
     }
@@ -143,12 +142,12 @@ fn remove_parts(blobs: &Path) -> Result<()> {
 /// What failed, and what to try before downloading by hand.
 struct Failure {
     message: String,
-    first: Option<&'static str>,
+    first: &'static str,
     missing: bool,
 }
 
 impl Failure {
-    fn new(message: String, first: Option<&'static str>) -> Self {
+    fn new(message: String, first: &'static str) -> Self {
         Self { message, first, missing: false }
     }
 
@@ -157,16 +156,16 @@ impl Failure {
             match **error {
                 ureq::Error::StatusCode(404) => {
                     let message = "the server has no such file (404)".to_string();
-                    return Self { message, first: Some("check the names"), missing: true };
+                    return Self { message, first: "check the names", missing: true };
                 }
                 // The hub answers so for repositories that do not exist, too.
                 ureq::Error::StatusCode(status @ (401 | 403)) => {
                     let message = format!("the server refuses access ({status}), or has no such repository");
-                    return Self::new(message, Some("check the name, set HF_TOKEN"));
+                    return Self::new(message, "check the name, set HF_TOKEN");
                 }
                 _ => {}
             }
         }
-        Self::new(error.to_string(), Some("check the network (or HF_ENDPOINT)"))
+        Self::new(error.to_string(), "check the network (or HF_ENDPOINT)")
     }
 }

@@ -20,7 +20,7 @@ mod repository;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use error::{Error, Result};
+pub use error::{Error, FetchError, Result};
 pub use hub::Hub;
 pub use progress::Progress;
 pub use repository::{Kind, Repository};

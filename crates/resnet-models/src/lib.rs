@@ -19,6 +19,7 @@ mod embedding;
 mod error;
 pub mod hub;
 mod network;
+pub mod onnx;
 mod preprocessing;
 mod registry;
 mod stem;

@@ -8,7 +8,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::ModuleT;
 use resnet_hub::Hub;
 use resnet_hub::testing::{Mood, Server};
-use resnet_models::hub::NewHead;
+use resnet_models::hub::{NewHead, published};
 use resnet_models::{
     Error, Interpolation, Parameters, PretrainedOptions, from_pretrained, from_pretrained_with, weights,
 };
@@ -190,4 +190,22 @@ fn configurations_that_cannot_be_used_are_named() {
     std::fs::write(&path, timm).unwrap();
     let error = from_pretrained(&folder.path().display().to_string()).err().unwrap().to_string();
     assert!(error.contains("model.safetensors") && error.contains("empty"), "{error}");
+}
+
+#[test]
+fn published_weights_are_of_networks_of_their_size() {
+    let table = include_str!("../../../data/pretrained.tsv");
+    let known = published();
+    assert!(known.is_sorted_by(|a, b| a.top1 >= b.top1));
+    for (name, top1) in [("resnet50.tv_in1k", 76.130), ("resnet18.a1_in1k", 73.158)] {
+        assert_eq!(known.iter().find(|row| row.name == name).unwrap().top1, top1);
+    }
+    // No row of a known network is lost to a slip of the pen.
+    let rows = table.lines().filter(|line| resnet_models::config(line.split('.').next().unwrap()).is_ok()).count();
+    assert_eq!(known.len(), rows);
+    // The largest would take gigabytes.
+    for row in known.iter().filter(|row| row.parameters < 50.0) {
+        let millions = resnet_models::summary(row.arch(), None, (224, 224)).unwrap().parameters as f64 / 1e6;
+        assert!((millions - row.parameters).abs() < 0.0051, "{}: {millions}", row.name);
+    }
 }

@@ -1,11 +1,21 @@
 //! `resnet bench`: images per second of one kind of work.
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
 use clap::ValueEnum;
+use resnet_data::{Folder, Loader, LoaderConfig, Normalize, Split, Transform};
+use resnet_models::Preprocessing;
 use resnet_train::bench::{BenchConfig, bench_infer, bench_train};
 use serde::Serialize;
 
 use crate::args::{DeviceArgs, Dtype, JsonArgs};
+use crate::failure::bad_input;
 use crate::{device, output};
+
+/// What ImageNet's networks are trained on.
+const IMAGENET_SIZE: usize = 224;
 
 /// Measure a network's speed on made-up images
 #[derive(clap::Args)]
@@ -28,6 +38,12 @@ pub struct Args {
     /// Measured steps; the median is reported
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     steps: u32,
+    /// For `load`: folder with a folder of images for each class
+    #[arg(long, value_name = "DIR", required_if_eq("task", "load"))]
+    data: Option<PathBuf>,
+    /// For `load`: threads that read and augment images
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=256))]
+    workers: u32,
     #[command(flatten)]
     device: DeviceArgs,
     #[command(flatten)]
@@ -41,6 +57,8 @@ enum Task {
     Train,
     /// Forward in evaluation mode
     Infer,
+    /// Reading, decoding, random resized crop, flip and normalisation of the images in --data; a step is an epoch
+    Load,
 }
 
 #[derive(Serialize)]
@@ -55,8 +73,23 @@ struct Measured {
     images_per_second: f64,
 }
 
+/// What the loader did.
+#[derive(Serialize)]
+struct Loaded {
+    task: Task,
+    data: PathBuf,
+    images: usize,
+    batch_size: u32,
+    image_size: usize,
+    workers: u32,
+    images_per_second: f64,
+}
+
 /// Measures and prints `{task, arch, dtype, images_per_second, …}`.
 pub fn run(args: Args) -> anyhow::Result<()> {
+    if let (Task::Load, Some(data)) = (args.task, &args.data) {
+        return load(&args, data);
+    }
     let config = resnet_models::config(&args.arch)?;
     let config = BenchConfig {
         image_size: args.image_size.map_or(config.image_size, |size| size as usize),
@@ -69,6 +102,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let images_per_second = match args.task {
         Task::Train => bench_train(&config)?,
         Task::Infer => bench_infer(&config)?,
+        Task::Load => return Err(bad_input("bench load wants --data DIR")),
     };
     let measured = Measured {
         task: args.task,
@@ -92,5 +126,50 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         measured.images_per_second,
         measured.steps,
         size = measured.image_size,
+    ))
+}
+
+/// Whole epochs of a folder's images, as a training of ImageNet networks reads them; the median of several.
+fn load(args: &Args, data: &Path) -> anyhow::Result<()> {
+    let size = args.image_size.map_or(IMAGENET_SIZE, |size| size as usize);
+    let folder = Arc::new(Folder::open(data, Split::Train)?);
+    let usual = Preprocessing::default();
+    let transform = Transform::resized_crop_and_flip(size, Normalize::channel(usual.mean, usual.std))?;
+    let config = LoaderConfig {
+        batch_size: args.batch_size as usize,
+        workers: args.workers as usize,
+        shuffle: true,
+        ..LoaderConfig::default()
+    };
+    let loader = Loader::new(folder, transform, config)?;
+    let mut rates = Vec::new();
+    // The first epoch brings the files into memory.
+    for epoch in 0..=u64::from(args.steps) {
+        let start = Instant::now();
+        let mut images = 0;
+        for batch in loader.epoch(epoch, 0) {
+            images += batch?.indices.len();
+        }
+        if epoch > 0 {
+            rates.push(images as f64 / start.elapsed().as_secs_f64().max(1e-9));
+        }
+    }
+    rates.sort_by(f64::total_cmp);
+    let loaded = Loaded {
+        task: args.task,
+        data: data.to_owned(),
+        images: loader.samples(),
+        batch_size: args.batch_size,
+        image_size: size,
+        workers: args.workers,
+        images_per_second: rates[rates.len() / 2],
+    };
+    if args.json.json {
+        return output::json(&loaded);
+    }
+    let Loaded { images, workers, images_per_second, .. } = loaded;
+    let (path, epochs) = (data.display(), rates.len());
+    output::text(format!(
+        "{path}: {images} images, {workers} threads, {size}x{size}: {images_per_second:.0} images/s (median of {epochs} epochs)"
     ))
 }

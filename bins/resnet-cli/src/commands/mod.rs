@@ -5,6 +5,7 @@ pub mod convert;
 pub mod diagnose;
 pub mod embed;
 pub mod eval;
+pub mod export;
 pub mod finetune;
 pub mod forward;
 pub mod list;

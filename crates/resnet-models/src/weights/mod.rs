@@ -26,6 +26,7 @@ pub use format::Format;
 pub use mismatch::{Mismatch, Misshapen, Unexpected};
 pub use names::nearest;
 pub use read::{Checkpoint, LoadOptions, load, load_bytes, load_with};
+pub(crate) use save::replace;
 pub use save::save;
 pub use schemes::Names;
 pub use torch::save_torch;

@@ -39,7 +39,7 @@ pub fn save(
 }
 
 /// Writes a file under a temporary name and renames it when it is complete and on the disk.
-pub(super) fn replace(
+pub(crate) fn replace(
     file: &Path,
     content: impl FnOnce(File) -> Result<File, WeightsError>,
 ) -> Result<(), WeightsError> {

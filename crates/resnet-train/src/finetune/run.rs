@@ -9,7 +9,7 @@ use std::time::Instant;
 use candle_core::{Device, Tensor, Var};
 use resnet_data::{Augment, Dataset, Filter, Loader, LoaderConfig, Normalize, OnBroken, Transform};
 use resnet_models::{Interpolation, Network, Parameters, Preprocessing, weights};
-use resnet_ops::Graph;
+use resnet_ops::{Backend, Graph};
 
 use super::{FinetuneConfig, Written, page, steps};
 use crate::metrics::{self, Evaluation};
@@ -206,7 +206,8 @@ impl<'a> Run<'a> {
             epochs: self.config.head_epochs,
             lr: self.config.head_lr,
             fixed: Some(graph.until(features)),
-            part: graph.between(features, graph.output())?,
+            // Vectors, not maps: candle's own operations take them as they are.
+            part: graph.between(features, graph.output())?.with_backend(Backend::Portable),
             sgd: Sgd::new(&own, self.optimizer())?,
         })
     }
