@@ -185,9 +185,9 @@ mod tests {
     #[test]
     fn a_panic_of_a_member_reaches_the_leader() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
-        let result = std::panic::catch_unwind(|| {
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             pool.install(|| together(|| shares(2, |range| assert_ne!(range.start, 1))));
-        });
+        }));
         assert!(result.is_err());
     }
 }
