@@ -49,11 +49,12 @@ impl VectorWriter {
     /// # Errors
     /// [`Error::Io`] or [`Error::Format`] where it cannot be written.
     pub fn push(&mut self, image: &str, values: &[f32]) -> Result<()> {
-        self.rows += 1;
         match &mut self.form {
-            Form::Npy(npy) => npy.push(image, values),
-            Form::Parquet(parquet) => parquet.push(image, values),
+            Form::Npy(npy) => npy.push(image, values)?,
+            Form::Parquet(parquet) => parquet.push(image, values)?,
         }
+        self.rows += 1;
+        Ok(())
     }
 
     /// Completes the file and gives it its name; tells the number of vectors in it.
