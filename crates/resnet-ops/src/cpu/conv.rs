@@ -175,16 +175,8 @@ pub(crate) fn forward<E: Element, P: Epilogue>(
             let Item(parts) = item;
             let window = reading.window(shape, &parts[0], item.size());
             let x_image = panels.count() * window.panel_len();
-            let x = scratch.get(parts.len() * x_image);
-            for (i, part) in parts.iter().enumerate() {
-                let window = reading.window(shape, part, item.size());
-                // SAFETY: the scratch holds all parts.
-                unsafe {
-                    let source = source.at(part.image * shape.h * shape.w * shape.c);
-                    let scratch = x.add(i * x_image);
-                    pack(isa, arithmetic, Pack { source, image, window, panels, scratch });
-                }
-            }
+            let windows = parts.iter().map(|part| (part.image, reading.window(shape, part, item.size())));
+            let x = pack_parts((isa, arithmetic), source, image, windows, panels, &mut scratch);
             let ranges = parts.iter().map(|part| shape.pixels(part.image, &part.rows, &part.cols)).collect();
             let place = Placement::new(target, &mut own, ranges, shape.o);
             for (first, images, rows, cols) in alike(parts) {
@@ -225,6 +217,27 @@ pub(crate) fn forward<E: Element, P: Epilogue>(
         }
         epilogue
     })
+}
+
+/// Packs a window of each of some images (h, w, channels) into scratches of one size that follow one another.
+fn pack_parts<E: Element>(
+    (isa, arithmetic): (Isa, Arithmetic),
+    source: &Source<E>,
+    image: (usize, usize, usize),
+    windows: impl ExactSizeIterator<Item = (usize, Window)> + Clone,
+    panels: Panels,
+    scratch: &mut Growing,
+) -> *mut f32 {
+    let step = windows.clone().next().map_or(0, |(_, window)| panels.count() * window.panel_len());
+    let start = scratch.get(windows.len() * step);
+    for (i, (n, window)) in windows.enumerate() {
+        // SAFETY: the source holds every image, the scratch all windows.
+        unsafe {
+            let (source, scratch) = (source.at(n * image.0 * image.1 * image.2), start.add(i * step));
+            pack(isa, arithmetic, Pack { source, image, window, panels, scratch });
+        }
+    }
+    start
 }
 
 /// A bias with zeros behind it, so that whole tiles can be read. Groups follow each other without padding.
@@ -365,6 +378,8 @@ pub(crate) fn backward<E: Element, P: Epilogue>(
         let mut scratches = Scratches::default();
         let mut dw = wants_dw.then(|| Buffer::<f32>::new(layout.len()));
         let mut accumulate = false;
+        // All runs in one block, over panels of single channels: pairs hold one channel of two pixels.
+        let mut x_runs = Blocks::new(&taps, Panels { values: 1, ..x_panels }, usize::MAX);
         let mut phases: Vec<_> = weights.map_or(Vec::new(), |weights| {
             let phases = weights.phases.iter();
             phases.map(|(p, w)| (p, w, Blocks::new(&p.taps, dy_panels, BLOCK_ROWS / w.vectors))).collect()
@@ -373,31 +388,17 @@ pub(crate) fn backward<E: Element, P: Epilogue>(
             let Item(parts) = item;
             let dy_window = gradients.window(shape, parts.last().unwrap_or(&parts[0]), item.size());
             let dy_image = dy_panels.count() * dy_window.panel_len();
-            let g = scratches.dy.get(parts.len() * dy_image);
-            for (i, part) in parts.iter().enumerate() {
-                let window = Window { rows: dy_window.rows, ..gradients.window(shape, part, item.size()) };
-                let image = (shape.oh, shape.ow, shape.o);
-                // SAFETY: the scratch holds all parts.
-                unsafe {
-                    let source = dy.at(part.image * shape.oh * shape.ow * shape.o);
-                    let scratch = g.add(i * dy_image);
-                    pack(isa, arithmetic, Pack { source, image, window, panels: dy_panels, scratch });
-                }
-            }
+            let windows = parts.iter().map(|part| {
+                (part.image, Window { rows: dy_window.rows, ..gradients.window(shape, part, item.size()) })
+            });
+            let image = (shape.oh, shape.ow, shape.o);
+            let g = pack_parts((isa, arithmetic), dy, image, windows, dy_panels, &mut scratches.dy);
             if let Some(dw) = &mut dw {
                 let x_window = reading.window(shape, &parts[0], item.size());
                 let x_image = x_panels.count() * x_window.panel_len();
-                let input = scratches.x.get(parts.len() * x_image);
-                for (i, part) in parts.iter().enumerate() {
-                    let window = reading.window(shape, part, item.size());
-                    let image = (shape.h, shape.w, shape.c);
-                    // SAFETY: the scratch holds all parts.
-                    unsafe {
-                        let source = x.at(part.image * shape.h * shape.w * shape.c);
-                        let scratch = input.add(i * x_image);
-                        pack(isa, arithmetic, Pack { source, image, window, panels: x_panels, scratch });
-                    }
-                }
+                let windows = parts.iter().map(|part| (part.image, reading.window(shape, part, item.size())));
+                let image = (shape.h, shape.w, shape.c);
+                let input = pack_parts((isa, arithmetic), x, image, windows, x_panels, &mut scratches.x);
                 let (rows, cols) = item.size();
                 // SAFETY: the scratches hold all parts; zeros stand where the last is smaller.
                 unsafe {
@@ -421,14 +422,12 @@ pub(crate) fn backward<E: Element, P: Epilogue>(
                             (a, b, parts.len().div_ceil(2))
                         }
                     };
-                    // Panels of single channels: pairs hold one channel of two pixels.
-                    let single = Panels { values: 1, ..x_panels };
                     let outer = Outer {
                         x: input,
                         x_row: reading.steps.0 * x_window.row_len(),
                         x_image: values * x_image,
                         x_group: values * x_panels.of_group() * x_window.panel_len(),
-                        runs: &geometry::runs(&taps, &x_window, &single),
+                        runs: x_runs.of(&x_window).first().map_or(&[], Vec::as_slice),
                         dy: g.add(gradients.interior(&dy_window)),
                         dy_row: dy_window.row_len(),
                         dy_image: values * dy_image,

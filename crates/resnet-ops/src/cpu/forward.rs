@@ -48,6 +48,11 @@ pub(crate) fn read(tensor: &Tensor) -> Result<Vec<f32>> {
     tensor.flatten_all()?.to_vec1()
 }
 
+/// The values of a tensor of another dtype too.
+pub(crate) fn read_f32(tensor: &Tensor) -> Result<Vec<f32>> {
+    read(&tensor.to_dtype(candle_core::DType::F32)?)
+}
+
 /// Calls `f` with the tensor's values, without a copy where they are contiguous.
 pub(crate) fn with_values<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
     let (storage, layout) = tensor.storage_and_layout();
@@ -381,9 +386,7 @@ impl<'a, E: Element> Forward<'a, E> {
     fn constant_norms(&mut self) -> Result<()> {
         for node in 0..self.plan.nodes.len() {
             if let Some(parameters) = self.plan.norm(node) {
-                let mean = read(parameters.running_mean.as_tensor())?;
-                let variance = read(parameters.running_var.as_tensor())?;
-                self.tape.norms[node] = Some(norm_run(parameters, mean, &variance, 0.)?);
+                self.tape.norms[node] = Some(constant_norm(parameters)?);
             }
         }
         Ok(())
@@ -472,10 +475,15 @@ fn shapes(plan: &Plan, input: MapShape) -> Result<Vec<MapShape>> {
     crate::Graph::from_nodes(plan.nodes.clone(), last).shapes(input)
 }
 
+/// A norm with its running statistics.
+pub(crate) fn constant_norm(p: &NormParameters) -> Result<NormRun> {
+    norm_run(p, read_f32(p.running_mean.as_tensor())?, &read_f32(p.running_var.as_tensor())?, 0.)
+}
+
 fn norm_run(p: &NormParameters, mean: Vec<f32>, variance: &[f32], count: f64) -> Result<NormRun> {
     let channels = mean.len();
-    let weight = p.weight.as_ref().map(read).transpose()?.unwrap_or_else(|| vec![1.; channels]);
-    let bias = p.bias.as_ref().map(read).transpose()?.unwrap_or_else(|| vec![0.; channels]);
+    let weight = p.weight.as_ref().map(read_f32).transpose()?.unwrap_or_else(|| vec![1.; channels]);
+    let bias = p.bias.as_ref().map(read_f32).transpose()?.unwrap_or_else(|| vec![0.; channels]);
     if [weight.len(), bias.len(), variance.len()] != [channels; 3] {
         bail!("batch_norm: parameters of {} and {} values do not fit {channels} channels", weight.len(), bias.len());
     }
@@ -491,7 +499,7 @@ fn update_running(p: &NormParameters, mean: &[f32], variance: &[f32], count: f64
         return Ok(());
     }
     let update = |var: &Var, batch: &[f32], factor: f64| -> Result<()> {
-        let old = read(&var.as_detached_tensor().to_dtype(candle_core::DType::F32)?)?;
+        let old = read_f32(&var.as_detached_tensor())?;
         let mix = |(&o, &b): (&f32, &f32)| ((1. - momentum) * f64::from(o) + momentum * factor * f64::from(b)) as f32;
         let new: Vec<f32> = old.iter().zip(batch).map(mix).collect();
         var.set(&Tensor::from_vec(new, var.shape(), var.device())?.to_dtype(var.dtype())?)

@@ -81,7 +81,7 @@ pub(crate) fn items(shape: &ConvShape, row_units: usize, pairs: bool) -> Vec<Ite
     let bands = shape.oh.div_ceil(rows);
     let item = |i: usize| {
         let (first, band) = (i / bands * least, i % bands);
-        let rows = band * shape.oh / bands..(band + 1) * shape.oh / bands;
+        let rows = threads::part(band, bands, shape.oh);
         let images = first..(first + least).min(shape.n);
         Item(images.map(|image| Part { image, rows: rows.clone(), cols: 0..shape.ow }).collect())
     };

@@ -20,11 +20,14 @@ use crate::graph::{DropUnit, MapShape, Op, Pass};
 /// What happens to a value.
 #[derive(Clone, Copy)]
 enum Rule {
-    Affine {
-        scale: f32,
-        shift: f32,
-    },
+    Affine { scale: f32, shift: f32 },
     Sigmoid,
+    Times(Factor),
+}
+
+/// What multiplies the operand; it is no function of it, so the result's gradient is multiplied by the same.
+#[derive(Clone, Copy)]
+enum Factor {
     /// The second operand has the first's shape.
     Product,
     /// The second operand has one value a channel.
@@ -41,13 +44,13 @@ fn rule(plan: &Plan, node: usize, pass: Pass, shape: MapShape, other: Option<Map
     Ok(match plan.nodes[node].op {
         Op::Affine { scale, shift } => Rule::Affine { scale: scale as f32, shift: shift as f32 },
         Op::Sigmoid => Rule::Sigmoid,
-        Op::Mul if is(shape) => Rule::Product,
-        Op::Mul if is(MapShape { channels: 1, ..shape }) => Rule::PixelGate,
-        Op::Mul => Rule::ChannelGate,
+        Op::Mul if is(shape) => Rule::Times(Factor::Product),
+        Op::Mul if is(MapShape { channels: 1, ..shape }) => Rule::Times(Factor::PixelGate),
+        Op::Mul => Rule::Times(Factor::ChannelGate),
         Op::Dropout { .. } if !pass.train => Rule::Affine { scale: 1., shift: 0. },
         Op::Dropout { rate, unit } => match unit {
-            DropUnit::Value => Rule::DropValues(pass.draw.mask(node, rate)?),
-            DropUnit::Image => Rule::DropImages(pass.draw.mask(node, rate)?),
+            DropUnit::Value => Rule::Times(Factor::DropValues(pass.draw.mask(node, rate)?)),
+            DropUnit::Image => Rule::Times(Factor::DropImages(pass.draw.mask(node, rate)?)),
         },
         ref op => bail!("{op:?} does not act on single values"),
     })
@@ -88,11 +91,7 @@ impl Kernel for ForwardRow<'_> {
         match self.rule {
             Rule::Affine { scale, shift } => self.x.iter_mut().for_each(|x| *x = *x * scale + shift),
             Rule::Sigmoid => self.x.iter_mut().for_each(|x| *x = 1. / (1. + (-*x).exp())),
-            Rule::Product => self.x.iter_mut().zip(self.other).for_each(|(x, other)| *x *= other),
-            Rule::ChannelGate => channel_gate(self.x, self.other),
-            Rule::PixelGate => pixel_gate(self.x, self.other),
-            Rule::DropValues(mask) => drop_values(self.x, mask, self.place),
-            Rule::DropImages(mask) => scale(self.x, mask.factor(self.place.image)),
+            Rule::Times(factor) => multiply(factor, self.x, self.other, self.place),
         }
     }
 }
@@ -113,12 +112,19 @@ impl Kernel for BackwardRow<'_> {
         match self.rule {
             Rule::Affine { scale: factor, .. } => scale(self.g, factor),
             Rule::Sigmoid => self.g.iter_mut().zip(self.other).for_each(|(g, y)| *g *= y * (1. - y)),
-            Rule::Product => self.g.iter_mut().zip(self.other).for_each(|(g, other)| *g *= other),
-            Rule::ChannelGate => channel_gate(self.g, self.other),
-            Rule::PixelGate => pixel_gate(self.g, self.other),
-            Rule::DropValues(mask) => drop_values(self.g, mask, self.place),
-            Rule::DropImages(mask) => scale(self.g, mask.factor(self.place.image)),
+            Rule::Times(factor) => multiply(factor, self.g, self.other, self.place),
         }
+    }
+}
+
+#[inline(always)]
+fn multiply(factor: Factor, x: &mut [f32], other: &[f32], place: Place) {
+    match factor {
+        Factor::Product => x.iter_mut().zip(other).for_each(|(x, other)| *x *= other),
+        Factor::ChannelGate => channel_gate(x, other),
+        Factor::PixelGate => pixel_gate(x, other),
+        Factor::DropValues(mask) => drop_values(x, mask, place),
+        Factor::DropImages(mask) => scale(x, mask.factor(place.image)),
     }
 }
 
@@ -164,7 +170,7 @@ impl Kernel for SecondRow<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let len = self.sums.len().max(1);
-        if matches!(self.rule, Rule::PixelGate) {
+        if matches!(self.rule, Rule::Times(Factor::PixelGate)) {
             let channels = (self.g.len() / len).max(1);
             let pixels = self.g.chunks_exact(channels).zip(self.x.chunks_exact(channels));
             for (sum, (g, x)) in self.sums.iter_mut().zip(pixels) {
@@ -182,7 +188,7 @@ impl Kernel for SecondRow<'_> {
 
 /// A channel gate's row is its only one, whatever the row of the map.
 fn other_row(rule: Rule, row: usize) -> usize {
-    if matches!(rule, Rule::ChannelGate) { 0 } else { row }
+    if matches!(rule, Rule::Times(Factor::ChannelGate)) { 0 } else { row }
 }
 
 impl<E: Element> Forward<'_, E> {
@@ -282,7 +288,7 @@ impl<E: Element> Backward<'_, E> {
         let (tape, isa, row) = (self.tape, self.isa, shape.width * shape.channels);
         let x = tape.rows(self.plan, a, shape)?;
         let to = tape.shapes[b.node];
-        let once = matches!(rule, Rule::ChannelGate);
+        let once = matches!(rule, Rule::Times(Factor::ChannelGate));
         self.computed(b.slot, |_, ending, shared: Shared<E>| {
             threads::shares(tape.n, |share| {
                 let mut pass = EndingPass::new(ending, shared);

@@ -11,6 +11,11 @@ pub(crate) fn count() -> usize {
     rayon::current_num_threads().max(1)
 }
 
+/// Part `i` of `0..len` cut into so many, as even as can be.
+pub(crate) fn part(i: usize, parts: usize, len: usize) -> Range<usize> {
+    i * len / parts..(i + 1) * len / parts
+}
+
 /// Cuts `0..items` into at most `count()` contiguous shares, calls `work(share)` for each in parallel and returns
 /// the results in the order of the shares.
 pub(crate) fn shares<R: Send>(items: usize, work: impl Fn(Range<usize>) -> R + Sync) -> Vec<R> {
@@ -18,7 +23,7 @@ pub(crate) fn shares<R: Send>(items: usize, work: impl Fn(Range<usize>) -> R + S
     if shares == 1 {
         return vec![work(0..items)];
     }
-    let range = |i: usize| i * items / shares..(i + 1) * items / shares;
+    let range = |i: usize| part(i, shares, items);
     let team = TEAM.get();
     if !team.is_null() {
         // SAFETY: the pointer is that of a team whose `together` has not returned.

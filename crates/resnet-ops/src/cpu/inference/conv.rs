@@ -9,7 +9,7 @@ use super::weights::Weights;
 use super::winograd::{OUT, POSITIONS, Scratch, Squares};
 use crate::cpu::conv::{BLOCK_ROWS, tile_vectors};
 use crate::cpu::gather::Gather;
-use crate::cpu::geometry::{self, ConvShape, LANES, Run};
+use crate::cpu::geometry::{self, ConvShape, LANES, Panels, Run};
 use crate::cpu::isa::{Isa, launch};
 use crate::cpu::threads;
 
@@ -71,13 +71,13 @@ fn shares(shape: &ConvShape, blocks: usize, row_bytes: usize) -> Vec<Vec<Item>> 
     let bands = |rows: Range<usize>| {
         let count = rows.len().div_ceil(most).max(1);
         let (start, len) = (rows.start, rows.len());
-        (0..count).map(move |i| start + i * len / count..start + (i + 1) * len / count)
+        (0..count).map(move |i| threads::part(i, count, len)).map(move |r| start + r.start..start + r.end)
     };
     let all = 0..shape.oh;
     if shape.n.is_multiple_of(threads) || shape.n >= 8 * threads {
-        let images = |t: usize| t * shape.n / threads..(t + 1) * shape.n / threads;
         let share = |t| {
-            images(t).flat_map(|image| bands(all.clone()).map(move |rows| Item { image, rows, blocks: (0, blocks) }))
+            let images = threads::part(t, threads, shape.n);
+            images.flat_map(|image| bands(all.clone()).map(move |rows| Item { image, rows, blocks: (0, blocks) }))
         };
         return (0..threads).map(|t| share(t).collect()).collect();
     }
@@ -85,13 +85,9 @@ fn shares(shape: &ConvShape, blocks: usize, row_bytes: usize) -> Vec<Vec<Item>> 
     let split_blocks = blocks.is_multiple_of(threads) || shape.oh < 4 * threads && blocks > 2 * threads;
     (0..threads)
         .map(|t| {
-            let part = |len: usize| (t * len / threads, (t + 1) * len / threads);
-            let (rows, blocks) = if split_blocks {
-                (all.clone(), part(blocks))
-            } else {
-                let (start, end) = part(shape.oh);
-                (start..end, (0, blocks))
-            };
+            let part = |len: usize| threads::part(t, threads, len);
+            let (rows, blocks) = if split_blocks { (all.clone(), part(blocks)) } else { (part(shape.oh), 0..blocks) };
+            let blocks = (blocks.start, blocks.end);
             let images = 0..shape.n;
             images.flat_map(|image| bands(rows.clone()).map(move |rows| Item { image, rows, blocks })).collect()
         })
@@ -115,14 +111,8 @@ fn direct(
         && residual.is_none_or(|residual| residual.layout.border == 0);
     let cols = if flat { shape.oh * shape.ow } else { shape.ow };
     let packed = weights.direct(isa, tile_vectors(isa, shape.group_outputs(), cols))?;
-    let mut runs = Vec::new();
-    let group_panels = shape.group_inputs().div_ceil(LANES);
-    for panel in 0..group_panels {
-        let len = LANES.min(shape.group_inputs() - panel * LANES);
-        for tap in geometry::forward_taps(shape) {
-            runs.push(Run { offset: panel * x.layout.panel() + tap.row * x.layout.row() + tap.col * LANES, len });
-        }
-    }
+    let panels = Panels { groups: config.groups, channels: shape.group_inputs(), values: 1 };
+    let runs = geometry::runs(&geometry::forward_taps(shape), &x.layout.window(), &panels);
     let blocks = geometry::blocks(&runs, BLOCK_ROWS / packed.vectors);
     let row_bytes = 4 * x.layout.row() * x.layout.panels() * config.stride.0;
     let shares = shares(shape, packed.blocks(), row_bytes);
@@ -140,7 +130,7 @@ fn direct(
                     x_step: config.stride.1,
                     x_image: 0,
                     x_row: config.stride.0 * x.layout.row(),
-                    x_group: group_panels * x.layout.panel(),
+                    x_group: panels.of_group() * x.layout.panel(),
                     blocks: &blocks,
                     weights: packed,
                     groups: config.groups,
@@ -183,16 +173,15 @@ fn winograd_conv(
     // Squares whose inputs and products stay close to the core; at least two tiles of them, for the weights' sake.
     let most = ((1 << 20) / (4 * POSITIONS * (shape.c + shape.o))).clamp(28, 112);
     let by_blocks = shape.n * each < 28 * threads && blocks >= threads;
-    let parts = if by_blocks { 1 } else { threads };
     let (to, panels) = (y.layout, x.layout.panels());
     let shared = y.shared();
     threads::shares(threads, |range| {
         for t in range {
-            let part = |len: usize, parts: usize| (t * len / parts, (t + 1) * len / parts);
-            let blocks = if by_blocks { part(blocks, threads) } else { (0, blocks) };
-            let (start, end) = if parts == 1 { (0, shape.n * each) } else { part(shape.n * each, parts) };
-            let vectors = (blocks.1 - blocks.0) * first.vectors;
-            let mut scratch = Scratch::new(panels, vectors, most.min(end - start));
+            let part = |len: usize| threads::part(t, threads, len);
+            let all = shape.n * each;
+            let (blocks, Range { start, end }) =
+                if by_blocks { (part(blocks), 0..all) } else { (0..blocks, part(all)) };
+            let mut scratch = Scratch::new(panels, blocks.len() * first.vectors, most.min(end - start));
             let mut at = start;
             while at < end {
                 let (image, square) = (at / each, at % each);
@@ -208,7 +197,7 @@ fn winograd_conv(
                     first: square,
                     count,
                     weights: packed,
-                    blocks,
+                    blocks: (blocks.start, blocks.end),
                     bias: weights.bias.as_ptr(),
                     residual: residual.map_or(std::ptr::null(), |residual| residual.at(image, 0, 0)),
                     residual_row: residual.map_or(0, |residual| residual.layout.row()),

@@ -1,13 +1,13 @@
 //! A graph as steps of inference: norms are folded into the convolutions before them, additions and ReLUs go into their
 //! ends.
 
-use candle_core::{DType, Result, Tensor, bail};
+use candle_core::{Result, bail};
 
 use super::weights::Weights;
 use crate::PoolConfig;
-use crate::cpu::forward::read;
+use crate::cpu::forward::{NormRun, constant_norm};
 use crate::cpu::standardize::effective;
-use crate::graph::{Graph, NormParameters, Op};
+use crate::graph::{Graph, Op};
 
 /// Position of a value: the node that it stands for.
 pub(super) type Id = usize;
@@ -121,7 +121,7 @@ pub(super) fn lower(graph: &Graph) -> Result<Option<(Vec<Step>, Id)>> {
                 if let Some(next) = only(out)
                     && let Op::Norm(norm) = &nodes[next].op
                 {
-                    let (scale, shift) = folded(norm)?;
+                    let NormRun { scale, shift, .. } = constant_norm(norm)?;
                     weights.fold(&scale, &shift);
                     absorb(&mut out, next);
                 }
@@ -144,7 +144,7 @@ pub(super) fn lower(graph: &Graph) -> Result<Option<(Vec<Step>, Id)>> {
                 Step::Conv { input, weights: Box::new(weights), residual, relu: relu.is_some(), out }
             }
             (Op::Norm(norm), &[input]) => {
-                let (scale, shift) = folded(norm)?;
+                let NormRun { scale, shift, .. } = constant_norm(norm)?;
                 let relu = relu_after(out);
                 relu.into_iter().for_each(|next| absorb(&mut out, next));
                 Step::Affine { input, scale, shift, relu: relu.is_some(), out }
@@ -174,24 +174,4 @@ pub(super) fn lower(graph: &Graph) -> Result<Option<(Vec<Step>, Id)>> {
         steps.push(step);
     }
     Ok(Some((steps, graph.output().index())))
-}
-
-/// A norm with its running statistics as one multiplication and addition a channel.
-fn folded(norm: &NormParameters) -> Result<(Vec<f32>, Vec<f32>)> {
-    let values = |tensor: &Tensor| read(&tensor.to_dtype(DType::F32)?);
-    let (mean, variance) = (values(norm.running_mean.as_tensor())?, values(norm.running_var.as_tensor())?);
-    let weight = norm.weight.as_ref().map(values).transpose()?.unwrap_or_else(|| vec![1.; mean.len()]);
-    let bias = norm.bias.as_ref().map(values).transpose()?.unwrap_or_else(|| vec![0.; mean.len()]);
-    if [weight.len(), bias.len(), variance.len()] != [mean.len(); 3] {
-        bail!(
-            "batch_norm: parameters of {} and {} values do not fit {} channels",
-            weight.len(),
-            bias.len(),
-            mean.len()
-        );
-    }
-    let deviation = |v: f32| (f64::from(v) + norm.config.eps).sqrt();
-    let scale: Vec<f32> = weight.iter().zip(&variance).map(|(&w, &v)| (f64::from(w) / deviation(v)) as f32).collect();
-    let shift = bias.iter().zip(&mean).zip(&scale).map(|((b, m), s)| b - m * s).collect();
-    Ok((scale, shift))
 }

@@ -1,7 +1,7 @@
 //! Activations as inference keeps them: panels of 16 channels, with a border of zeros that convolutions read.
 
 use crate::cpu::buffer::{Buffer, Shared};
-use crate::cpu::geometry::LANES;
+use crate::cpu::geometry::{LANES, Window};
 use crate::graph::MapShape;
 
 /// The layout of a batch: (image, panel, row, column, 16), each image's panels with a border around.
@@ -13,17 +13,21 @@ pub(super) struct Layout {
 }
 
 impl Layout {
+    /// One image's rows and columns, the border included.
+    pub(super) fn window(&self) -> Window {
+        let (rows, cols) = (self.shape.height + 2 * self.border, self.shape.width + 2 * self.border);
+        Window { row: 0, col: 0, rows, cols, row_step: 1, col_step: 1, split: 1 }
+    }
     /// Values from one row to the next.
     pub(super) fn row(&self) -> usize {
-        (self.shape.width + 2 * self.border) * LANES
+        self.window().row_len()
     }
     pub(super) fn panels(&self) -> usize {
         self.shape.channels.div_ceil(LANES)
     }
-    /// Values of one panel: never a multiple of 4 KiB, which would put all panels into one set of the cache.
+    /// Values of one panel.
     pub(super) fn panel(&self) -> usize {
-        let len = (self.shape.height + 2 * self.border) * self.row();
-        if len.is_multiple_of(1024) { len + LANES } else { len }
+        self.window().panel_len()
     }
     pub(super) fn image(&self) -> usize {
         self.panels() * self.panel()
@@ -45,7 +49,7 @@ pub(super) struct Map {
 }
 
 impl Map {
-    /// Unspecified inside, zero in the border. Channels beyond the last must be written too, as zeros.
+    /// Unspecified inside, zero in the border. Nothing depends on channels beyond the last.
     pub(super) fn new(layout: Layout) -> Self {
         let mut map = Self { layout, values: Buffer::new(layout.len()) };
         let (border, row, panel) = (layout.border, layout.row(), layout.panel());

@@ -20,7 +20,31 @@ use map::{Layout, Map};
 pub struct Inference {
     graph: Graph,
     /// `None` where the graph has an operation that only [`Graph::forward_t`] runs.
-    steps: Option<(Vec<Step>, Id)>,
+    plan: Option<Plan>,
+}
+
+/// The steps, and what follows from them for each value.
+struct Plan {
+    steps: Vec<Step>,
+    output: Id,
+    /// The border that its readers need.
+    borders: Vec<usize>,
+    /// The last step that reads it.
+    last_uses: Vec<usize>,
+}
+
+impl Plan {
+    fn new(steps: Vec<Step>, output: Id) -> Self {
+        let (mut borders, mut last_uses) = (vec![0; output + 1], vec![usize::MAX; output + 1]);
+        for (i, step) in steps.iter().enumerate() {
+            step.inputs().into_iter().flatten().for_each(|id| last_uses[id] = i);
+            if let Step::Conv { input, weights, .. } = step {
+                let padding = weights.config.padding;
+                borders[*input] = borders[*input].max(padding.0).max(padding.1);
+            }
+        }
+        Self { steps, output, borders, last_uses }
+    }
 }
 
 impl Inference {
@@ -34,12 +58,12 @@ impl Inference {
             _ => true,
         };
         let steps = if graph.nodes().iter().all(|node| on_cpu(&node.op)) { lower(graph)? } else { None };
-        Ok(Self { graph: graph.clone(), steps })
+        Ok(Self { graph: graph.clone(), plan: steps.map(|(steps, output)| Plan::new(steps, output)) })
     }
 
     /// Whether the graph runs folded; if not, [`Self::forward`] is the graph's own in evaluation mode.
     pub fn is_folded(&self) -> bool {
-        self.steps.is_some()
+        self.plan.is_some()
     }
 
     /// The graph's output for `x` (N, C, H, W), f32, in evaluation mode, without gradients.
@@ -49,10 +73,9 @@ impl Inference {
     /// # Errors
     /// If the input's shape, dtype or device does not fit.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        match &self.steps {
-            Some((steps, output)) if x.device().is_cpu() && x.dtype() == DType::F32 && x.rank() == 4 => {
-                let run = Run { graph: &self.graph, steps, output: *output };
-                x.contiguous()?.apply_op1_no_bwd(&run)
+        match &self.plan {
+            Some(plan) if x.device().is_cpu() && x.dtype() == DType::F32 && x.rank() == 4 => {
+                x.contiguous()?.apply_op1_no_bwd(&Run { graph: &self.graph, plan })
             }
             _ => self.graph.forward_t(&x.detach(), false),
         }
@@ -71,8 +94,7 @@ const PART_BYTES: usize = 6 << 20;
 /// One pass over a batch.
 struct Run<'a> {
     graph: &'a Graph,
-    steps: &'a [Step],
-    output: Id,
+    plan: &'a Plan,
 }
 
 impl CustomOp1 for Run<'_> {
@@ -103,20 +125,19 @@ impl Run<'_> {
         for x in x.chunks(size * input.count()) {
             values.extend(self.part(x, x.len() / input.count(), &shapes)?);
         }
-        let MapShape { channels, height, width } = shapes[self.output];
-        let vector = matches!(self.graph.nodes()[self.output].op, Op::GlobalAvgPool | Op::Linear { .. });
+        let MapShape { channels, height, width } = shapes[self.plan.output];
+        let vector = matches!(self.graph.nodes()[self.plan.output].op, Op::GlobalAvgPool | Op::Linear { .. });
         let shape = if vector { Shape::from((n, channels)) } else { Shape::from((n, channels, height, width)) };
         Ok((CpuStorage::F32(values), shape))
     }
 
     fn part(&self, x: &[f32], n: usize, shapes: &[MapShape]) -> Result<Vec<f32>> {
         let isa = Isa::current();
-        let borders = self.borders(shapes.len());
-        let last_uses = self.last_uses(shapes.len());
+        let Plan { steps, output, borders, last_uses } = self.plan;
         let layout = |id: Id| Layout { n, shape: shapes[id], border: borders[id] };
         let mut maps: Vec<Option<Map>> = shapes.iter().map(|_| None).collect();
         maps[0] = Some(passes::input(isa, x, layout(0)));
-        for (i, step) in self.steps.iter().enumerate() {
+        for (i, step) in steps.iter().enumerate() {
             let get = |id: Id| match &maps[id] {
                 Some(map) => Ok(map),
                 None => bail!("inference lost value {id}"),
@@ -138,40 +159,18 @@ impl Run<'_> {
                 }
                 Step::Linear { input, weights, .. } => {
                     let logits = conv::linear(isa, get(*input)?, weights)?;
-                    if out == self.output {
+                    if out == *output {
                         return Ok(logits);
                     }
                     bail!("inference ends with a linear layer")
                 }
             };
             maps[out] = Some(map);
-            for id in 0..maps.len() {
-                if last_uses[id] == i && id != self.output {
-                    maps[id] = None;
-                }
+            for id in step.inputs().into_iter().flatten().filter(|&id| last_uses[id] == i) {
+                maps[id] = None;
             }
         }
-        let Some(map) = &maps[self.output] else { bail!("inference lost its output") };
+        let Some(map) = &maps[*output] else { bail!("inference lost its output") };
         Ok(passes::output(map))
-    }
-
-    /// The border that the readers of each value need.
-    fn borders(&self, values: usize) -> Vec<usize> {
-        let mut borders = vec![0; values];
-        for step in self.steps {
-            if let Step::Conv { input, weights, .. } = step {
-                let padding = weights.config.padding;
-                borders[*input] = borders[*input].max(padding.0).max(padding.1);
-            }
-        }
-        borders
-    }
-
-    fn last_uses(&self, values: usize) -> Vec<usize> {
-        let mut last = vec![usize::MAX; values];
-        for (i, step) in self.steps.iter().enumerate() {
-            step.inputs().into_iter().flatten().for_each(|id| last[id] = i);
-        }
-        last
     }
 }

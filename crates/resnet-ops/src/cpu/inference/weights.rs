@@ -6,7 +6,7 @@ use candle_core::{DType, Result, Tensor};
 
 use super::winograd;
 use crate::ConvConfig;
-use crate::cpu::forward::read;
+use crate::cpu::forward::{read, read_f32};
 use crate::cpu::geometry::{self, ConvShape, LANES};
 use crate::cpu::isa::{Arithmetic, Isa};
 use crate::cpu::tile::width_index;
@@ -34,7 +34,7 @@ impl Weights {
         let weight = weight.to_dtype(DType::F32)?;
         let (outputs, group_inputs, kh, kw) = weight.dims4()?;
         let mut bias = match bias {
-            Some(bias) => read(&bias.to_dtype(DType::F32)?)?,
+            Some(bias) => read_f32(bias)?,
             None => vec![0.; outputs],
         };
         bias.resize(outputs + 4 * LANES, 0.);
