@@ -28,6 +28,14 @@ pub struct WeightsArgs {
     pub revision: Option<String>,
 }
 
+/// Which images a command reads.
+#[derive(Args)]
+pub struct ImagesArgs {
+    /// Images (JPEG, PNG or WebP), folders of images, or patterns such as 'photos/*.jpg'
+    #[arg(required = true, value_name = "IMAGE|DIR|PATTERN")]
+    pub images: Vec<PathBuf>,
+}
+
 /// Where the work is done, and in what.
 #[derive(Args)]
 pub struct DeviceArgs {

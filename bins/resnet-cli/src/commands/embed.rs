@@ -5,16 +5,15 @@ use std::path::PathBuf;
 use candle_core::{DType, Device};
 use resnet_data::vectors::VectorWriter;
 
-use crate::args::{DatasetArgs, DeviceArgs, LoaderArgs, NormalizeArgs, WeightsArgs};
+use crate::args::{DatasetArgs, DeviceArgs, ImagesArgs, LoaderArgs, NormalizeArgs, WeightsArgs};
 use crate::images::Images;
 use crate::{network, output};
 
 /// Write the feature vectors of images: what the network's head would classify
 #[derive(clap::Args)]
 pub struct Args {
-    /// Images (JPEG, PNG or WebP), folders of images, or patterns such as 'photos/*.jpg'
-    #[arg(required = true, value_name = "IMAGE|DIR|PATTERN")]
-    images: Vec<PathBuf>,
+    #[command(flatten)]
+    images: ImagesArgs,
     #[command(flatten)]
     network: WeightsArgs,
     /// File to write: .npy (and the images' paths beside it, in .paths.txt) or .parquet
@@ -35,7 +34,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let device = args.device.device.open()?;
     let loaded = network::load(&args.network, &device)?;
     let transform = loaded.transform(&args.normalize, &args.data, None)?;
-    let images = Images::new(&args.images, transform, &args.loader, loaded.image_size(&args.normalize))?;
+    let images = Images::new(&args.images.images, transform, &args.loader, loaded.image_size(&args.normalize))?;
     let width = loaded.network.config().features();
     let mut writer = VectorWriter::create(&args.output, width)?;
     let embedding = loaded.network.embedding()?;

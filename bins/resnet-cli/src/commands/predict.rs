@@ -1,13 +1,12 @@
 //! `resnet predict`: the classes of images.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
 use candle_core::{D, DType, Device};
 use candle_nn::ModuleT;
 use serde::Serialize;
 
-use crate::args::{DatasetArgs, DeviceArgs, JsonArgs, LoaderArgs, NormalizeArgs, WeightsArgs};
+use crate::args::{DatasetArgs, DeviceArgs, ImagesArgs, JsonArgs, LoaderArgs, NormalizeArgs, WeightsArgs};
 use crate::failure::bad_input;
 use crate::images::Images;
 use crate::network::{self, Loaded};
@@ -16,9 +15,8 @@ use crate::{labels, output};
 /// Classify images
 #[derive(clap::Args)]
 pub struct Args {
-    /// Images (JPEG, PNG or WebP), folders of images, or patterns such as 'photos/*.jpg'
-    #[arg(required = true, value_name = "IMAGE|DIR|PATTERN")]
-    images: Vec<PathBuf>,
+    #[command(flatten)]
+    images: ImagesArgs,
     #[command(flatten)]
     network: WeightsArgs,
     /// Classes shown for each image
@@ -63,7 +61,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let loaded = network::load(&args.network, &device)?;
     let names = class_names(&loaded, &args.data)?;
     let transform = loaded.transform(&args.normalize, &args.data, None)?;
-    let images = Images::new(&args.images, transform, &args.loader, loaded.image_size(&args.normalize))?;
+    let images = Images::new(&args.images.images, transform, &args.loader, loaded.image_size(&args.normalize))?;
     images.for_each_batch("classifying", |batch, paths| {
         let logits = loaded.network.forward_t(&batch.to_device(&device)?, false)?;
         let logits = logits.to_dtype(DType::F32)?.to_device(&Device::Cpu)?;
