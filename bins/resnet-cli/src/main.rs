@@ -4,6 +4,7 @@
 //! standard output holds one JSON object a line and nothing else; progress and messages go to standard error. The exit
 //! code is 0 when the work is done, 2 for bad usage or bad input, 1 for anything else.
 
+mod allocator;
 mod args;
 mod commands;
 mod device;
@@ -20,10 +21,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use resnet_train::with_large_stack;
-
-/// Training allocates and frees large tensors at every step, which this allocator does much faster than the system's.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Trains, evaluates and uses residual networks.
 #[derive(Parser)]
@@ -71,6 +68,7 @@ impl Command {
 }
 
 fn main() -> ExitCode {
+    allocator::keep_pages();
     let command = match Cli::try_parse() {
         Ok(cli) => cli.command,
         Err(error) => return failure::usage(&error),
