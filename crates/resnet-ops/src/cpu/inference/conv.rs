@@ -13,8 +13,11 @@ use crate::cpu::geometry::{self, ConvShape, LANES, Panels, Run};
 use crate::cpu::isa::{Isa, launch};
 use crate::cpu::threads;
 
-/// Bytes of input that one item reads: well within a second-level cache, with room for weights.
-const ITEM_BYTES: usize = 256 << 10;
+/// Bytes of input that one item reads: well within a second-level cache, with room for weights. Where there are many
+/// weights, an item is larger, because each item passes over all of them.
+fn item_bytes(shape: &ConvShape) -> usize {
+    (shape.o * shape.group_inputs() * shape.kh * shape.kw).clamp(256 << 10, 1 << 20)
+}
 
 /// `x ∗ weights + bias`, plus the residual, rectified if asked for.
 pub(super) fn conv(
@@ -67,7 +70,7 @@ struct Item {
 /// The items of every thread, as even as they can be made.
 fn shares(shape: &ConvShape, blocks: usize, row_bytes: usize) -> Vec<Vec<Item>> {
     let threads = threads::count();
-    let most = (ITEM_BYTES / row_bytes.max(1)).max(1);
+    let most = (item_bytes(shape) / row_bytes.max(1)).max(1);
     let bands = |rows: Range<usize>| {
         let count = rows.len().div_ceil(most).max(1);
         let (start, len) = (rows.start, rows.len());
