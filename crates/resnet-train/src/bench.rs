@@ -50,7 +50,7 @@ pub fn bench_train(config: &BenchConfig) -> Result<f64> {
         median(config, || {
             let logits = network.forward_t(&images, true)?;
             let mut gradients = Gradients::new();
-            gradients.add(&trainable, loss.forward(&logits, &labels)?.backward()?, config.batch_size)?;
+            gradients.add(&trainable, resnet_ops::backward(&loss.forward(&logits, &labels)?)?, config.batch_size)?;
             sgd.step(&gradients, gradients.scale(), 0.1)
         })
     })

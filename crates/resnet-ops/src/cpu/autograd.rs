@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Device, Layout, Result, Shape, Tensor, bail};
 
 use super::backward::Backward;
+use super::deliver::deliver;
 use super::element::{Bf16, Element};
 use super::forward::{Forward, Tape, channels_first, channels_last, with_values};
 use super::isa::Isa;
@@ -83,7 +84,8 @@ impl CustomOp1 for Ticket {
     }
     fn bwd(&self, parameter: &Tensor, _: &Tensor, _: &Tensor) -> Result<Option<Tensor>> {
         let gradient = self.stash.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
-        gradient.map(|values| Tensor::from_vec(values, parameter.shape(), parameter.device())).transpose()
+        let gradient = gradient.map(|values| Tensor::from_vec(values, parameter.shape(), parameter.device()));
+        Ok(gradient.transpose()?.and_then(|gradient| deliver(parameter, gradient)))
     }
 }
 

@@ -9,6 +9,7 @@ mod average_pool;
 mod backward;
 mod buffer;
 mod conv;
+mod deliver;
 mod element;
 mod elementwise;
 mod escape;
@@ -31,6 +32,7 @@ mod tile;
 mod weights;
 
 pub(crate) use autograd::run;
+pub use deliver::backward;
 pub use inference::Inference;
 pub(crate) use plan::Plan;
 pub(crate) use recompute::{Parts, run as run_recomputed};

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, Shared};
 use super::geometry::{ConvShape, LANES, Panels, Tap};
 use super::isa::{Arithmetic, Isa, Kernel, PairKernel, Pairs, Simd, launch, launch_pairs};
 
@@ -252,32 +252,41 @@ impl GradientLayout {
     /// Sums the threads' parts and brings them into candle's order, (O, C / groups, kh, kw).
     pub(crate) fn unpack(&self, isa: Isa, parts: &[&[f32]]) -> Vec<f32> {
         let len = self.inputs * self.taps;
-        let mut out = vec![0f32; self.groups * self.outputs * len];
-        let fill = |group: usize, first: usize, out: &mut [f32]| {
-            // SAFETY: parts hold whole rows of 16 output channels.
-            unsafe { launch(isa, TurnBack { layout: self, parts, group, first, out }) };
-        };
-        let parallel = out.len() > SHARED;
-        for (group, values) in out.chunks_exact_mut((self.outputs * len).max(1)).enumerate() {
-            if parallel {
-                let blocks = values.par_chunks_mut(LANES * len).enumerate();
-                blocks.for_each(|(block, values)| fill(group, block * LANES, values));
-            } else {
-                let blocks = values.chunks_mut((LANES * len).max(1)).enumerate();
-                blocks.for_each(|(block, values)| fill(group, block * LANES, values));
+        let count = self.groups * self.outputs * len;
+        let mut out = Vec::<f32>::with_capacity(count);
+        let target = Shared(out.as_mut_ptr());
+        let blocks = self.outputs.div_ceil(TURNED);
+        let fill = |index: usize| {
+            let (group, first) = (index / blocks, index % blocks * TURNED);
+            let outputs = TURNED.min(self.outputs - first);
+            // SAFETY: parts hold whole rows of 16 output channels; every block has its own part of the result.
+            unsafe {
+                let out = target.get().add((group * self.outputs + first) * len);
+                launch(isa, TurnBack { layout: self, parts, group, first, outputs, out });
             }
+        };
+        if count > SHARED {
+            (0..self.groups * blocks).into_par_iter().for_each(fill);
+        } else {
+            (0..self.groups * blocks).for_each(fill);
         }
+        // SAFETY: the blocks are all of the result.
+        unsafe { out.set_len(count) };
         out
     }
 }
 
-/// Up to 16 output channels of a weight gradient, from the first on.
+/// Output channels that are turned at once: rows are read a few cache lines at a time, as memory likes it.
+const TURNED: usize = 4 * LANES;
+
+/// Some output channels of a weight gradient, from the first on.
 struct TurnBack<'a> {
     layout: &'a GradientLayout,
     parts: &'a [&'a [f32]],
     group: usize,
     first: usize,
-    out: &'a mut [f32],
+    outputs: usize,
+    out: *mut f32,
 }
 
 impl Kernel for TurnBack<'_> {
@@ -289,22 +298,25 @@ impl Kernel for TurnBack<'_> {
         let start = self.group * len * row + self.first;
         for first in (0..len).step_by(LANES) {
             let n = (len - first).min(LANES);
-            // SAFETY: every row of every part holds 16 values from `first` on, `out` has whole output channels.
-            unsafe {
-                let mut rows = [S::splat(0.); LANES];
-                for (i, sum) in rows.iter_mut().enumerate().take(n) {
-                    let (channel, tap) = ((first + i) / taps, (first + i) % taps);
-                    let (panel, lane) = (channel / LANES, channel % LANES);
-                    let count = LANES.min(inputs - panel * LANES);
-                    let at = start + (panel * LANES * taps + tap * count + lane) * row;
-                    for part in self.parts {
-                        *sum = S::add(*sum, S::load(part.as_ptr().add(at)));
+            for output in (0..self.outputs).step_by(LANES) {
+                let outputs = (self.outputs - output).min(LANES);
+                // SAFETY: every row of every part holds 16 values from `output` on, `out` has whole output channels.
+                unsafe {
+                    let mut rows = [S::splat(0.); LANES];
+                    for (i, sum) in rows.iter_mut().enumerate().take(n) {
+                        let (channel, tap) = ((first + i) / taps, (first + i) % taps);
+                        let (panel, lane) = (channel / LANES, channel % LANES);
+                        let count = LANES.min(inputs - panel * LANES);
+                        let at = start + (panel * LANES * taps + tap * count + lane) * row + output;
+                        for part in self.parts {
+                            *sum = S::add(*sum, S::load(part.as_ptr().add(at)));
+                        }
                     }
-                }
-                S::transpose(&mut rows);
-                for (values, &row) in self.out.chunks_exact_mut(len).zip(&rows) {
-                    let to = values.as_mut_ptr().add(first);
-                    if n == LANES { S::store(to, row) } else { S::store_part(to, row, n) }
+                    S::transpose(&mut rows);
+                    for (o, &row) in rows.iter().enumerate().take(outputs) {
+                        let to = self.out.add((output + o) * len + first);
+                        if n == LANES { S::store(to, row) } else { S::store_part(to, row, n) }
+                    }
                 }
             }
         }

@@ -270,7 +270,7 @@ impl<'a> Run<'a> {
                 return Err(Error::LossNotFinite { loss: value, epoch, step: self.step, lr });
             }
             let mut gradients = Gradients::new();
-            gradients.add(&parameters, loss.backward()?, count)?;
+            gradients.add(&parameters, resnet_ops::backward(&loss)?, count)?;
             let (scale, norm) = gradients.clipped_scale(CLIP_NORM)?;
             if !norm.is_finite() {
                 return Err(Error::GradientNotFinite { norm, epoch, step: self.step, lr });

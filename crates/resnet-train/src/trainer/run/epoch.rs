@@ -61,7 +61,7 @@ impl Run<'_> {
         let place = Place { epoch: self.counters.epoch + 1, step: self.counters.step + 1, lr: self.lr };
         let count = batch.indices.len();
         self.meter.push(&loss, metrics::correct(&logits, &labels)?, count, place)?;
-        gradients.add(&self.trainable, loss.backward()?, count)?;
+        gradients.add(&self.trainable, resnet_ops::backward(&loss)?, count)?;
         self.clock.epoch_images += count;
         Ok(())
     }
