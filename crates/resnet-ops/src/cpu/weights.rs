@@ -9,6 +9,9 @@ use super::isa::{Arithmetic, Isa, Kernel, PairKernel, Pairs, Simd, launch, launc
 /// Values from which work on weights is shared among threads.
 const SHARED: usize = 1 << 14;
 
+/// Weights asked for ahead of those that are read: rows lie far apart, so that the processor does not do it alone.
+const AHEAD: usize = 256;
+
 /// Packed weights of one phase: for each group and each block of `16 · vectors` output channels, a row of that many
 /// units for each panel, tap and unit of input channels. Channels beyond the last are zero.
 pub(crate) struct Packed {
@@ -141,6 +144,7 @@ impl Turn<'_> {
                 for (o, row) in rows.iter_mut().enumerate().take(outputs) {
                     let at = ((output + o) * self.inputs + channel) * self.positions + start;
                     let from = self.weight.as_ptr().add(at);
+                    S::prefetch(from.wrapping_add(AHEAD).cast());
                     *row = if n == LANES { S::load(from) } else { S::load_part(from, n) };
                 }
                 S::transpose(&mut rows);
@@ -168,6 +172,8 @@ impl Turn<'_> {
                 let from = self.weight.as_ptr().add(from);
                 let to = turned.as_mut_ptr().add(c * self.positions * LANES);
                 if self.positions == 1 {
+                    // The same outputs of the next panel.
+                    S::prefetch(from.wrapping_add(self.panels.width() * self.outputs).cast());
                     S::store(to, if outputs == LANES { S::load(from) } else { S::load_part(from, outputs) });
                     continue;
                 }
