@@ -7,7 +7,7 @@ use resnet_train::experiments::{Experiment, Opened, ReproduceOptions, Reproducti
 use resnet_train::trainer::{Plain, Progress, progress_for_stderr};
 use serde::Serialize;
 
-use crate::args::{DeviceArgs, JsonArgs, LoaderArgs};
+use crate::args::{DeviceArgs, Dtype, JsonArgs, LoaderArgs};
 use crate::failure::bad_input;
 use crate::output::Download;
 use crate::stop::stop_on_ctrl_c;
@@ -30,6 +30,9 @@ pub struct Args {
     /// Runs of each variant, with seeds from 0 on [default: the experiment's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     seeds: Option<u32>,
+    /// What the networks compute in [default: the experiment's]
+    #[arg(long, value_enum)]
+    dtype: Option<Dtype>,
     /// Only this variant; may be given several times
     #[arg(long, value_name = "NAME")]
     variant: Vec<String>,
@@ -102,7 +105,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     };
     let experiment = Experiment::load(&name)?;
     let scale = Scale::from(args.scale);
-    let plan = experiment.plan(scale)?.only(&args.variant)?;
+    let mut plan = experiment.plan(scale)?.only(&args.variant)?;
+    if let Some(dtype) = args.dtype {
+        plan = plan.with_dtype(dtype.compute())?;
+    }
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("runs/reproduce/{name}-{scale}")));
     let workers = args.workers.map_or_else(LoaderArgs::default_workers, |n| n as usize);
     let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::recipe::parse_toml;
+use crate::recipe::{Compute, parse_toml};
 use crate::{Error, Result};
 
 /// Name and file of each, in the order of the papers.
@@ -78,6 +78,9 @@ pub struct ScaleConfig {
     /// Another length; the schedule is stretched with it.
     #[serde(default)]
     pub epochs: Option<u64>,
+    /// What the networks compute in; as the recipe says where nothing is said.
+    #[serde(default)]
+    pub dtype: Option<Compute>,
     /// Only the first images of the training set.
     #[serde(default)]
     pub train_images: Option<usize>,

@@ -1,7 +1,7 @@
 //! An experiment at a scale: the recipes that are run.
 
 use super::data::{Experiment, Scale, ScaleConfig, Variant};
-use crate::recipe::{Overrides, Recipe};
+use crate::recipe::{Compute, Overrides, Recipe};
 use crate::{Error, Result};
 
 /// A variant with its recipe.
@@ -41,8 +41,13 @@ impl Experiment {
             let arch = config.replace.get(&variant.arch).unwrap_or(&variant.arch).clone();
             resnet_models::config(&arch)?.with_changes(&variant.network)?;
             let dataset = config.dataset.as_ref().or(variant.dataset.as_ref()).unwrap_or(&self.dataset).clone();
-            let overrides =
-                Overrides { arch: Some(arch), dataset: Some(dataset), epochs: config.epochs, ..Overrides::default() };
+            let overrides = Overrides {
+                arch: Some(arch),
+                dataset: Some(dataset),
+                epochs: config.epochs,
+                dtype: config.dtype,
+                ..Overrides::default()
+            };
             let mut recipe = base.clone().with(&overrides)?;
             recipe.network = variant.network.clone();
             variants.push(PlannedVariant { variant: variant.clone(), recipe });
@@ -72,6 +77,18 @@ impl Plan {
         }
         if !names.is_empty() {
             self.variants.retain(|v| names.contains(&v.variant.name));
+        }
+        Ok(self)
+    }
+
+    /// All variants computed in this dtype.
+    ///
+    /// # Errors
+    /// When a recipe does not allow it.
+    pub fn with_dtype(mut self, dtype: Compute) -> Result<Self> {
+        let overrides = Overrides { dtype: Some(dtype), ..Overrides::default() };
+        for planned in &mut self.variants {
+            planned.recipe = planned.recipe.clone().with(&overrides)?;
         }
         Ok(self)
     }
