@@ -42,7 +42,8 @@ impl ResidualBlock {
             let norm = Norm2d::of_kind(config.norm, channels, if zero { 0. } else { 1. }, norm)?;
             stages.push((conv.build(config, vb.pp(config.naming.conv(number, conv.kernel)))?, norm));
         }
-        let weighed = if config.attention_inside { config.inner } else { config.outputs };
+        let last = layout.last().filter(|_| config.attention_inside);
+        let weighed = last.map_or(config.outputs, |conv| conv.inputs);
         let attention = vb.pp(config.naming.attention());
         let attention = config.attention.map(|a| ChannelAttention::new(a, weighed, attention)).transpose()?;
         let (shortcut, junction) = (Shortcut::new(config, vb.clone())?, Junction::new(config, vb)?);
@@ -82,6 +83,7 @@ fn convolutions(config: &BlockConfig) -> Vec<Layout> {
     let &BlockConfig { inputs, outputs, inner, entry, groups, stride, .. } = config;
     let conv = |inputs, outputs, kernel, stride, groups| Layout { inputs, outputs, kernel, stride, groups };
     match config.branch {
+        Branch::Single => vec![conv(inputs, outputs, 3, stride, groups)],
         Branch::Basic => vec![conv(inputs, inner, 3, stride, groups), conv(inner, outputs, 3, 1, groups)],
         Branch::Bottleneck(stride_in) => {
             let (first, middle) = match stride_in {

@@ -8,6 +8,8 @@ use crate::{Activation, AntiAlias, Attention, Naming, NormKind, Order};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Branch {
+    /// One 3×3 convolution (He et al. 2016, Table 3, "1layer").
+    Single,
     /// Two 3×3 convolutions (He et al. 2015, Fig. 5 left).
     Basic,
     /// 1×1, 3×3, 1×1; the outer channels are four times the inner (He et al. 2015, Fig. 5 right).
@@ -15,11 +17,20 @@ pub enum Branch {
 }
 
 impl Branch {
-    /// Output channels over inner channels: 1 for basic, 4 for bottleneck.
+    /// Output channels over inner channels: 4 for bottleneck, else 1.
     pub fn expansion(self) -> usize {
         match self {
-            Branch::Basic => 1,
+            Branch::Single | Branch::Basic => 1,
             Branch::Bottleneck(_) => 4,
+        }
+    }
+
+    /// Convolutions of one branch.
+    pub fn layers(self) -> usize {
+        match self {
+            Branch::Single => 1,
+            Branch::Basic => 2,
+            Branch::Bottleneck(_) => 3,
         }
     }
 }

@@ -8,12 +8,12 @@ use resnet_blocks::{
 };
 use resnet_ops::{Backend, Graph, Value};
 
-const BRANCHES: [Branch; 3] =
-    [Branch::Basic, Branch::Bottleneck(StrideIn::First), Branch::Bottleneck(StrideIn::Middle)];
+const BRANCHES: [Branch; 4] =
+    [Branch::Single, Branch::Basic, Branch::Bottleneck(StrideIn::First), Branch::Bottleneck(StrideIn::Middle)];
 
 fn block(branch: Branch, outputs: usize, stride: usize) -> BlockConfig {
     let config = match branch {
-        Branch::Basic => BlockConfig::basic(8, outputs),
+        Branch::Single | Branch::Basic => BlockConfig::basic(8, outputs),
         Branch::Bottleneck(_) => BlockConfig::bottleneck(8, outputs),
     };
     BlockConfig { branch, ..config }.with_stride(stride)
@@ -52,7 +52,7 @@ fn merged() -> Vec<BlockConfig> {
             for (shortcut, outputs, stride) in
                 [(ShortcutKind::A, 16, 2), (ShortcutKind::A, 8, 1), (ShortcutKind::B, 12, 2)]
             {
-                let branch = BRANCHES[all.len() % 3];
+                let branch = BRANCHES[all.len() % BRANCHES.len()];
                 all.push(block(branch, outputs, stride).with_shortcut(shortcut).with_order(order).with_merge(merge));
             }
         }

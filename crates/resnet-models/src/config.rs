@@ -217,7 +217,7 @@ impl Config {
             for block in 0..blocks {
                 let outputs = width * self.branch.expansion();
                 let inner = match self.branch {
-                    Branch::Basic => outputs,
+                    Branch::Single | Branch::Basic => outputs,
                     Branch::Bottleneck(StrideIn::First | StrideIn::Middle) => {
                         width * self.group_width / 64 * self.groups
                     }

@@ -5,7 +5,7 @@ use resnet_blocks::{Branch, Order, ShortcutKind, StrideIn};
 use crate::weights::nearest;
 use crate::{Config, Error, timm};
 
-use Branch::{Basic, Bottleneck};
+use Branch::{Basic, Bottleneck, Single};
 use ShortcutKind::{A, B, None as Plain};
 
 /// One row: a name, what it stands for, and what was published of it.
@@ -57,7 +57,11 @@ const fn torchvision(name: &'static str, blocks: [usize; 4]) -> Entry {
 }
 
 const fn cifar(name: &'static str, blocks: usize, shortcut: ShortcutKind) -> Entry {
-    let family = Family::Cifar { blocks, branch: Basic, order: Order::Original, shortcut };
+    cifar_of(name, blocks, Basic, shortcut)
+}
+
+const fn cifar_of(name: &'static str, blocks: usize, branch: Branch, shortcut: ShortcutKind) -> Entry {
+    let family = Family::Cifar { blocks, branch, order: Order::Original, shortcut };
     Entry { name, source: "He et al. 2015, 4.2", published_multiply_adds: None, family }
 }
 
@@ -94,6 +98,7 @@ const PAPERS: &[Entry] = &[
     cifar("resnet56", 9, A),
     cifar("resnet110", 18, A),
     cifar("resnet1202", 200, A),
+    Entry { source: "He et al. 2016, Table 3", ..cifar_of("resnet110_1layer", 36, Single, A) },
     cifar("plain20", 3, Plain),
     cifar("plain32", 5, Plain),
     cifar("plain44", 7, Plain),
@@ -104,6 +109,7 @@ const PAPERS: &[Entry] = &[
     preact("preact_resnet44", 7, Basic, A),
     preact("preact_resnet56", 9, Basic, A),
     preact("preact_resnet110", 18, Basic, A),
+    preact("preact_resnet110_1layer", 36, Single, A),
     preact("preact_resnet164", 18, Bottleneck(StrideIn::First), B),
     preact("preact_resnet1001", 111, Bottleneck(StrideIn::First), B),
 ];

@@ -96,11 +96,7 @@ impl Config {
 
 /// Layers with weights on the longest way: the number in the name.
 fn depth(blocks: &[usize], branch: Branch) -> usize {
-    let layers = match branch {
-        Branch::Basic => 2,
-        Branch::Bottleneck(_) => 3,
-    };
-    blocks.iter().sum::<usize>() * layers + 2
+    blocks.iter().sum::<usize>() * branch.layers() + 2
 }
 
 #[cfg(test)]
