@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use resnet_train::recipe::{Overrides, Recipe};
-use resnet_train::trainer::{End, Outcome, RunConfig, Session, TrainOptions, progress_for_stderr};
+use resnet_train::trainer::{End, Loading, Outcome, RunConfig, Session, TrainOptions, progress_for_stderr};
 
-use crate::args::{DatasetArgs, DeviceArgs, Dtype, LoaderArgs};
+use crate::args::{BrokenArgs, DatasetArgs, DeviceArgs, Dtype, LoaderArgs, left_out};
 use crate::output;
 use crate::stop::stop_on_ctrl_c;
 
@@ -40,6 +40,18 @@ pub struct Args {
     #[command(flatten)]
     loader: LoaderArgs,
     #[command(flatten)]
+    broken: BrokenArgs,
+    /// Images of tar shards or parquet files that are mixed with one another
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
+    shuffle_buffer: u32,
+    /// Which of --world-size processes this is, from 0: it trains on its own part of every epoch. Gradients are not
+    /// exchanged
+    #[arg(long, value_name = "R", default_value_t = 0, requires = "world_size")]
+    rank: u32,
+    /// Processes that share an epoch
+    #[arg(long, value_name = "W", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    world_size: u32,
+    #[command(flatten)]
     device: DeviceArgs,
     /// Run directory; runs/ARCH-DATASET with a number where none is given
     #[arg(long, value_name = "DIR")]
@@ -61,7 +73,14 @@ pub fn run(mut args: Args) -> anyhow::Result<()> {
     let recipe = recipe(&mut args)?;
     resnet_models::config(&recipe.arch)?;
     let (train, test) = args.data.open_both(&recipe.dataset)?;
-    let session = Session::new(recipe, train, test, &device, args.loader.workers())?;
+    let loading = Loading {
+        workers: args.loader.workers(),
+        on_broken: args.broken.on_broken.into(),
+        rank: args.rank as usize,
+        world_size: args.world_size as usize,
+        shuffle_buffer: args.shuffle_buffer as usize,
+    };
+    let session = Session::with_loading(recipe, train, test, &device, loading)?;
     let options = TrainOptions {
         out: args.out,
         resume: args.resume,
@@ -99,7 +118,7 @@ fn recipe(args: &mut Args) -> anyhow::Result<Recipe> {
 
 fn sentences(outcome: &Outcome) -> String {
     let dir = outcome.dir.path().display();
-    match (&outcome.end, &outcome.evaluation) {
+    let text = match (&outcome.end, &outcome.evaluation) {
         (End::Finished, Some(result)) => format!(
             "test accuracy {:.2} % ({} of {}), loss {:.4}, after {} epochs in {:.0} s\nreport: {}",
             result.top1,
@@ -111,5 +130,6 @@ fn sentences(outcome: &Outcome) -> String {
             outcome.dir.report().display()
         ),
         _ => format!("stopped after step {}; to go on: resnet train --out {dir} --resume", outcome.steps),
-    }
+    };
+    text + &left_out(&outcome.broken)
 }
