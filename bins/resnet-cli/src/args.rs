@@ -137,14 +137,6 @@ impl From<Broken> for OnBroken {
     }
 }
 
-/// Images that cannot be read.
-#[derive(Args)]
-pub struct BrokenArgs {
-    /// What an image that cannot be read does
-    #[arg(long, value_enum, default_value_t = Broken::Skip)]
-    pub on_broken: Broken,
-}
-
 /// What a command says of images that it left out; empty where there are none.
 pub fn left_out(broken: &[String]) -> String {
     match broken {

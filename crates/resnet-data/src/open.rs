@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::cifar::{self, Cifar};
-use crate::shards::{self, ParquetShards, TarShards, with_same_classes};
+use crate::shards::{self, Named, ParquetShards, TarShards, with_same_classes};
 use crate::{Dataset, Error, Folder, Progress, Result, Split, imagenet, shapes};
 
 /// What is known of a data set before it is opened.
@@ -116,7 +116,8 @@ pub fn open(
     split: Split,
     progress: &mut dyn Progress,
 ) -> Result<Arc<dyn Dataset>> {
-    Ok(match parse(name)? {
+    let (source, imagenet) = source(name, data_dir)?;
+    Ok(match source {
         Source::Shapes => {
             let count = match split {
                 Split::Train => shapes::TRAIN,
@@ -126,32 +127,51 @@ pub fn open(
         }
         Source::Cifar(set) => Arc::new(open_cifar(set, data_dir, split, progress)?),
         Source::Folder(folder) => Arc::new(Folder::open(folder, split)?),
-        Source::Tar(place) => Arc::new(TarShards::open(&place, split)?),
-        Source::Parquet(place) => Arc::new(ParquetShards::open(&place, split)?),
-        Source::ImageNet => open(&imagenet_in(data_dir)?, None, split, progress)?,
+        Source::Tar(place) => Arc::new(named(TarShards::open(&place, split)?, imagenet)),
+        Source::Parquet(place) => Arc::new(named(ParquetShards::open(&place, split)?, imagenet)),
+        Source::ImageNet => return Err(no_imagenet("imagenet".into(), "folder given")),
     })
 }
 
-/// The name of ImageNet's images in a folder: tar shards, parquet files, or folders of images.
-fn imagenet_in(data_dir: Option<&Path>) -> Result<String> {
-    let hint = "pass the folder with train/ and val/, tar shards or the hub's parquet files as --data-dir".to_string();
-    let Some(folder) = data_dir else {
-        return Err(Error::NotFound { path: "imagenet".into(), what: "folder given".to_string(), hint });
-    };
+/// A name, understood, and whether it is ImageNet's: that is taken for what lies in its folder.
+fn source(name: &str, data_dir: Option<&Path>) -> Result<(Source, bool)> {
+    match parse(name)? {
+        Source::ImageNet => Ok((imagenet_in(data_dir)?, true)),
+        source => Ok((source, false)),
+    }
+}
+
+/// ImageNet's classes have names, where its shards have numbers.
+fn named<T: Named>(set: T, imagenet: bool) -> T {
+    let wnids = imagenet::wnids();
+    let numbered = set.classes().first().is_some_and(|name| name == "0") && set.classes().len() <= wnids.len();
+    if !(imagenet && numbered) {
+        return set;
+    }
+    set.with_classes(wnids.into_iter().map(str::to_string).collect())
+}
+
+/// ImageNet's images in a folder: tar shards, parquet files, or folders of images.
+fn imagenet_in(data_dir: Option<&Path>) -> Result<Source> {
+    let Some(folder) = data_dir else { return Err(no_imagenet("imagenet".into(), "folder given")) };
     let Some(name) = folder.to_str().filter(|_| folder.is_dir()) else {
-        return Err(Error::NotFound { path: folder.to_path_buf(), what: "readable folder".to_string(), hint });
+        return Err(no_imagenet(folder.to_path_buf(), "readable folder"));
     };
     let has = |extension| shards::are_in(folder, extension);
     // Only folders that are no class folders can hold shards: a million images need not be walked through.
     let classes =
         Folder::has_splits(folder) && ["train", "val"].iter().any(|part| has_class_folder(&folder.join(part)));
-    let kind = match () {
-        () if classes => "folder",
-        () if has("tar") => "shards",
-        () if has("parquet") => "parquet",
-        () => "folder",
-    };
-    Ok(format!("{kind}:{name}"))
+    Ok(match () {
+        () if classes => Source::Folder(folder.to_path_buf()),
+        () if has("tar") => Source::Tar(name.to_string()),
+        () if has("parquet") => Source::Parquet(name.to_string()),
+        () => Source::Folder(folder.to_path_buf()),
+    })
+}
+
+fn no_imagenet(path: PathBuf, what: &str) -> Error {
+    let hint = "pass the folder with train/ and val/, tar shards or the hub's parquet files as --data-dir".to_string();
+    Error::NotFound { path, what: what.to_string(), hint }
 }
 
 fn has_class_folder(part: &Path) -> bool {
@@ -174,18 +194,15 @@ pub fn open_both(
     data_dir: Option<&Path>,
     progress: &mut dyn Progress,
 ) -> Result<(Arc<dyn Dataset>, Arc<dyn Dataset>)> {
-    let source = match parse(name)? {
-        Source::ImageNet => parse(&imagenet_in(data_dir)?)?,
-        source => source,
-    };
+    let (source, imagenet) = source(name, data_dir)?;
     match &source {
         Source::Tar(place) => {
-            let part = |split| TarShards::open(place, split);
+            let part = |split| TarShards::open(place, split).map(|set| named(set, imagenet));
             let (train, test) = with_same_classes(part(Split::Train)?, part(Split::Test)?);
             return Ok((Arc::new(train), Arc::new(test)));
         }
         Source::Parquet(place) => {
-            let part = |split| ParquetShards::open(place, split);
+            let part = |split| ParquetShards::open(place, split).map(|set| named(set, imagenet));
             let (train, test) = with_same_classes(part(Split::Train)?, part(Split::Test)?);
             return Ok((Arc::new(train), Arc::new(test)));
         }

@@ -8,7 +8,7 @@ use resnet_models::hub::NewHead;
 use resnet_train::finetune::{FinetuneConfig, Finetuned, Task, finetune};
 use resnet_train::trainer::progress_for_stderr;
 
-use crate::args::{BrokenArgs, DeviceArgs, LoaderArgs, NormalizeArgs, WeightsArgs, left_out};
+use crate::args::{Broken, DeviceArgs, LoaderArgs, NormalizeArgs, WeightsArgs, left_out};
 use crate::failure::bad_input;
 use crate::stop::stop_on_ctrl_c;
 use crate::{network, output};
@@ -56,8 +56,9 @@ pub struct Args {
     normalize: NormalizeArgs,
     #[command(flatten)]
     loader: LoaderArgs,
-    #[command(flatten)]
-    broken: BrokenArgs,
+    /// What an image that cannot be read does
+    #[arg(long, value_enum, default_value_t = Broken::Skip)]
+    on_broken: Broken,
     #[command(flatten)]
     device: DeviceArgs,
     /// Run directory; runs/ARCH-finetuned with a number where none is given
@@ -99,7 +100,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         device: &device,
         workers: args.loader.workers(),
         out: args.out.as_deref(),
-        on_broken: args.broken.on_broken.into(),
+        on_broken: args.on_broken.into(),
         resume: args.resume,
         stop: stop_on_ctrl_c()?,
     };

@@ -176,21 +176,24 @@ impl<'a> Run<'a> {
         if task.resume {
             run.take_up()?;
         } else {
-            let text =
-                toml::to_string(&run.written()).map_err(|error| Error::Invalid(format!("config.toml: {error}")))?;
-            files::write(&run.dir.config(), text.as_bytes())?;
+            files::write(&run.dir.config(), run.config_text()?.as_bytes())?;
             // A run that is killed in its first epoch can be resumed as well.
             run.save_state(None)?;
         }
         Ok(run)
     }
 
+    fn config_text(&self) -> Result<String> {
+        toml::to_string(&self.written()).map_err(|error| Error::Invalid(format!("config.toml: {error}")))
+    }
+
     /// Reads the state of a run that was cut.
     fn take_up(&mut self) -> Result<()> {
         let path = self.dir.config();
         let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-        let begun: toml::Table = parse_toml(&text, &path.display().to_string())?;
-        let (begun, now) = (flat(&begun), flat(&self.written()));
+        // Both as text reads: a number of 32 bits is another one when it is written out with 64.
+        let table = |text: &str| parse_toml::<toml::Table>(text, &path.display().to_string());
+        let (begun, now) = (flat(&table(&text)?), flat(&table(&self.config_text()?)?));
         let find = |list: &[(String, String)], key: &str| {
             list.iter().find(|(k, _)| k == key).map_or_else(|| "nothing".to_string(), |(_, value)| value.clone())
         };

@@ -9,7 +9,7 @@ use super::*;
 use crate::trainer::{Progress, Record, Silent};
 
 const PICTURES: Preprocessing =
-    Preprocessing { size: 32, crop: 1.0, interpolation: Interpolation::Bilinear, mean: [0.5; 3], std: [0.25; 3] };
+    Preprocessing { size: 32, crop: 1.0, interpolation: Interpolation::Bilinear, mean: [0.485; 3], std: [0.25; 3] };
 
 /// Dark and bright images, three dark ones to a bright one.
 fn two_classes(count: usize) -> Arc<InMemory> {
