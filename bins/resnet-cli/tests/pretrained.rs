@@ -138,6 +138,11 @@ fn a_fine_tuned_network_needs_nothing_else() {
 
     let again = common::resnet(&[&finetune[..], &short].concat());
     assert_refused(&again, &["run", "--out"]);
+    // Nothing is left to do: the same result, from the weights that were kept.
+    let again = succeed(&[&finetune[..], &short, &["--resume"]].concat());
+    assert_eq!(again.split(", best in").next(), told.split(", best in").next());
+    let other = common::resnet(&[&finetune[..], &short, &["--resume", "--patience", "9"]].concat());
+    assert_refused(&other, &["finetune.patience", "config.toml"]);
     let ant = data.join("train/ant");
     let one = ["finetune", "--arch", "resnet20", "--weights", text(&file), "--data", text(&ant)];
     assert_refused(&common::resnet(&one), &["ant", "class"]);

@@ -96,9 +96,9 @@ pub(crate) fn are_in(folder: &Path, extension: &str) -> bool {
 /// ImageNet's where there are a thousand; else the numbers.
 fn class_names(shard: &Path, greatest: u32) -> Result<Vec<String>> {
     let folder = shard.parent().unwrap_or(Path::new("."));
-    let list = [Some(folder), folder.parent()].into_iter().flatten().map(|folder| folder.join("classes.txt"));
+    let mut list = [Some(folder), folder.parent()].into_iter().flatten().map(|folder| folder.join("classes.txt"));
     let count = greatest as usize + 1;
-    for path in list.filter(|path| path.is_file()) {
+    if let Some(path) = list.find(|path| path.is_file()) {
         let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
         let names: Vec<String> = text.lines().map(|line| line.trim().to_string()).filter(|l| !l.is_empty()).collect();
         if names.len() < count {

@@ -1,5 +1,8 @@
 //! The run: two phases, evaluation after every epoch, the best weights, the report.
 
+mod epoch;
+mod files;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,16 +11,15 @@ use std::time::Instant;
 
 use candle_core::{Device, Tensor, Var};
 use resnet_data::{Augment, Dataset, Filter, Loader, LoaderConfig, Normalize, OnBroken, Transform};
-use resnet_models::{Interpolation, Network, Parameters, Preprocessing, weights};
+use resnet_models::{Interpolation, Network, Parameters, Preprocessing};
 use resnet_ops::{Backend, Graph};
 
-use super::state::{self, Place};
-use super::{FinetuneConfig, Written, page, steps};
-use crate::metrics::{self, Evaluation};
-use crate::optimizer::{Gradients, Sgd, SgdConfig};
-use crate::recipe::{flat, parse_toml};
-use crate::trainer::{Progress, Record, RecordKind, RunDir, evaluate, read_log, revision};
-use crate::{Error, Result, files, with_large_stack};
+use super::state::Place;
+use super::{FinetuneConfig, page, steps};
+use crate::metrics::Evaluation;
+use crate::optimizer::{Sgd, SgdConfig};
+use crate::trainer::{Progress, Record, RunDir, evaluate};
+use crate::{Error, Result, with_large_stack};
 
 /// Gradients longer than this are shortened.
 const CLIP_NORM: f64 = 1.0;
@@ -176,75 +178,15 @@ impl<'a> Run<'a> {
         if task.resume {
             run.take_up()?;
         } else {
-            files::write(&run.dir.config(), run.config_text()?.as_bytes())?;
+            run.write_config()?;
             // A run that is killed in its first epoch can be resumed as well.
             run.save_state(None)?;
         }
         Ok(run)
     }
 
-    fn config_text(&self) -> Result<String> {
-        toml::to_string(&self.written()).map_err(|error| Error::Invalid(format!("config.toml: {error}")))
-    }
-
-    /// Reads the state of a run that was cut.
-    fn take_up(&mut self) -> Result<()> {
-        let path = self.dir.config();
-        let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-        // Both as text reads: a number of 32 bits is another one when it is written out with 64.
-        let table = |text: &str| parse_toml::<toml::Table>(text, &path.display().to_string());
-        let (begun, now) = (flat(&table(&text)?), flat(&table(&self.config_text()?)?));
-        let find = |list: &[(String, String)], key: &str| {
-            list.iter().find(|(k, _)| k == key).map_or_else(|| "nothing".to_string(), |(_, value)| value.clone())
-        };
-        // Another version of the program may well go on with a run.
-        let keys = begun.iter().chain(&now).map(|(key, _)| key).filter(|key| *key != "version" && *key != "revision");
-        for key in keys {
-            let (before, now) = (find(&begun, key), find(&now, key));
-            if before != now {
-                return Err(Error::ConfigChanged { path, key: key.clone(), before, now });
-            }
-        }
-        let found = state::load(&self.dir.state(), &self.named)?;
-        self.best = found.place.best.zip(found.best).map(|((epoch, loss), values)| Best {
-            epoch,
-            loss,
-            values,
-            evaluation: None,
-        });
-        self.records = read_log(&self.dir.log())?;
-        // The log may be an epoch ahead.
-        self.records.truncate(found.place.epochs as usize);
-        self.before = found.place.seconds;
-        self.velocity = Some(found.velocity);
-        self.place = found.place;
-        Ok(())
-    }
-
-    fn save_state(&mut self, sgd: Option<&Sgd>) -> Result<()> {
-        self.place.seconds = self.seconds();
-        self.place.best = self.best.as_ref().map(|best| (best.epoch, best.loss));
-        let best = self.best.as_ref().map(|best| &best.values[..]);
-        state::save(&self.dir.state(), &self.named, best, sgd, &self.place)
-    }
-
     fn seconds(&self) -> f64 {
         self.before + self.began.elapsed().as_secs_f64()
-    }
-
-    fn written(&self) -> Written<'_> {
-        Written {
-            pretrained: self.task.pretrained,
-            arch: &self.task.network.config().name,
-            dataset: self.task.dataset,
-            train_images: self.task.train.len(),
-            test_images: self.task.test.len(),
-            classes: self.task.train.classes(),
-            version: env!("CARGO_PKG_VERSION"),
-            revision: revision(),
-            preprocessing: self.task.preprocessing,
-            finetune: self.config,
-        }
     }
 
     fn go(mut self, progress: &mut dyn Progress) -> Result<Finetuned> {
@@ -341,107 +283,5 @@ impl<'a> Run<'a> {
             self.save_state(Some(&phase.sgd))?;
         }
         Ok(())
-    }
-
-    /// Trains one epoch and evaluates; true where the held-back images' loss is the lowest so far.
-    fn epoch(&mut self, phase: &mut Phase, progress: &mut dyn Progress) -> Result<bool> {
-        let per_epoch = self.train.batches() as u64;
-        let (start, device) = (Instant::now(), self.task.device);
-        let epoch = self.place.epochs + 1;
-        let parameters = phase.sgd.parameters();
-        let (mut sum, mut right, mut images, mut lr) = (0.0, 0, 0, 0.0);
-        for batch in self.train.epoch(epoch, 0) {
-            let batch = batch?;
-            self.place.broken.extend(batch.broken.into_iter().map(|image| (image.index, image.message)));
-            let count = batch.indices.len();
-            if count == 0 {
-                continue;
-            }
-            let (x, labels) = (batch.images.to_device(device)?, batch.labels.to_device(device)?);
-            let x = match &phase.fixed {
-                Some(fixed) => fixed.forward_t(&x, false)?.detach(),
-                None => x,
-            };
-            let logits = phase.part.forward_t(&x, false)?;
-            let loss = steps::loss(&logits, &labels, &self.class_weights, self.config.label_smoothing)?;
-            lr = steps::rate(phase.lr, self.place.step - self.place.first, phase.epochs * per_epoch);
-            let value = f64::from(loss.to_scalar::<f32>()?);
-            self.place.step += 1;
-            if !value.is_finite() {
-                return Err(Error::LossNotFinite { loss: value, epoch, step: self.place.step, lr });
-            }
-            let mut gradients = Gradients::new();
-            gradients.add(&parameters, loss.backward()?, count)?;
-            let (scale, norm) = gradients.clipped_scale(CLIP_NORM)?;
-            if !norm.is_finite() {
-                return Err(Error::GradientNotFinite { norm, epoch, step: self.place.step, lr });
-            }
-            phase.sgd.step(&gradients, scale, lr)?;
-            sum += value * count as f64;
-            right += metrics::correct(&logits, &labels)?.to_scalar::<u32>()? as usize;
-            images += count;
-        }
-        if images == 0 {
-            return Err(Error::Invalid(format!("{}: no image could be read", self.task.dataset)));
-        }
-        let trained = start.elapsed().as_secs_f64().max(1e-9);
-        let result = self.evaluate(progress)?;
-        // In another range than the indices of the images learned from.
-        let held_back = result.broken.iter().map(|image| (usize::MAX - image.index, image.message.clone()));
-        self.place.broken.extend(held_back);
-        let record = Record {
-            kind: RecordKind::Epoch,
-            epoch,
-            step: self.place.step,
-            lr,
-            train_loss: Some(sum / images as f64),
-            train_top1: Some(100.0 * right as f64 / images as f64),
-            test_loss: Some(result.loss),
-            test_top1: Some(result.top1),
-            test_top5: Some(result.top5),
-            images_per_second: images as f64 / trained,
-            seconds: self.seconds(),
-        };
-        progress.epoch(&record, self.config.head_epochs + self.config.epochs);
-        self.records.push(record);
-        self.write_log()?;
-        let gained = self.best.as_ref().is_none_or(|best| result.loss < best.loss);
-        if gained {
-            let (loss, values) = (result.loss, steps::snapshot(&self.named)?);
-            self.best = Some(Best { epoch, loss, values, evaluation: Some(result) });
-            self.write_weights()?;
-        }
-        Ok(gained)
-    }
-
-    fn write_log(&self) -> Result<()> {
-        let line = |record| serde_json::to_string(record).map(|json| json + "\n");
-        let lines: Vec<String> = self
-            .records
-            .iter()
-            .map(line)
-            .collect::<serde_json::Result<_>>()
-            .map_err(|error| Error::Invalid(format!("log record: {error}")))?;
-        files::write(&self.dir.log(), lines.concat().as_bytes())
-    }
-
-    /// `best.safetensors`, with all that `predict` needs to know.
-    fn write_weights(&self) -> Result<()> {
-        let json = |value: serde_json::Result<String>| value.map_err(|e| Error::Invalid(format!("metadata: {e}")));
-        let p = self.task.preprocessing;
-        let normalize = crate::recipe::Normalization::Channel { mean: p.mean, std: p.std };
-        let metadata = BTreeMap::from([
-            ("format".to_string(), "pt".to_string()),
-            ("arch".into(), self.task.network.config().name.clone()),
-            ("config".into(), json(serde_json::to_string(self.task.network.config()))?),
-            ("dataset".into(), self.task.dataset.to_owned()),
-            ("classes".into(), json(serde_json::to_string(self.task.train.classes()))?),
-            ("normalize".into(), json(serde_json::to_string(&normalize))?),
-            ("preprocessing".into(), json(serde_json::to_string(&p))?),
-            ("pretrained".into(), self.task.pretrained.to_owned()),
-        ]);
-        let tensors: Vec<(String, Tensor)> =
-            self.named.iter().map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect();
-        Ok(weights::save(self.dir.best(), &tensors, &metadata)?)
     }
 }
