@@ -163,9 +163,9 @@ fn mixed_targets_equal_timm() {
     let others = Tensor::new(&[2u32, 1, 0], &Device::Cpu).unwrap();
     let got = mixed(&labels, &others, 0.75, 3, 0.1).unwrap().to_vec2::<f32>().unwrap();
     let want = [
-        [0.708333333, 0.0333333333, 0.258333333],
-        [0.0333333333, 0.933333333, 0.0333333333],
-        [0.258333333, 0.0333333333, 0.708333333],
+        [0.708_333_3, 0.033_333_3, 0.258_333_3],
+        [0.033_333_3, 0.933_333_3, 0.033_333_3],
+        [0.258_333_3, 0.033_333_3, 0.708_333_3],
     ];
     for (got, want) in got.iter().flatten().zip(want.iter().flatten()) {
         assert!((got - want).abs() < 1e-6, "{got} for {want}");
