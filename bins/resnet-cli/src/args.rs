@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use resnet_data::{Dataset, Split};
+use resnet_data::{Dataset, OnBroken, Split};
 use resnet_train::recipe::Compute;
 
 use crate::device::DeviceChoice;
@@ -74,10 +74,12 @@ impl Dtype {
 /// A data set.
 #[derive(Args)]
 pub struct DatasetArgs {
-    /// Data set: one of `resnet list`, or folder:DIR with a folder of images for each class
+    /// Data set: one of `resnet list`; folder:DIR with a folder of images for each class; shards:DIR or
+    /// shards:DIR/train-{000000..000099}.tar; parquet:DIR
     #[arg(long, value_name = "NAME")]
     pub dataset: Option<String>,
-    /// Folder with CIFAR's files; looked for in the user's cache and then downloaded where none is given
+    /// Folder with the files of CIFAR or ImageNet; CIFAR is looked for in the user's cache and then downloaded where none
+    /// is given
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
 }
@@ -114,6 +116,33 @@ impl LoaderArgs {
     /// Half of the processor's threads.
     pub fn default_workers() -> usize {
         std::thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2))
+    }
+}
+
+/// What an image that cannot be read does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Broken {
+    /// It is left out, and named at the end
+    Skip,
+    /// It ends the run
+    Fail,
+}
+
+impl From<Broken> for OnBroken {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Skip => Self::Skip,
+            Broken::Fail => Self::Fail,
+        }
+    }
+}
+
+/// What a command says of images that it left out; empty where there are none.
+pub fn left_out(broken: &[String]) -> String {
+    match broken {
+        [] => String::new(),
+        [one] => format!("\n1 image could not be read and was left out: {one}"),
+        [first, ..] => format!("\n{} images could not be read and were left out, the first: {first}", broken.len()),
     }
 }
 

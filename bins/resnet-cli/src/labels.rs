@@ -1,6 +1,7 @@
 //! Names of classes.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use resnet_data::cifar::Cifar;
@@ -60,6 +61,14 @@ impl Dataset for ImageNet {
 
     fn origin(&self, index: usize) -> String {
         self.inner.origin(index)
+    }
+
+    fn runs(&self) -> Option<Vec<Range<usize>>> {
+        self.inner.runs()
+    }
+
+    fn expect(&self, images: usize) {
+        self.inner.expect(images);
     }
 }
 

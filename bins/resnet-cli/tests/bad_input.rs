@@ -7,7 +7,8 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use common::{
-    assert_refused, command, resnet, text, weights_file, weights_file_with, write_folder, write_png, write_recipe,
+    assert_refused, command, resnet, succeed, text, weights_file, weights_file_with, write_folder, write_png,
+    write_recipe,
 };
 use resnet_models::weights;
 
@@ -68,8 +69,10 @@ fn an_image_that_is_no_image() {
     fs::write(data.join("train/bee/9.png"), "no image").unwrap();
     let (recipe, out) = (folder.path().join("r.toml"), folder.path().join("run"));
     write_recipe(&recipe, &data);
-    let train = resnet(&["train", "--recipe", text(&recipe), "--out", text(&out)]);
-    assert_refused(&train, &["bee", "9.png"]);
+    let train = ["train", "--recipe", text(&recipe), "--epochs", "1", "--out", text(&out)];
+    assert_refused(&resnet(&[&train[..], &["--on-broken", "fail"]].concat()), &["bee", "9.png"]);
+    let told = succeed(&train);
+    assert!(told.contains("1 image could not be read and was left out") && told.contains("bee/9.png"), "{told}");
 }
 
 #[test]

@@ -123,7 +123,7 @@ fn a_fine_tuned_network_needs_nothing_else() {
     let finetune = ["finetune", "--arch", "resnet20", "--weights", text(&file), "--data", text(&data)];
     let short = ["--head-epochs", "1", "--epochs", "1", "--batch-size", "8", "--out", text(&out)];
     let told = succeed(&[&finetune[..], &short].concat());
-    assert!(told.contains("held-back images") && told.contains("1 images could not be read"), "{told}");
+    assert!(told.contains("held-back images") && told.contains("1 image could not be read"), "{told}");
     for name in ["config.toml", "log.jsonl", "report.html", "best.safetensors"] {
         assert!(out.join(name).is_file(), "{name}");
     }
@@ -138,6 +138,11 @@ fn a_fine_tuned_network_needs_nothing_else() {
 
     let again = common::resnet(&[&finetune[..], &short].concat());
     assert_refused(&again, &["run", "--out"]);
+    // Nothing is left to do: the same result, from the weights that were kept.
+    let again = succeed(&[&finetune[..], &short, &["--resume"]].concat());
+    assert_eq!(again.split(", best in").next(), told.split(", best in").next());
+    let other = common::resnet(&[&finetune[..], &short, &["--resume", "--patience", "9"]].concat());
+    assert_refused(&other, &["finetune.patience", "config.toml"]);
     let ant = data.join("train/ant");
     let one = ["finetune", "--arch", "resnet20", "--weights", text(&file), "--data", text(&ant)];
     assert_refused(&common::resnet(&one), &["ant", "class"]);

@@ -1,6 +1,7 @@
 //! What a data set is, and the one that lies in memory.
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 use crate::{Error, Image, Result};
@@ -33,6 +34,17 @@ pub trait Dataset: Send + Sync {
     fn origin(&self, index: usize) -> String {
         format!("image {index}")
     }
+
+    /// Images that lie side by side and are best read together; `None` where any order is as good as another.
+    ///
+    /// Shuffled, the runs come in random order, and their images mixed within a buffer of several runs.
+    fn runs(&self) -> Option<Vec<Range<usize>>> {
+        None
+    }
+
+    /// Says that from now on about so many images may be asked for in any order: what is kept in memory for them should
+    /// last that long, and no longer.
+    fn expect(&self, _images: usize) {}
 }
 
 /// Which part of a data set.

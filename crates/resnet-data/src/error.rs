@@ -38,6 +38,12 @@ pub enum Error {
         /// What is wrong in it.
         message: String,
     },
+    /// A shard that could be opened cannot be read further on.
+    #[error("{message}")]
+    Shard {
+        /// What is wrong, and in which file.
+        message: String,
+    },
     /// A file with an image's extension is no readable image.
     #[error("{path}: not a readable image ({message}); remove or replace it")]
     Decode {

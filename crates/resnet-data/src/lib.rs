@@ -1,6 +1,7 @@
 //! Image data sets, augmentation and a prefetching loader for candle.
 //!
-//! - [`open`] gives a [`Dataset`] by name: the embedded [`shapes`](mod@shapes), [`cifar`], or a [`Folder`] of images.
+//! - [`open`] gives a [`Dataset`] by name: the embedded [`shapes`](mod@shapes), [`cifar`], a [`Folder`] of images, or
+//!   shards of many ([`TarShards`], [`ParquetShards`]).
 //! - A [`Transform`] is a list of [`Augment`] steps and how bytes are [`Normalize`]d.
 //! - A [`Loader`] makes [`Batch`]es of them on threads, in an order that depends on the seed alone.
 //!
@@ -26,6 +27,7 @@
 #[cfg(feature = "candle-datasets")]
 pub mod candle;
 pub mod cifar;
+mod columns;
 mod dataset;
 mod decode;
 mod error;
@@ -38,6 +40,7 @@ mod loader;
 mod open;
 mod seed;
 pub mod shapes;
+mod shards;
 mod transform;
 pub mod vectors;
 mod walk;
@@ -48,8 +51,9 @@ pub use error::{Error, Result};
 pub use files::Files;
 pub use folder::Folder;
 pub use image::Image;
-pub use loader::{Batch, Broken, Epoch, Loader, LoaderConfig, OnBroken};
+pub use loader::{Batch, Broken, Epoch, Loader, LoaderConfig, MixConfig, Mixed, OnBroken};
 pub use open::{Info, default_data_dir, info, names, open, open_both};
 pub use resnet_hub::Progress;
 pub use shapes::shapes;
+pub use shards::{ParquetShards, TarShards};
 pub use transform::{Augment, Filter, MeanImage, Normalize, Padding, Transform};

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::cifar::{self, Cifar};
-use crate::{Dataset, Error, Folder, Progress, Result, Split, shapes};
+use crate::shards::{self, Named, ParquetShards, TarShards, with_same_classes};
+use crate::{Dataset, Error, Folder, Progress, Result, Split, imagenet, shapes};
 
 /// What is known of a data set before it is opened.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,13 +25,20 @@ enum Source {
     Shapes,
     Cifar(Cifar),
     Folder(PathBuf),
+    Tar(String),
+    Parquet(String),
+    ImageNet,
 }
+
+/// Prefixes of names that go on with a place.
+const PLACES: [(&str, &str); 3] = [("folder:", "DIR"), ("shards:", "DIR|PATTERN"), ("parquet:", "DIR|PATTERN")];
 
 const SETS: [Cifar; 3] = [Cifar::Ten, Cifar::Hundred, Cifar::HundredCoarse];
 
-/// The names that [`open`] knows; `folder:DIR` stands for any folder.
+/// The names that [`open`] knows; `folder:DIR` stands for any folder, and so on.
 pub fn names() -> Vec<&'static str> {
-    ["shapes"].into_iter().chain(SETS.map(Cifar::name)).chain(["folder:DIR"]).collect()
+    let places = ["imagenet", "folder:DIR", "shards:DIR|PATTERN", "parquet:DIR|PATTERN"];
+    ["shapes"].into_iter().chain(SETS.map(Cifar::name)).chain(places).collect()
 }
 
 fn parse(name: &str) -> Result<Source> {
@@ -40,12 +48,20 @@ fn parse(name: &str) -> Result<Source> {
     if let Some(set) = SETS.into_iter().find(|set| set.name() == name) {
         return Ok(Source::Cifar(set));
     }
-    if let Some(folder) = name.strip_prefix("folder:") {
-        if folder.is_empty() {
-            let hint = "name the folder: folder:DIR".to_string();
+    if name == "imagenet" {
+        return Ok(Source::ImageNet);
+    }
+    for (prefix, what) in PLACES {
+        let Some(place) = name.strip_prefix(prefix) else { continue };
+        if place.is_empty() {
+            let hint = format!("name the place: {prefix}{what}");
             return Err(Error::UnknownDataset { name: name.to_string(), hint });
         }
-        return Ok(Source::Folder(folder.into()));
+        return Ok(match prefix {
+            "shards:" => Source::Tar(place.to_string()),
+            "parquet:" => Source::Parquet(place.to_string()),
+            _ => Source::Folder(place.into()),
+        });
     }
     let near = |known: &&str| strsim::normalized_damerau_levenshtein(&name.to_lowercase().replace('-', ""), known);
     let nearest =
@@ -60,11 +76,12 @@ fn parse(name: &str) -> Result<Source> {
 
 /// Mean, deviation, image size and number of classes of a data set.
 ///
-/// For a folder these are ImageNet's mean and deviation, and 224 pixels.
+/// For photos of one's own these are ImageNet's mean and deviation, and 224 pixels.
 ///
 /// # Errors
 /// [`Error::UnknownDataset`].
 pub fn info(name: &str) -> Result<Info> {
+    let photos = Info { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], image_size: 224, classes: None };
     Ok(match parse(name)? {
         Source::Shapes => Info {
             mean: [shapes::MEAN; 3],
@@ -79,17 +96,17 @@ pub fn info(name: &str) -> Result<Info> {
             };
             Info { mean, std, image_size: cifar::SIZE, classes: Some(set.classes().len()) }
         }
-        Source::Folder(_) => {
-            Info { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], image_size: 224, classes: None }
-        }
+        Source::ImageNet => Info { classes: Some(imagenet::wnids().len()), ..photos },
+        Source::Folder(_) | Source::Tar(_) | Source::Parquet(_) => photos,
     })
 }
 
-/// Opens a split of a data set: `shapes`, `cifar10`, `cifar100`, `cifar100-coarse` or `folder:DIR`.
+/// Opens a split of a data set: `shapes`, `cifar10`, `cifar100`, `cifar100-coarse`, `imagenet`, `folder:DIR`,
+/// `shards:DIR` (tar files, or a pattern of them) or `parquet:DIR`.
 ///
 /// CIFAR is looked for in `data_dir`; where that is not given, in `~/.cache/resnet-data` (or
-/// `$XDG_CACHE_HOME/resnet-data`), then on the hub. A folder without `train` and `val` or
-/// `test` is opened whole for either split; [`open_both`] divides it.
+/// `$XDG_CACHE_HOME/resnet-data`), then on the hub. ImageNet is looked for in `data_dir` alone, in any of the three
+/// layouts. A folder without `train` and `val` or `test` is opened whole for either split; [`open_both`] divides it.
 ///
 /// # Errors
 /// [`Error::UnknownDataset`] with the nearest name; otherwise what the set's reader says.
@@ -99,7 +116,8 @@ pub fn open(
     split: Split,
     progress: &mut dyn Progress,
 ) -> Result<Arc<dyn Dataset>> {
-    Ok(match parse(name)? {
+    let (source, imagenet) = source(name, data_dir)?;
+    Ok(match source {
         Source::Shapes => {
             let count = match split {
                 Split::Train => shapes::TRAIN,
@@ -109,7 +127,60 @@ pub fn open(
         }
         Source::Cifar(set) => Arc::new(open_cifar(set, data_dir, split, progress)?),
         Source::Folder(folder) => Arc::new(Folder::open(folder, split)?),
+        Source::Tar(place) => Arc::new(named(TarShards::open(&place, split)?, imagenet)),
+        Source::Parquet(place) => Arc::new(named(ParquetShards::open(&place, split)?, imagenet)),
+        Source::ImageNet => return Err(no_imagenet("imagenet".into(), "folder given")),
     })
+}
+
+/// A name, understood, and whether it is ImageNet's: that is taken for what lies in its folder.
+fn source(name: &str, data_dir: Option<&Path>) -> Result<(Source, bool)> {
+    match parse(name)? {
+        Source::ImageNet => Ok((imagenet_in(data_dir)?, true)),
+        source => Ok((source, false)),
+    }
+}
+
+/// ImageNet's classes have names, where its shards have numbers.
+fn named<T: Named>(set: T, imagenet: bool) -> T {
+    let wnids = imagenet::wnids();
+    let numbered = set.classes().first().is_some_and(|name| name == "0") && set.classes().len() <= wnids.len();
+    if !(imagenet && numbered) {
+        return set;
+    }
+    set.with_classes(wnids.into_iter().map(str::to_string).collect())
+}
+
+/// ImageNet's images in a folder: tar shards, parquet files, or folders of images.
+fn imagenet_in(data_dir: Option<&Path>) -> Result<Source> {
+    let Some(folder) = data_dir else { return Err(no_imagenet("imagenet".into(), "folder given")) };
+    let Some(name) = folder.to_str().filter(|_| folder.is_dir()) else {
+        return Err(no_imagenet(folder.to_path_buf(), "readable folder"));
+    };
+    let has = |extension| shards::are_in(folder, extension);
+    // Only folders that are no class folders can hold shards: a million images need not be walked through.
+    let classes =
+        Folder::has_splits(folder) && ["train", "val"].iter().any(|part| has_class_folder(&folder.join(part)));
+    Ok(match () {
+        () if classes => Source::Folder(folder.to_path_buf()),
+        () if has("tar") => Source::Tar(name.to_string()),
+        () if has("parquet") => Source::Parquet(name.to_string()),
+        () => Source::Folder(folder.to_path_buf()),
+    })
+}
+
+fn no_imagenet(path: PathBuf, what: &str) -> Error {
+    let hint = "pass the folder with train/ and val/, tar shards or the hub's parquet files as --data-dir".to_string();
+    Error::NotFound { path, what: what.to_string(), hint }
+}
+
+fn has_class_folder(part: &Path) -> bool {
+    let wnids = imagenet::wnids();
+    std::fs::read_dir(part)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|entry| entry.file_name().to_str().is_some_and(|name| wnids.binary_search(&name).is_ok()))
 }
 
 /// Opens what is learned from and what is held back.
@@ -123,7 +194,21 @@ pub fn open_both(
     data_dir: Option<&Path>,
     progress: &mut dyn Progress,
 ) -> Result<(Arc<dyn Dataset>, Arc<dyn Dataset>)> {
-    if let Source::Folder(folder) = parse(name)?
+    let (source, imagenet) = source(name, data_dir)?;
+    match &source {
+        Source::Tar(place) => {
+            let part = |split| TarShards::open(place, split).map(|set| named(set, imagenet));
+            let (train, test) = with_same_classes(part(Split::Train)?, part(Split::Test)?);
+            return Ok((Arc::new(train), Arc::new(test)));
+        }
+        Source::Parquet(place) => {
+            let part = |split| ParquetShards::open(place, split).map(|set| named(set, imagenet));
+            let (train, test) = with_same_classes(part(Split::Train)?, part(Split::Test)?);
+            return Ok((Arc::new(train), Arc::new(test)));
+        }
+        _ => {}
+    }
+    if let Source::Folder(folder) = source
         && !Folder::has_splits(&folder)
     {
         let (train, test) = Folder::read(&folder)?.divide();

@@ -46,6 +46,27 @@ pub enum Schedule {
         #[serde(default = "warmup_start")]
         warmup_start: f64,
     },
+    /// Multiplied by `gamma` when the test error has not fallen for some evaluations ("when the error plateaus", He et
+    /// al. 2015, section 3.4), PyTorch's `ReduceLROnPlateau` with an absolute threshold.
+    Plateau {
+        /// The first rate.
+        lr: f64,
+        /// What the rate is multiplied by.
+        #[serde(default = "tenth")]
+        gamma: f64,
+        /// Evaluations without a fall that are waited for.
+        #[serde(default = "patience")]
+        patience: u64,
+        /// A fall is more than this, in percentage points.
+        #[serde(default = "tenth")]
+        threshold: f64,
+        /// Length of a linear warm-up.
+        #[serde(default)]
+        warmup: f64,
+        /// The rate that the warm-up begins at, as a share of `lr`.
+        #[serde(default = "warmup_start")]
+        warmup_start: f64,
+    },
     /// Half a cosine from `lr` to `final_lr` (Loshchilov and Hutter 2017, without restarts), PyTorch's
     /// `CosineAnnealingLR` after the warm-up.
     Cosine {
@@ -119,6 +140,9 @@ fn tenth() -> f64 {
 fn one() -> f64 {
     1.0
 }
+fn patience() -> u64 {
+    5
+}
 fn rise() -> f64 {
     0.3
 }
@@ -135,6 +159,7 @@ impl Schedule {
         match self {
             Self::Constant { lr, .. }
             | Self::MultiStep { lr, .. }
+            | Self::Plateau { lr, .. }
             | Self::Cosine { lr, .. }
             | Self::Polynomial { lr, .. }
             | Self::OneCycle { lr, .. } => *lr,
@@ -146,6 +171,7 @@ impl Schedule {
         match self {
             Self::Constant { lr, .. }
             | Self::MultiStep { lr, .. }
+            | Self::Plateau { lr, .. }
             | Self::Cosine { lr, .. }
             | Self::Polynomial { lr, .. }
             | Self::OneCycle { lr, .. } => *lr = new,
@@ -155,7 +181,10 @@ impl Schedule {
     /// Stretches every point in time by a factor, as training gets longer or shorter by it.
     pub fn stretch(&mut self, factor: f64) {
         match self {
-            Self::Constant { warmup, .. } | Self::Cosine { warmup, .. } | Self::Polynomial { warmup, .. } => {
+            Self::Constant { warmup, .. }
+            | Self::Plateau { warmup, .. }
+            | Self::Cosine { warmup, .. }
+            | Self::Polynomial { warmup, .. } => {
                 *warmup *= factor;
             }
             Self::MultiStep { warmup, milestones, .. } => {
@@ -197,6 +226,12 @@ impl Schedule {
                 not_negative("warmup", *warmup)?;
                 share("warmup_start", *warmup_start)
             }
+            Self::Plateau { gamma, threshold, warmup, warmup_start, .. } => {
+                positive("gamma", *gamma)?;
+                not_negative("threshold", *threshold)?;
+                not_negative("warmup", *warmup)?;
+                share("warmup_start", *warmup_start)
+            }
             Self::Cosine { final_lr, warmup, warmup_start, .. } => {
                 not_negative("final_lr", *final_lr)?;
                 not_negative("warmup", *warmup)?;
@@ -221,6 +256,17 @@ fn wants(ok: bool, key: &str, value: f64, range: &str) -> Result<()> {
     if ok { Ok(()) } else { Err(Error::Invalid(format!("schedule: {key} = {value} must be {range}"))) }
 }
 
+/// What [`Schedule::Plateau`] remembers from evaluation to evaluation.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct PlateauState {
+    /// The least test error so far, in percent.
+    least: Option<f64>,
+    /// Evaluations since then.
+    waited: u64,
+    /// How often the rate has fallen.
+    falls: u32,
+}
+
 /// A schedule whose times are steps: the learning rate of each.
 #[derive(Debug, Clone)]
 pub struct LrByStep {
@@ -234,7 +280,10 @@ impl LrByStep {
     pub fn at(&self, step: u64) -> f64 {
         let t = step as f64;
         match &self.schedule {
-            Schedule::Constant { lr, warmup, warmup_start } => lr * self.rise(t, *warmup, *warmup_start),
+            // What has been learned of the error is beside the schedule: see `PlateauState`.
+            Schedule::Constant { lr, warmup, warmup_start } | Schedule::Plateau { lr, warmup, warmup_start, .. } => {
+                lr * self.rise(t, *warmup, *warmup_start)
+            }
             Schedule::MultiStep { lr, milestones, gamma, warmup, warmup_start } => {
                 // Half a step of tolerance: a stretched milestone may lie a rounding error beyond its step.
                 let passed = milestones.iter().filter(|&&m| t + 1e-6 >= m * self.unit).count();
@@ -265,6 +314,27 @@ impl LrByStep {
         }
     }
 
+    /// What the rate is multiplied by after what the evaluations so far have shown; 1 but for [`Schedule::Plateau`].
+    pub fn factor(&self, state: &PlateauState) -> f64 {
+        match &self.schedule {
+            Schedule::Plateau { gamma, .. } => gamma.powi(state.falls as i32),
+            _ => 1.0,
+        }
+    }
+
+    /// Takes note of an evaluation's test error in percent.
+    pub fn observe(&self, state: &mut PlateauState, error: f64) {
+        let Schedule::Plateau { patience, threshold, .. } = &self.schedule else { return };
+        if state.least.is_none_or(|least| error < least - threshold) {
+            (state.least, state.waited) = (Some(error), 0);
+            return;
+        }
+        state.waited += 1;
+        if state.waited > *patience {
+            (state.falls, state.waited) = (state.falls + 1, 0);
+        }
+    }
+
     /// The warm-up's factor.
     fn rise(&self, t: f64, warmup: f64, start: f64) -> f64 {
         let steps = (warmup * self.unit).round();
@@ -286,6 +356,29 @@ mod tests {
         let schedule: Schedule = toml::from_str(toml).unwrap();
         let lr = schedule.resolve(unit, total).unwrap();
         (0..n).map(|step| lr.at(step)).collect()
+    }
+
+    /// PyTorch 2.15:
+    ///
+    /// ```python
+    /// import torch
+    /// from torch.optim.lr_scheduler import ReduceLROnPlateau
+    /// o = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    /// s = ReduceLROnPlateau(o, factor=0.1, patience=2, threshold=0.5, threshold_mode="abs")
+    /// for e in [60, 50, 49.8, 49.9, 50.1, 49.7, 49.6, 49.55, 48, 48, 48, 48, 48]:
+    ///     s.step(e); print("%.9g" % o.param_groups[0]["lr"])
+    /// ```
+    #[test]
+    fn a_plateau_ends_as_in_pytorch() {
+        let text = "kind = 'plateau'\nlr = 0.1\npatience = 2\nthreshold = 0.5";
+        let lr = toml::from_str::<Schedule>(text).unwrap().resolve(1.0, 100).unwrap();
+        let mut state = PlateauState::default();
+        let errors = [60.0, 50.0, 49.8, 49.9, 50.1, 49.7, 49.6, 49.55, 48.0, 48.0, 48.0, 48.0, 48.0];
+        let rates = errors.map(|error| {
+            lr.observe(&mut state, error);
+            lr.at(0) * lr.factor(&state)
+        });
+        close(&rates, &[0.1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.001, 0.001, 0.001, 0.001, 0.0001, 0.0001]);
     }
 
     fn close(got: &[f64], want: &[f64]) {

@@ -1,11 +1,11 @@
 //! `resnet bench`: images per second of one kind of work.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use clap::ValueEnum;
-use resnet_data::{Folder, Loader, LoaderConfig, Normalize, Split, Transform};
+use resnet_data::{Dataset, Folder, Loader, LoaderConfig, Normalize, Split, Transform};
 use resnet_models::Preprocessing;
 use resnet_train::bench::{BenchConfig, bench_infer, bench_train};
 use serde::Serialize;
@@ -38,9 +38,9 @@ pub struct Args {
     /// Measured steps; the median is reported
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     steps: u32,
-    /// For `load`: folder with a folder of images for each class
-    #[arg(long, value_name = "DIR", required_if_eq("task", "load"))]
-    data: Option<PathBuf>,
+    /// For `load`: folder with a folder of images for each class, or shards:DIR or parquet:DIR
+    #[arg(long, value_name = "DIR|NAME", required_if_eq("task", "load"))]
+    data: Option<String>,
     /// For `load`: threads that read and augment images
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=256))]
     workers: u32,
@@ -77,12 +77,17 @@ struct Measured {
 #[derive(Serialize)]
 struct Loaded {
     task: Task,
-    data: PathBuf,
+    data: String,
     images: usize,
     batch_size: u32,
     image_size: usize,
     workers: u32,
     images_per_second: f64,
+    /// Resident megabytes after a tenth of the first epoch, and the most over all epochs; where the system tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_begun: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_most: Option<f64>,
 }
 
 /// Measures and prints `{task, arch, dtype, images_per_second, …}`.
@@ -129,10 +134,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     ))
 }
 
-/// Whole epochs of a folder's images, as a training of ImageNet networks reads them; the median of several.
-fn load(args: &Args, data: &Path) -> anyhow::Result<()> {
+/// Whole epochs of a data set's images, as a training of ImageNet networks reads them; the median of several.
+fn load(args: &Args, data: &str) -> anyhow::Result<()> {
     let size = args.image_size.map_or(IMAGENET_SIZE, |size| size as usize);
-    let folder = Arc::new(Folder::open(data, Split::Train)?);
+    let dataset: Arc<dyn Dataset> = match Path::new(data).is_dir() {
+        true => Arc::new(Folder::open(data, Split::Train)?),
+        false => resnet_data::open(data, None, Split::Train, &mut ())?,
+    };
     let usual = Preprocessing::default();
     let transform = Transform::resized_crop_and_flip(size, Normalize::channel(usual.mean, usual.std))?;
     let config = LoaderConfig {
@@ -141,14 +149,20 @@ fn load(args: &Args, data: &Path) -> anyhow::Result<()> {
         shuffle: true,
         ..LoaderConfig::default()
     };
-    let loader = Loader::new(folder, transform, config)?;
+    let loader = Loader::new(dataset, transform, config)?;
     let mut rates = Vec::new();
+    let (mut begun, mut most) = (None, None);
     // The first epoch brings the files into memory.
     for epoch in 0..=u64::from(args.steps) {
         let start = Instant::now();
         let mut images = 0;
-        for batch in loader.epoch(epoch, 0) {
+        for (number, batch) in loader.epoch(epoch, 0).enumerate() {
             images += batch?.indices.len();
+            let now = resident_megabytes();
+            if epoch == 0 && number == loader.batches() / 10 {
+                begun = now;
+            }
+            most = [now, most].into_iter().flatten().reduce(f64::max);
         }
         if epoch > 0 {
             rates.push(images as f64 / start.elapsed().as_secs_f64().max(1e-9));
@@ -158,6 +172,8 @@ fn load(args: &Args, data: &Path) -> anyhow::Result<()> {
     let loaded = Loaded {
         task: args.task,
         data: data.to_owned(),
+        memory_begun: begun,
+        memory_most: most,
         images: loader.samples(),
         batch_size: args.batch_size,
         image_size: size,
@@ -168,8 +184,19 @@ fn load(args: &Args, data: &Path) -> anyhow::Result<()> {
         return output::json(&loaded);
     }
     let Loaded { images, workers, images_per_second, .. } = loaded;
-    let (path, epochs) = (data.display(), rates.len());
-    output::text(format!(
-        "{path}: {images} images, {workers} threads, {size}x{size}: {images_per_second:.0} images/s (median of {epochs} epochs)"
-    ))
+    let epochs = rates.len();
+    let mut text = format!(
+        "{data}: {images} images, {workers} threads, {size}x{size}: {images_per_second:.0} images/s (median of {epochs} epochs)"
+    );
+    if let (Some(begun), Some(most)) = (begun, most) {
+        text += &format!("\nmemory: {begun:.0} MB after a tenth of the first epoch, {most:.0} MB at most");
+    }
+    output::text(text)
+}
+
+/// What of this process is in memory; Linux tells.
+fn resident_megabytes() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok().map(|kilobytes| kilobytes / 1024.0)
 }

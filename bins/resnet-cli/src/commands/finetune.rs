@@ -8,7 +8,7 @@ use resnet_models::hub::NewHead;
 use resnet_train::finetune::{FinetuneConfig, Finetuned, Task, finetune};
 use resnet_train::trainer::progress_for_stderr;
 
-use crate::args::{DeviceArgs, LoaderArgs, NormalizeArgs, WeightsArgs};
+use crate::args::{Broken, DeviceArgs, LoaderArgs, NormalizeArgs, WeightsArgs, left_out};
 use crate::failure::bad_input;
 use crate::stop::stop_on_ctrl_c;
 use crate::{network, output};
@@ -56,11 +56,17 @@ pub struct Args {
     normalize: NormalizeArgs,
     #[command(flatten)]
     loader: LoaderArgs,
+    /// What an image that cannot be read does
+    #[arg(long, value_enum, default_value_t = Broken::Skip)]
+    on_broken: Broken,
     #[command(flatten)]
     device: DeviceArgs,
     /// Run directory; runs/ARCH-finetuned with a number where none is given
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Go on with the run in --out after its last whole epoch; the other flags are those that it began with
+    #[arg(long, requires = "out")]
+    resume: bool,
 }
 
 /// Fine-tunes, and prints the result and where it lies.
@@ -94,6 +100,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         device: &device,
         workers: args.loader.workers(),
         out: args.out.as_deref(),
+        on_broken: args.on_broken.into(),
+        resume: args.resume,
         stop: stop_on_ctrl_c()?,
     };
     let result = finetune(&task, &config, &mut *progress_for_stderr())?;
@@ -124,8 +132,9 @@ fn sentences(result: &Finetuned) -> String {
         "held-back images: {:.2} % right ({} of {}), loss {:.4}, best in epoch {} of {}, {:.0} s",
         e.top1, e.correct, e.images, e.loss, result.best_epoch, result.epochs, result.seconds
     );
-    if !result.broken.is_empty() {
-        text += &format!("\n{} images could not be read and were left out", result.broken.len());
+    text += &left_out(&result.broken);
+    if result.stopped {
+        text += &format!("\nstopped before its end; to go on: the same command with --out {dir} --resume");
     }
     text + &format!("\nreport: {dir}/report.html\nto use it: resnet predict --weights {dir}/best.safetensors IMAGE")
 }

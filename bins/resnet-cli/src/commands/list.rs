@@ -100,6 +100,8 @@ fn rows() -> anyhow::Result<Vec<Row>> {
         let info = resnet_data::info(name)?;
         let about = match info.classes {
             Some(classes) => format!("{size}x{size}, {classes} classes", size = info.image_size),
+            None if name.starts_with("shards") => "WebDataset's tar shards, images with .cls or .json".to_owned(),
+            None if name.starts_with("parquet") => "the hub's parquet files, columns image and label".to_owned(),
             None => "a folder of images for each class, in train/ and val/ or not divided".to_owned(),
         };
         rows.push(Row { kind: "dataset", name, about });

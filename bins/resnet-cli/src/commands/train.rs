@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use resnet_data::OnBroken;
 use resnet_train::recipe::{Overrides, Recipe};
-use resnet_train::trainer::{End, Outcome, RunConfig, Session, TrainOptions, progress_for_stderr};
+use resnet_train::trainer::{End, Loading, Outcome, RunConfig, RunInfo, Session, TrainOptions, progress_for_stderr};
 
-use crate::args::{DatasetArgs, DeviceArgs, Dtype, LoaderArgs};
+use crate::args::{Broken, DatasetArgs, DeviceArgs, Dtype, LoaderArgs, left_out};
 use crate::output;
 use crate::stop::stop_on_ctrl_c;
 
@@ -39,6 +40,19 @@ pub struct Args {
     recompute: bool,
     #[command(flatten)]
     loader: LoaderArgs,
+    /// What an image that cannot be read does [default: skip]
+    #[arg(long, value_enum)]
+    on_broken: Option<Broken>,
+    /// Images of tar shards or parquet files that are mixed with one another [default: 1024]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    shuffle_buffer: Option<u32>,
+    /// Which of --world-size processes this is, from 0: it trains on its own part of every epoch. Gradients are not
+    /// exchanged
+    #[arg(long, value_name = "R", requires = "world_size")]
+    rank: Option<u32>,
+    /// Processes that share an epoch
+    #[arg(long, value_name = "W", requires = "rank", value_parser = clap::value_parser!(u32).range(1..))]
+    world_size: Option<u32>,
     #[command(flatten)]
     device: DeviceArgs,
     /// Run directory; runs/ARCH-DATASET with a number where none is given
@@ -58,10 +72,28 @@ const DEFAULT_RECIPE: &str = "quick";
 /// Trains, and prints the result and where it lies.
 pub fn run(mut args: Args) -> anyhow::Result<()> {
     let device = args.device.device.open()?;
-    let recipe = recipe(&mut args)?;
+    let (recipe, begun) = recipe(&mut args)?;
     resnet_models::config(&recipe.arch)?;
     let (train, test) = args.data.open_both(&recipe.dataset)?;
-    let session = Session::new(recipe, train, test, &device, args.loader.workers())?;
+    // Beside the threads, all of this decides the weights' bits: a resumed run has its own.
+    let usual = match begun {
+        Some(run) => Loading {
+            workers: args.loader.workers(),
+            on_broken: run.on_broken,
+            rank: run.rank,
+            world_size: run.world_size,
+            shuffle_buffer: run.shuffle_buffer,
+        },
+        None => Loading { workers: args.loader.workers(), on_broken: OnBroken::Skip, ..Loading::default() },
+    };
+    let loading = Loading {
+        on_broken: args.on_broken.map_or(usual.on_broken, OnBroken::from),
+        rank: args.rank.map_or(usual.rank, |n| n as usize),
+        world_size: args.world_size.map_or(usual.world_size, |n| n as usize),
+        shuffle_buffer: args.shuffle_buffer.map_or(usual.shuffle_buffer, |n| n as usize),
+        ..usual
+    };
+    let session = Session::with_loading(recipe, train, test, &device, loading)?;
     let options = TrainOptions {
         out: args.out,
         resume: args.resume,
@@ -74,18 +106,21 @@ pub fn run(mut args: Args) -> anyhow::Result<()> {
     output::text(sentences(&outcome))
 }
 
-/// The recipe of `--recipe`, of the run to be resumed, or the default; changed as the other flags say.
-fn recipe(args: &mut Args) -> anyhow::Result<Recipe> {
+/// The recipe of `--recipe`, of the run to be resumed, or the default; changed as the other flags say. With it, what else
+/// is known of the run to be resumed.
+fn recipe(args: &mut Args) -> anyhow::Result<(Recipe, Option<RunInfo>)> {
+    let mut run = None;
     let recipe = match (&args.recipe, &args.out) {
         (Some(name), _) => Recipe::load(name)?,
         (None, Some(out)) if args.resume => {
             let begun = RunConfig::read(&out.join("config.toml"))?;
-            args.data.data_dir = args.data.data_dir.take().or(begun.run.data_dir.map(PathBuf::from));
+            args.data.data_dir = args.data.data_dir.take().or(begun.run.data_dir.clone().map(PathBuf::from));
+            run = Some(begun.run);
             begun.recipe
         }
         _ => Recipe::load(DEFAULT_RECIPE)?,
     };
-    Ok(recipe.with(&Overrides {
+    let recipe = recipe.with(&Overrides {
         arch: args.arch.clone(),
         dataset: args.data.dataset.clone(),
         epochs: args.epochs,
@@ -94,12 +129,13 @@ fn recipe(args: &mut Args) -> anyhow::Result<Recipe> {
         seed: args.seed,
         dtype: args.dtype.map(Dtype::compute),
         recompute: args.recompute.then_some(true),
-    })?)
+    })?;
+    Ok((recipe, run))
 }
 
 fn sentences(outcome: &Outcome) -> String {
     let dir = outcome.dir.path().display();
-    match (&outcome.end, &outcome.evaluation) {
+    let text = match (&outcome.end, &outcome.evaluation) {
         (End::Finished, Some(result)) => format!(
             "test accuracy {:.2} % ({} of {}), loss {:.4}, after {} epochs in {:.0} s\nreport: {}",
             result.top1,
@@ -111,5 +147,6 @@ fn sentences(outcome: &Outcome) -> String {
             outcome.dir.report().display()
         ),
         _ => format!("stopped after step {}; to go on: resnet train --out {dir} --resume", outcome.steps),
-    }
+    };
+    text + &left_out(&outcome.broken)
 }

@@ -1,6 +1,8 @@
 //! Batches, made ahead of time on threads of their own.
 
 mod epoch;
+mod mix;
+mod order;
 #[cfg(test)]
 mod tests;
 
@@ -8,15 +10,18 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use rand::SeedableRng;
-use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 
 use crate::seed::stream;
 use crate::{Dataset, Error, Result, Transform};
 pub use epoch::Epoch;
+use mix::Mix;
+pub use mix::MixConfig;
+use order::Place;
 
 /// How a data set is cut into batches.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LoaderConfig {
     /// Images a batch.
     pub batch_size: usize,
@@ -32,10 +37,23 @@ pub struct LoaderConfig {
     pub prefetch: usize,
     /// What an image that cannot be read does.
     pub on_broken: OnBroken,
+    /// Of data sets that are shuffled by runs ([`Dataset::runs`]): images that are mixed with one another. What of them
+    /// is kept in memory is up to the data set: tar shards keep none, parquet files two such buffers.
+    pub shuffle_buffer: usize,
+    /// Which of `world_size` processes this is, from 0: each reads its own part of every epoch.
+    pub rank: usize,
+    /// Processes that share an epoch (1).
+    pub world_size: usize,
+    /// How often an image comes in an epoch, each time augmented anew (repeated augmentation, Hoffer et al. 2019). An
+    /// epoch is no longer for it: it has images of fewer kinds, as with timm's `RepeatAugSampler`.
+    pub repeats: usize,
+    /// Mixing of the images of a batch.
+    pub mix: Option<MixConfig>,
 }
 
 /// What an image that cannot be read does to its epoch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum OnBroken {
     /// Ends it with the error.
     #[default]
@@ -55,7 +73,30 @@ impl Default for LoaderConfig {
             workers: 1,
             prefetch: 4,
             on_broken: OnBroken::Fail,
+            shuffle_buffer: 1024,
+            rank: 0,
+            world_size: 1,
+            repeats: 1,
+            mix: None,
         }
+    }
+}
+
+impl LoaderConfig {
+    fn check(&self) -> Result<()> {
+        let wrong = |setting, message: String| Err(Error::Setting { setting, message });
+        for (setting, value) in
+            [("batch_size", self.batch_size), ("repeats", self.repeats), ("world_size", self.world_size)]
+        {
+            if value == 0 {
+                return wrong(setting, "must be at least 1".to_string());
+            }
+        }
+        if self.rank >= self.world_size {
+            let last = self.world_size - 1;
+            return wrong("rank", format!("{} is not one of the {} ranks, 0 to {last}", self.rank, self.world_size));
+        }
+        self.mix.as_ref().map_or(Ok(()), MixConfig::check)
     }
 }
 
@@ -79,6 +120,17 @@ pub struct Batch {
     pub indices: Vec<usize>,
     /// Images that belong here and could not be read; where all of them are, the batch is empty.
     pub broken: Vec<Broken>,
+    /// What the images were mixed with, if they were.
+    pub mixed: Option<Mixed>,
+}
+
+/// What the images of a batch were mixed with.
+#[derive(Clone, Debug)]
+pub struct Mixed {
+    /// u32 (N,): labels of the images mixed in.
+    pub labels: Tensor,
+    /// The share that each image kept of itself; the labels above have the rest.
+    pub share: f64,
 }
 
 /// Cuts a data set into batches, epoch after epoch.
@@ -108,12 +160,10 @@ impl Loader {
     /// Joins a data set, a transform and a configuration.
     ///
     /// # Errors
-    /// [`Error::Setting`] where the batch size is 0 or no batch would come out.
+    /// [`Error::Setting`] where a number of the configuration cannot work or no batch would come out.
     pub fn new(dataset: Arc<dyn Dataset>, transform: Transform, config: LoaderConfig) -> Result<Self> {
+        config.check()?;
         let images = dataset.len();
-        if config.batch_size == 0 {
-            return Err(Error::Setting { setting: "batch_size", message: "must be at least 1".to_string() });
-        }
         let loader = Self { dataset, transform, config };
         if loader.batches() == 0 {
             let batch = loader.config.batch_size;
@@ -126,14 +176,18 @@ impl Loader {
     /// Batches an epoch.
     pub fn batches(&self) -> usize {
         match self.config.drop_last {
-            true => self.dataset.len() / self.config.batch_size,
-            false => self.dataset.len().div_ceil(self.config.batch_size),
+            true => self.images() / self.config.batch_size,
+            false => self.images().div_ceil(self.config.batch_size),
         }
     }
 
-    /// Images an epoch: the data set's, less those that `drop_last` leaves out.
+    /// Images an epoch: the data set's, or this rank's part of them, less those that `drop_last` leaves out.
     pub fn samples(&self) -> usize {
-        self.dataset.len().min(self.batches() * self.config.batch_size)
+        self.images().min(self.batches() * self.config.batch_size)
+    }
+
+    fn images(&self) -> usize {
+        order::count(self.dataset.len(), &self.config)
     }
 
     /// The data set.
@@ -150,26 +204,20 @@ impl Loader {
     ///
     /// Threads start at once and stop when the iterator is dropped. After an error the iterator ends.
     pub fn epoch(&self, epoch: u64, first_batch: usize) -> Epoch {
+        let longest_run = self.dataset.runs().into_iter().flatten().map(|run| run.len()).max();
+        self.dataset.expect(order::wanted_at_once(&self.config, longest_run.unwrap_or(0)));
         let source = Source {
             dataset: Arc::clone(&self.dataset),
             transform: self.transform.clone(),
-            order: self.order(epoch),
+            order: order::order(&*self.dataset, &self.config, epoch),
             batch_size: self.config.batch_size,
             batches: self.batches(),
             seed: self.config.seed,
             on_broken: self.config.on_broken,
+            mix: self.config.mix,
             epoch,
         };
         Epoch::new(source, first_batch, self.config.workers, self.config.prefetch)
-    }
-
-    /// The images of an epoch in order.
-    fn order(&self, epoch: u64) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.dataset.len()).collect();
-        if self.config.shuffle {
-            order.shuffle(&mut ChaCha8Rng::from_seed(stream(self.config.seed, epoch, 0, "order")));
-        }
-        order
     }
 }
 
@@ -177,11 +225,12 @@ impl Loader {
 struct Source {
     dataset: Arc<dyn Dataset>,
     transform: Transform,
-    order: Vec<usize>,
+    order: Vec<Place>,
     batch_size: usize,
     batches: usize,
     seed: u64,
     on_broken: OnBroken,
+    mix: Option<MixConfig>,
     epoch: u64,
 }
 
@@ -194,12 +243,13 @@ impl Source {
         let mut broken = Vec::new();
         let mut values = Vec::new();
         let mut size = None;
-        for &index in wanted {
+        for &Place { index, copy } in wanted {
             if stop() {
                 return Ok(None);
             }
             let origin = || self.dataset.origin(index);
-            let mut rng = ChaCha8Rng::from_seed(stream(self.seed, self.epoch, index as u64, "augment"));
+            let purpose = if copy == 0 { "augment".to_string() } else { format!("again{copy}") };
+            let mut rng = ChaCha8Rng::from_seed(stream(self.seed, self.epoch, index as u64, &purpose));
             let view = match self.dataset.image(index).and_then(|image| self.transform.view(image, &origin, &mut rng)) {
                 Ok(view) => view,
                 Err(error) if self.on_broken == OnBroken::Skip && error.is_about_an_image() => {
@@ -230,11 +280,23 @@ impl Source {
         let (height, width) = size.unwrap_or_default();
         values.truncate(indices.len() * 3 * height * width);
         let labels: Vec<u32> = indices.iter().map(|&index| self.dataset.label(index)).collect();
+        let mut rng = ChaCha8Rng::from_seed(stream(self.seed, self.epoch, number as u64, "mix"));
+        let mix = self.mix.and_then(|mix| Mix::draw(&mix, (height, width), &mut rng));
+        let mixed = match mix {
+            Some(mix) if !indices.is_empty() => {
+                mix.apply(&mut values, indices.len(), (height, width));
+                let others = labels.iter().rev().copied().collect();
+                let labels = Tensor::from_vec(others, indices.len(), &Device::Cpu)?;
+                Some(Mixed { labels, share: mix.share((height, width)) })
+            }
+            _ => None,
+        };
         Ok(Some(Batch {
             images: Tensor::from_vec(values, (indices.len(), 3, height, width), &Device::Cpu)?,
             labels: Tensor::from_vec(labels, indices.len(), &Device::Cpu)?,
             indices,
             broken,
+            mixed,
         }))
     }
 }

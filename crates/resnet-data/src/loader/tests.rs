@@ -50,7 +50,9 @@ fn an_epoch_goes_on_where_it_was_left() {
 #[test]
 fn order_and_augmentation_change_with_epoch_and_seed() {
     let loader = loader(config(1));
-    let orders = |loader: &Loader, epoch| loader.order(epoch);
+    let orders = |loader: &Loader, epoch| -> Vec<usize> {
+        order::order(&*loader.dataset, &loader.config, epoch).into_iter().map(|place| place.index).collect()
+    };
     let mut sorted = orders(&loader, 0);
     assert_ne!(orders(&loader, 0), orders(&loader, 1));
     sorted.sort_unstable();

@@ -3,9 +3,11 @@
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
+use super::colour;
+use super::rand_augment::RandAugment;
 use super::resize::{Filter, resize};
 use super::view::View;
-use crate::{Error, Result};
+use crate::{Error, Image, Result};
 
 /// What lies beyond an image's edges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +99,49 @@ pub enum Augment {
         #[serde(default = "erase_ratio")]
         ratio: (f64, f64),
     },
+    /// Shifts all colours along the principal components of ImageNet's (Krizhevsky et al. 2012, section 4.1).
+    PcaColour {
+        /// Standard deviation of the shift's lengths (0.1).
+        #[serde(default = "tenth")]
+        deviation: f64,
+    },
+    /// Two operations or so out of fifteen (RandAugment, Cubuk et al. 2019), as timm's `rand-m6-mstd0.5-inc1`: rotation,
+    /// shear, translation, contrast, brightness, saturation, sharpness, posterisation, solarisation and the like.
+    RandAugment {
+        /// How strong, 0 to 10.
+        magnitude: f64,
+        /// Standard deviation of the magnitude from image to image (0.5).
+        #[serde(default = "half")]
+        deviation: f64,
+        /// Operations an image (2).
+        #[serde(default = "two")]
+        layers: usize,
+        /// How often each is done, 0 to 1 (0.5).
+        #[serde(default = "half")]
+        probability: f64,
+        /// How geometric operations read between pixels (random). Bicubic is Pillow's `transform` here: a = -1.
+        #[serde(default = "random")]
+        filter: Filter,
+        /// RGB where they have nothing (ImageNet's mean).
+        #[serde(default = "imagenet_mean")]
+        fill: [u8; 3],
+    },
+}
+
+fn tenth() -> f64 {
+    0.1
+}
+
+fn two() -> usize {
+    2
+}
+
+fn random() -> Filter {
+    Filter::Random
+}
+
+fn imagenet_mean() -> [u8; 3] {
+    [124, 116, 104]
 }
 
 fn half() -> f64 {
@@ -130,14 +175,17 @@ impl Augment {
         Self::RandomErasing { probability: half(), scale: erase_scale(), ratio: erase_ratio() }
     }
 
-    /// Resizes: must come before padding and hiding, which are done last, on the batch.
-    pub(super) fn resizes(&self) -> bool {
-        matches!(self, Self::RandomResizedCrop { .. } | Self::Resize { .. } | Self::RandomResize { .. })
+    /// Makes new pixels: must come before padding and hiding, which are done last, on the batch.
+    pub(super) fn repaints(&self) -> bool {
+        matches!(
+            self,
+            Self::RandomResizedCrop { .. } | Self::Resize { .. } | Self::RandomResize { .. } | Self::RandAugment { .. }
+        )
     }
 
     /// Pads or hides.
     pub(super) fn covers(&self) -> bool {
-        !self.resizes() && !matches!(self, Self::HorizontalFlip { .. })
+        !self.repaints() && !matches!(self, Self::HorizontalFlip { .. } | Self::PcaColour { .. })
     }
 
     /// The setting that cannot work, if any.
@@ -155,7 +203,9 @@ impl Augment {
             Self::RandomResize { min, max, .. } if min > max => {
                 wrong("max", format!("{max} is less than the least side, {min}"))
             }
-            Self::HorizontalFlip { probability } | Self::RandomErasing { probability, .. }
+            Self::HorizontalFlip { probability }
+            | Self::RandomErasing { probability, .. }
+            | Self::RandAugment { probability, .. }
                 if !(0.0..=1.0).contains(probability) =>
             {
                 wrong("probability", format!("{probability} is not between 0 and 1"))
@@ -165,6 +215,14 @@ impl Augment {
             }
             Self::RandomResizedCrop { ratio, .. } | Self::RandomErasing { ratio, .. } if !range(*ratio) => {
                 wrong("ratio", format!("{ratio:?} must be two rising positive numbers"))
+            }
+            Self::RandAugment { magnitude, .. } if !(0.0..=10.0).contains(magnitude) => {
+                wrong("magnitude", format!("{magnitude} is not between 0 and 10"))
+            }
+            Self::PcaColour { deviation } | Self::RandAugment { deviation, .. }
+                if !(*deviation >= 0.0 && deviation.is_finite()) =>
+            {
+                wrong("deviation", format!("{deviation} must be 0 or more"))
             }
             _ => Ok(()),
         }
@@ -199,10 +257,12 @@ impl Augment {
             Self::RandomResizedCrop { size, scale, ratio, filter } => {
                 let part =
                     random_part((height, width), scale, ratio, rng).unwrap_or_else(|| middle(height, width, ratio));
-                replace(view, part, (size, size), filter)?;
+                replace(view, part, (size, size), filter.drawn(rng))?;
             }
-            Self::Resize { size, filter } => shorter_side(view, size, filter)?,
-            Self::RandomResize { min, max, filter } => shorter_side(view, rng.random_range(min..=max), filter)?,
+            Self::Resize { size, filter } => shorter_side(view, size, filter.drawn(rng))?,
+            Self::RandomResize { min, max, filter } => {
+                shorter_side(view, rng.random_range(min..=max), filter.drawn(rng))?;
+            }
             Self::CenterCrop { size } => {
                 view.crop(central(height, size), central(width, size), size, size);
             }
@@ -219,6 +279,13 @@ impl Augment {
                         view.hide(top as isize, left as isize, rows, columns);
                     }
                 }
+            }
+            Self::PcaColour { deviation } => view.shift = colour::shift(colour::lengths(deviation, rng)),
+            Self::RandAugment { magnitude, deviation, layers, probability, filter, fill } => {
+                view.upright();
+                let image = std::mem::replace(&mut view.image, Image::filled(0, 0, fill));
+                let chosen = RandAugment { magnitude, deviation, layers, probability, filter, fill };
+                view.image = chosen.apply(image, rng);
             }
         }
         Ok(())
@@ -283,9 +350,9 @@ fn shorter_side(view: &mut View, size: usize, filter: Filter) -> Result<()> {
 /// Replaces what is seen by a resized part of it. A mirrored view stays mirrored.
 fn replace(view: &mut View, (top, left, height, width): Part, target: (usize, usize), filter: Filter) -> Result<()> {
     debug_assert!(view.is_whole(), "resizing comes before cropping and padding");
-    let flipped = view.flipped;
+    let (flipped, shift) = (view.flipped, view.shift);
     let left = if flipped { view.image.width - left - width } else { left };
     *view = View::new(resize(&view.image, (top, left, height, width), target, filter)?);
-    view.flipped = flipped;
+    (view.flipped, view.shift) = (flipped, shift);
     Ok(())
 }

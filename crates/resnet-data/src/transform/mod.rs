@@ -1,7 +1,10 @@
 //! What happens to a picture between the disk and the batch.
 
 mod augment;
+mod colour;
 mod normalize;
+mod operations;
+mod rand_augment;
 mod resize;
 mod view;
 
@@ -43,16 +46,17 @@ impl Transform {
     ///
     /// # Errors
     /// [`Error::Setting`] where a step's numbers cannot work, a deviation is not positive, or a step that resizes
-    /// follows one that crops, pads or hides.
+    /// or repaints follows one that crops, pads or hides.
     pub fn new(steps: Vec<Augment>, normalize: Normalize) -> Result<Self> {
         normalize.check()?;
         steps.iter().try_for_each(Augment::check)?;
-        let last_resize = steps.iter().rposition(Augment::resizes);
+        let last_repaint = steps.iter().rposition(Augment::repaints);
         let first_cover = steps.iter().position(Augment::covers);
-        if let (Some(resize), Some(cover)) = (last_resize, first_cover)
-            && cover < resize
+        if let (Some(repaint), Some(cover)) = (last_repaint, first_cover)
+            && cover < repaint
         {
-            let message = format!("{:?} comes after {:?}: resize first", steps[resize], steps[cover]);
+            let hint = "resize first, and change pixels before cropping and hiding them";
+            let message = format!("{:?} comes after {:?}: {hint}", steps[repaint], steps[cover]);
             return Err(Error::Setting { setting: "augment", message });
         }
         Ok(Self { steps, writer: Writer::new(normalize) })

@@ -179,8 +179,24 @@ impl Writer {
         if let Normalize::MeanImage { mean, std } = &self.normalize {
             subtract(view, mean, *std, (start, end), origin, &mut planes)?;
         }
+        self.shift(view.shift, &mut planes);
         cover_holes(view, &mut planes);
         Ok(())
+    }
+
+    /// Adds the view's shift of the colours, before the division by the deviation.
+    fn shift(&self, shift: [f32; 3], planes: &mut [&mut [f32]; 3]) {
+        if shift == [0.0; 3] {
+            return;
+        }
+        let std = match &self.normalize {
+            Normalize::Channel { std, .. } => *std,
+            Normalize::MeanImage { std, .. } => std.unwrap_or([1.0; 3]),
+        };
+        for ((plane, shift), std) in planes.iter_mut().zip(shift).zip(std) {
+            let added = shift / std;
+            plane.iter_mut().for_each(|value| *value += added);
+        }
     }
 
     /// What the three channels hold outside the image.

@@ -3,6 +3,7 @@
 use fast_image_resize as fir;
 use fir::images::{CroppedImage, Image as FirImage, ImageRef};
 use fir::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Image, Result};
@@ -16,6 +17,8 @@ pub enum Filter {
     Bilinear,
     /// Pillow's `BICUBIC` (a = -0.5).
     Bicubic,
+    /// One of the two, drawn for each image: timm's `random`. Bilinear where nothing is drawn.
+    Random,
 }
 
 /// Resizes the rectangle (top, left, height, width) of an image to (rows, columns); pixels outside it have no part.
@@ -46,9 +49,18 @@ pub(super) fn resize(
 }
 
 impl Filter {
+    /// The filter for one image.
+    pub(super) fn drawn(self, rng: &mut impl Rng) -> Self {
+        match self {
+            Self::Random if rng.random_bool(0.5) => Self::Bicubic,
+            Self::Random => Self::Bilinear,
+            fixed => fixed,
+        }
+    }
+
     fn kernel(self) -> FilterType {
         match self {
-            Self::Bilinear => FilterType::Bilinear,
+            Self::Bilinear | Self::Random => FilterType::Bilinear,
             Self::Bicubic => FilterType::CatmullRom,
         }
     }

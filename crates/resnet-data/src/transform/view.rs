@@ -26,12 +26,14 @@ pub(crate) struct View {
     pub(super) padding: Padding,
     /// Where nothing is seen: zero in the batch.
     pub(super) holes: Vec<Rectangle>,
+    /// What is added to red, green and blue, in units of 255.
+    pub(super) shift: [f32; 3],
 }
 
 impl View {
     pub(crate) fn new(image: Image) -> Self {
         let frame = Rectangle { top: 0, left: 0, height: image.height, width: image.width };
-        Self { image, frame, flipped: false, padding: Padding::Black, holes: Vec::new() }
+        Self { image, frame, flipped: false, padding: Padding::Black, holes: Vec::new(), shift: [0.0; 3] }
     }
 
     /// Rows and columns that are seen.
@@ -59,6 +61,17 @@ impl View {
     pub(super) fn hide(&mut self, top: isize, left: isize, height: usize, width: usize) {
         let hole = self.within(top, left, height, width);
         self.holes.push(hole);
+    }
+
+    /// Carries out the flip, for steps that look at the pixels. Crops and holes come after those.
+    pub(super) fn upright(&mut self) {
+        debug_assert!(self.is_whole(), "whole pictures come before crops");
+        if std::mem::take(&mut self.flipped) {
+            for row in self.image.pixels.chunks_exact_mut(self.image.width.max(1) * 3) {
+                row.reverse();
+                row.chunks_exact_mut(3).for_each(<[u8]>::reverse);
+            }
+        }
     }
 
     /// True where nothing has been cropped or padded.

@@ -1,5 +1,6 @@
 //! The first images of a data set.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use resnet_data::{Dataset, Image};
@@ -36,5 +37,14 @@ impl Dataset for First {
 
     fn origin(&self, index: usize) -> String {
         self.inner.origin(index)
+    }
+
+    fn runs(&self) -> Option<Vec<Range<usize>>> {
+        let cut = |run: Range<usize>| run.start.min(self.count)..run.end.min(self.count);
+        Some(self.inner.runs()?.into_iter().map(cut).filter(|run| !run.is_empty()).collect())
+    }
+
+    fn expect(&self, images: usize) {
+        self.inner.expect(images);
     }
 }

@@ -7,6 +7,7 @@
 
 mod page;
 mod run;
+mod state;
 mod steps;
 #[cfg(test)]
 mod tests;

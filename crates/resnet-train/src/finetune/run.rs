@@ -1,5 +1,8 @@
 //! The run: two phases, evaluation after every epoch, the best weights, the report.
 
+mod epoch;
+mod files;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,14 +11,15 @@ use std::time::Instant;
 
 use candle_core::{Device, Tensor, Var};
 use resnet_data::{Augment, Dataset, Filter, Loader, LoaderConfig, Normalize, OnBroken, Transform};
-use resnet_models::{Interpolation, Network, Parameters, Preprocessing, weights};
+use resnet_models::{Interpolation, Network, Parameters, Preprocessing};
 use resnet_ops::{Backend, Graph};
 
-use super::{FinetuneConfig, Written, page, steps};
-use crate::metrics::{self, Evaluation};
-use crate::optimizer::{Gradients, Sgd, SgdConfig};
-use crate::trainer::{Progress, Record, RecordKind, RunDir, evaluate, revision};
-use crate::{Error, Result, files, with_large_stack};
+use super::state::Place;
+use super::{FinetuneConfig, page, steps};
+use crate::metrics::Evaluation;
+use crate::optimizer::{Sgd, SgdConfig};
+use crate::trainer::{Progress, Record, RunDir, evaluate};
+use crate::{Error, Result, with_large_stack};
 
 /// Gradients longer than this are shortened.
 const CLIP_NORM: f64 = 1.0;
@@ -42,6 +46,10 @@ pub struct Task<'a> {
     pub workers: usize,
     /// The run directory; `runs/ARCH-finetuned` with a number where none is given.
     pub out: Option<&'a Path>,
+    /// What an image that cannot be read does.
+    pub on_broken: OnBroken,
+    /// Goes on with the run in the directory, after its last whole epoch.
+    pub resume: bool,
     /// Once true, training ends after the epoch under way; what is best by then is kept.
     pub stop: Arc<AtomicBool>,
 }
@@ -61,6 +69,8 @@ pub struct Finetuned {
     pub seconds: f64,
     /// Images that could not be read, and what is wrong with each.
     pub broken: Vec<String>,
+    /// True where it was stopped before its end.
+    pub stopped: bool,
 }
 
 /// Fine-tunes a network and writes its run directory.
@@ -83,10 +93,22 @@ struct Run<'a> {
     named: Vec<(String, Var)>,
     class_weights: Tensor,
     records: Vec<Record>,
-    best: Option<(Evaluation, u64, Vec<Tensor>)>,
-    broken: BTreeMap<usize, String>,
-    step: u64,
+    best: Option<Best>,
+    place: Place,
+    /// Of a resumed run, until its phase takes them up.
+    velocity: Option<BTreeMap<String, Tensor>>,
     began: Instant,
+    /// Seconds of the calls before.
+    before: f64,
+}
+
+/// The best epoch so far.
+struct Best {
+    epoch: u64,
+    loss: f64,
+    values: Vec<Tensor>,
+    /// Not known of a resumed run.
+    evaluation: Option<Evaluation>,
 }
 
 /// One of the two phases.
@@ -99,6 +121,9 @@ struct Phase {
     part: Graph,
     sgd: Sgd,
 }
+
+/// Phases, of which the first trains the head alone.
+const PHASES: usize = 2;
 
 impl<'a> Run<'a> {
     fn new(task: &'a Task<'a>, config: &'a FinetuneConfig) -> Result<Self> {
@@ -124,7 +149,7 @@ impl<'a> Run<'a> {
             shuffle: true,
             seed: config.seed,
             workers: task.workers,
-            on_broken: OnBroken::Skip,
+            on_broken: task.on_broken,
             ..LoaderConfig::default()
         };
         let train = Loader::new(task.train.clone(), Transform::new(augment, normalize.clone())?, loading.clone())?;
@@ -133,8 +158,9 @@ impl<'a> Run<'a> {
         let labels = (0..task.train.len()).map(|index| task.train.label(index));
         let class_weights = steps::class_weights(labels, classes, config.balance);
         let arch = &task.network.config().name;
-        let dir = RunDir::create(task.out, &format!("{arch}-finetuned"))?;
-        let run = Self {
+        let name = format!("{arch}-finetuned");
+        let dir = if task.resume { RunDir::resume(task.out, &name)? } else { RunDir::create(task.out, &name)? };
+        let mut run = Self {
             task,
             config,
             train,
@@ -143,54 +169,73 @@ impl<'a> Run<'a> {
             class_weights: steps::weights_on(class_weights, task.device)?,
             records: Vec::new(),
             best: None,
-            broken: BTreeMap::new(),
-            step: 0,
+            place: Place::default(),
+            velocity: None,
             began: Instant::now(),
+            before: 0.0,
             dir,
         };
-        let text = toml::to_string(&run.written()).map_err(|error| Error::Invalid(format!("config.toml: {error}")))?;
-        files::write(&run.dir.config(), text.as_bytes())?;
+        if task.resume {
+            run.take_up()?;
+        } else {
+            run.write_config()?;
+            // A run that is killed in its first epoch can be resumed as well.
+            run.save_state(None)?;
+        }
         Ok(run)
     }
 
-    fn written(&self) -> Written<'_> {
-        Written {
-            pretrained: self.task.pretrained,
-            arch: &self.task.network.config().name,
-            dataset: self.task.dataset,
-            train_images: self.task.train.len(),
-            test_images: self.task.test.len(),
-            classes: self.task.train.classes(),
-            version: env!("CARGO_PKG_VERSION"),
-            revision: revision(),
-            preprocessing: self.task.preprocessing,
-            finetune: self.config,
-        }
+    fn seconds(&self) -> f64 {
+        self.before + self.began.elapsed().as_secs_f64()
     }
 
     fn go(mut self, progress: &mut dyn Progress) -> Result<Finetuned> {
-        for phase in [self.head()?, self.all()?] {
-            if phase.epochs > 0 && !self.stopped() {
-                self.phase(phase, progress)?;
-                // The next phase begins where this one was best.
-                if let Some((_, _, values)) = &self.best {
-                    steps::restore(&self.named, values)?;
-                }
+        for number in self.place.phase..PHASES {
+            let mut phase = if number == 0 { self.head()? } else { self.all()? };
+            if number > self.place.phase {
+                self.place = Place { phase: number, done: 0, without_gain: 0, first: self.place.step, ..self.place };
+            } else if let Some(velocity) = self.velocity.take().filter(|velocity| !velocity.is_empty()) {
+                phase.sgd.load_state(&velocity)?;
+            }
+            self.phase(&mut phase, progress)?;
+            if self.stopped() {
+                break;
+            }
+            // The next phase begins where this one was best.
+            if let Some(best) = &self.best {
+                steps::restore(&self.named, &best.values)?;
             }
         }
-        let Some((evaluation, best_epoch, _)) = self.best.take() else {
+        let Some(best) = self.best.take() else {
             return Err(Error::Invalid("stopped before the first epoch's end: nothing was learned".into()));
         };
-        let report = page::report(self.task, &self.written(), &self.records, &evaluation, best_epoch, &self.test)?;
+        steps::restore(&self.named, &best.values)?;
+        let evaluation = match best.evaluation {
+            Some(evaluation) => evaluation,
+            None => self.evaluate(progress)?,
+        };
+        let report = page::report(self.task, &self.written(), &self.records, &evaluation, best.epoch, &self.test)?;
         report.write(&self.dir.report())?;
         Ok(Finetuned {
             dir: self.dir.path().to_owned(),
             evaluation,
-            best_epoch,
-            epochs: self.records.len() as u64,
-            seconds: self.began.elapsed().as_secs_f64(),
-            broken: self.broken.into_values().collect(),
+            best_epoch: best.epoch,
+            epochs: self.place.epochs,
+            seconds: self.seconds(),
+            stopped: self.stopped() && !self.is_over(),
+            broken: self.place.broken.into_values().collect(),
         })
+    }
+
+    /// True once the last phase has no epoch left.
+    fn is_over(&self) -> bool {
+        self.place.phase + 1 == PHASES
+            && (self.place.done >= self.config.epochs || self.place.without_gain >= self.config.patience)
+    }
+
+    fn evaluate(&self, progress: &mut dyn Progress) -> Result<Evaluation> {
+        let result = evaluate(self.task.network, &self.test, self.task.device, None, progress)?;
+        result.ok_or_else(|| Error::Invalid("the evaluation was stopped".into()))
     }
 
     /// The head on features that stay as they are.
@@ -229,118 +274,14 @@ impl<'a> Run<'a> {
         self.task.stop.load(Ordering::Relaxed)
     }
 
-    fn phase(&mut self, mut phase: Phase, progress: &mut dyn Progress) -> Result<()> {
-        let per_epoch = self.train.batches() as u64;
-        let first = self.step;
-        let mut without_gain = 0;
-        for _ in 0..phase.epochs {
-            let gained = self.epoch(&mut phase, first, per_epoch, progress)?;
-            without_gain = if gained { 0 } else { without_gain + 1 };
-            if without_gain >= self.config.patience || self.stopped() {
-                break;
-            }
+    fn phase(&mut self, phase: &mut Phase, progress: &mut dyn Progress) -> Result<()> {
+        while self.place.done < phase.epochs && self.place.without_gain < self.config.patience && !self.stopped() {
+            let gained = self.epoch(phase, progress)?;
+            self.place.without_gain = if gained { 0 } else { self.place.without_gain + 1 };
+            self.place.done += 1;
+            self.place.epochs += 1;
+            self.save_state(Some(&phase.sgd))?;
         }
         Ok(())
-    }
-
-    /// Trains one epoch and evaluates; true where the held-back images' loss is the lowest so far.
-    fn epoch(&mut self, phase: &mut Phase, first: u64, per_epoch: u64, progress: &mut dyn Progress) -> Result<bool> {
-        let (start, device) = (Instant::now(), self.task.device);
-        let epoch = self.records.len() as u64 + 1;
-        let parameters = phase.sgd.parameters();
-        let (mut sum, mut right, mut images, mut lr) = (0.0, 0, 0, 0.0);
-        for batch in self.train.epoch(epoch, 0) {
-            let batch = batch?;
-            self.broken.extend(batch.broken.into_iter().map(|image| (image.index, image.message)));
-            let count = batch.indices.len();
-            if count == 0 {
-                continue;
-            }
-            let (x, labels) = (batch.images.to_device(device)?, batch.labels.to_device(device)?);
-            let x = match &phase.fixed {
-                Some(fixed) => fixed.forward_t(&x, false)?.detach(),
-                None => x,
-            };
-            let logits = phase.part.forward_t(&x, false)?;
-            let loss = steps::loss(&logits, &labels, &self.class_weights, self.config.label_smoothing)?;
-            lr = steps::rate(phase.lr, self.step - first, phase.epochs * per_epoch);
-            let value = f64::from(loss.to_scalar::<f32>()?);
-            self.step += 1;
-            if !value.is_finite() {
-                return Err(Error::LossNotFinite { loss: value, epoch, step: self.step, lr });
-            }
-            let mut gradients = Gradients::new();
-            gradients.add(&parameters, resnet_ops::backward(&loss)?, count)?;
-            let (scale, norm) = gradients.clipped_scale(CLIP_NORM)?;
-            if !norm.is_finite() {
-                return Err(Error::GradientNotFinite { norm, epoch, step: self.step, lr });
-            }
-            phase.sgd.step(&gradients, scale, lr)?;
-            sum += value * count as f64;
-            right += metrics::correct(&logits, &labels)?.to_scalar::<u32>()? as usize;
-            images += count;
-        }
-        if images == 0 {
-            return Err(Error::Invalid(format!("{}: no image could be read", self.task.dataset)));
-        }
-        let trained = start.elapsed().as_secs_f64().max(1e-9);
-        let result = evaluate(self.task.network, &self.test, device, None, progress)?;
-        let result = result.ok_or_else(|| Error::Invalid("the evaluation was stopped".into()))?;
-        // In another range than the indices of the images learned from.
-        let held_back = result.broken.iter().map(|image| (usize::MAX - image.index, image.message.clone()));
-        self.broken.extend(held_back);
-        let record = Record {
-            kind: RecordKind::Epoch,
-            epoch,
-            step: self.step,
-            lr,
-            train_loss: Some(sum / images as f64),
-            train_top1: Some(100.0 * right as f64 / images as f64),
-            test_loss: Some(result.loss),
-            test_top1: Some(result.top1),
-            test_top5: Some(result.top5),
-            images_per_second: images as f64 / trained,
-            seconds: self.began.elapsed().as_secs_f64(),
-        };
-        progress.epoch(&record, self.config.head_epochs + self.config.epochs);
-        self.records.push(record);
-        self.write_log()?;
-        let gained = self.best.as_ref().is_none_or(|(best, ..)| result.loss < best.loss);
-        if gained {
-            self.best = Some((result, epoch, steps::snapshot(&self.named)?));
-            self.write_weights()?;
-        }
-        Ok(gained)
-    }
-
-    fn write_log(&self) -> Result<()> {
-        let line = |record| serde_json::to_string(record).map(|json| json + "\n");
-        let lines: Vec<String> = self
-            .records
-            .iter()
-            .map(line)
-            .collect::<serde_json::Result<_>>()
-            .map_err(|error| Error::Invalid(format!("log record: {error}")))?;
-        files::write(&self.dir.log(), lines.concat().as_bytes())
-    }
-
-    /// `best.safetensors`, with all that `predict` needs to know.
-    fn write_weights(&self) -> Result<()> {
-        let json = |value: serde_json::Result<String>| value.map_err(|e| Error::Invalid(format!("metadata: {e}")));
-        let p = self.task.preprocessing;
-        let normalize = crate::recipe::Normalization::Channel { mean: p.mean, std: p.std };
-        let metadata = BTreeMap::from([
-            ("format".to_string(), "pt".to_string()),
-            ("arch".into(), self.task.network.config().name.clone()),
-            ("config".into(), json(serde_json::to_string(self.task.network.config()))?),
-            ("dataset".into(), self.task.dataset.to_owned()),
-            ("classes".into(), json(serde_json::to_string(self.task.train.classes()))?),
-            ("normalize".into(), json(serde_json::to_string(&normalize))?),
-            ("preprocessing".into(), json(serde_json::to_string(&p))?),
-            ("pretrained".into(), self.task.pretrained.to_owned()),
-        ]);
-        let tensors: Vec<(String, Tensor)> =
-            self.named.iter().map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect();
-        Ok(weights::save(self.dir.best(), &tensors, &metadata)?)
     }
 }

@@ -2,14 +2,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use candle_core::{DType, Device, Tensor};
-use resnet_data::InMemory;
+use resnet_data::{InMemory, OnBroken};
 use resnet_models::{Interpolation, Parameters, Preprocessing, create, from_pretrained};
 
 use super::*;
-use crate::trainer::Silent;
+use crate::trainer::{Progress, Record, Silent};
 
 const PICTURES: Preprocessing =
-    Preprocessing { size: 32, crop: 1.0, interpolation: Interpolation::Bilinear, mean: [0.5; 3], std: [0.25; 3] };
+    Preprocessing { size: 32, crop: 1.0, interpolation: Interpolation::Bilinear, mean: [0.485; 3], std: [0.25; 3] };
 
 /// Dark and bright images, three dark ones to a bright one.
 fn two_classes(count: usize) -> Arc<InMemory> {
@@ -38,6 +38,8 @@ fn two_easy_classes_are_learned_and_the_file_knows_what_it_is() {
         device: &Device::Cpu,
         workers: 1,
         out: Some(&out),
+        on_broken: OnBroken::Skip,
+        resume: false,
         stop: Arc::new(AtomicBool::new(false)),
     };
     let config = FinetuneConfig { head_epochs: 3, epochs: 2, batch_size: 8, ..FinetuneConfig::default() };
@@ -95,4 +97,67 @@ fn settings_out_of_range_are_named() {
     ] {
         assert!(config.check().unwrap_err().to_string().contains(key));
     }
+}
+
+/// Stops after so many epochs.
+struct StopAfter(u64, Arc<AtomicBool>);
+
+impl Progress for StopAfter {
+    fn epoch(&mut self, record: &Record, _: u64) {
+        if record.epoch >= self.0 {
+            self.1.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+}
+
+/// A run cut after one epoch, in either phase or between them, ends with the bits of one that was not.
+#[test]
+fn a_run_in_parts_is_bit_for_bit_one_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = FinetuneConfig { head_epochs: 2, epochs: 2, batch_size: 8, patience: 9, ..FinetuneConfig::default() };
+    let run = |out: &std::path::Path, resume: bool, epochs: u64, config: &FinetuneConfig| {
+        // Fresh weights each time, as a new process reads them.
+        let parameters = Parameters::new(3, DType::F32, &Device::Cpu);
+        let network = create("resnet20", parameters.builder(), Some(2)).unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let task = Task {
+            network: &network,
+            parameters: &parameters,
+            pretrained: "nothing",
+            preprocessing: PICTURES,
+            train: two_classes(24),
+            test: two_classes(8),
+            dataset: "two",
+            device: &Device::Cpu,
+            workers: 1,
+            out: Some(out),
+            on_broken: OnBroken::Skip,
+            resume,
+            stop: stop.clone(),
+        };
+        finetune(&task, config, &mut StopAfter(epochs, stop))
+    };
+    let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
+    let one = run(&whole, false, 99, &config).unwrap();
+    assert_eq!((one.epochs, one.stopped), (4, false));
+    assert!(run(&parts, false, 1, &config).unwrap().stopped);
+    for epochs in 2..=4 {
+        // As if it had been killed after the log was written and before the state was.
+        let log = parts.join("log.jsonl");
+        let text = std::fs::read_to_string(&log).unwrap();
+        std::fs::write(&log, text.clone() + text.lines().last().unwrap() + "\n").unwrap();
+        let part = run(&parts, true, epochs, &config).unwrap();
+        assert_eq!((part.epochs, part.stopped), (epochs, epochs < 4));
+    }
+    for file in ["best.safetensors", "config.toml"] {
+        assert!(std::fs::read(whole.join(file)).unwrap() == std::fs::read(parts.join(file)).unwrap(), "{file}");
+    }
+    let again = run(&parts, true, 99, &config).unwrap();
+    assert_eq!((again.epochs, again.best_epoch, again.evaluation.loss), (4, one.best_epoch, one.evaluation.loss));
+    assert_eq!(std::fs::read_to_string(parts.join("log.jsonl")).unwrap().lines().count(), 4);
+    let other = FinetuneConfig { lr: 0.1, ..config.clone() };
+    let message = run(&parts, true, 99, &other).unwrap_err().to_string();
+    assert!(message.contains("finetune.lr") && message.contains("config.toml"), "{message}");
+    let message = run(&folder.path().join("none"), true, 99, &config).unwrap_err().to_string();
+    assert!(message.contains("state.safetensors"), "{message}");
 }

@@ -1,9 +1,14 @@
-//! Softmax cross-entropy, the loss of every classifier here.
+//! Losses of classifiers: softmax cross-entropy and, for recipes that ask for it, binary cross-entropy.
 
+mod binary;
 mod fused;
 mod portable;
+mod targets;
 
 use candle_core::{DType, Tensor};
+
+pub use binary::BinaryCrossEntropy;
+pub use targets::{mixed, one_hot};
 
 use crate::{Error, Result};
 

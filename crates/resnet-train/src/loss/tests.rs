@@ -95,3 +95,79 @@ fn wrong_targets_are_refused() {
     let message = loss.forward(&logits, &Tensor::new(&[0u32], &Device::Cpu).unwrap()).unwrap_err().to_string();
     assert!(message.contains("(2,)") && message.contains("[1]"), "{message}");
 }
+
+/// The numbers are timm 1.0.31's on PyTorch 2.15:
+///
+/// ```python
+/// import torch
+/// from timm.loss import BinaryCrossEntropy
+/// x = torch.tensor([[0.5, -1.0, 2.0], [10.0, 0.0, -3.0]], requires_grad=True)
+/// y, q = torch.tensor([2, 1]), torch.tensor([[0.2, 0.3, 0.5], [0.0, 0.9, 0.1]])
+/// for smoothing, threshold, t in [(0.0, None, y), (0.1, None, y), (0.0, None, q), (0.0, 0.2, q)]:
+///     x.grad = None; l = BinaryCrossEntropy(smoothing, threshold)(x, t); l.backward()
+///     print("%.9g" % l.item(), ["%.9g" % v for v in x.grad.flatten().tolist()])
+/// ```
+#[test]
+fn binary_cross_entropy_equals_timm() {
+    let x = [[0.5f32, -1.0, 2.0], [10.0, 0.0, -3.0]];
+    let (plain, smooth) = (one_hot(&hard(), 3, 0.0).unwrap(), one_hot(&hard(), 3, 0.1).unwrap());
+    let cases = [
+        (
+            &plain,
+            None,
+            2.02600789,
+            [0.103743225, 0.044823572, -0.0198671613, 0.166659102, -0.0833333358, 0.00790431257],
+        ),
+        (
+            &smooth,
+            None,
+            2.01211882,
+            [0.0981876627, 0.0392680168, -0.00875605177, 0.161103532, -0.0722222254, 0.00234875642],
+        ),
+        (
+            &soft(DType::F32),
+            None,
+            2.27600789,
+            [0.070409894, -0.0051764301, 0.0634661689, 0.166659102, -0.0666666627, -0.00876235496],
+        ),
+        (
+            &soft(DType::F32),
+            Some(0.2),
+            2.1926744,
+            [0.103743225, -0.1218431, -0.0198671613, 0.166659102, -0.0833333358, 0.00790431257],
+        ),
+    ];
+    for (targets, target_threshold, want, want_gradient) in cases {
+        for dtype in [DType::F32, DType::F64] {
+            let logits = Var::from_tensor(&Tensor::new(&x, &Device::Cpu).unwrap().to_dtype(dtype).unwrap()).unwrap();
+            let loss = BinaryCrossEntropy { target_threshold }.forward(&logits, targets).unwrap();
+            let gradient = loss.backward().unwrap().remove(&logits).unwrap().to_dtype(DType::F64).unwrap();
+            let gradient = gradient.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            let loss = loss.to_dtype(DType::F64).unwrap().to_scalar::<f64>().unwrap();
+            assert!((loss - want).abs() < 1e-6, "{dtype:?}: {loss} for {want}");
+            for (g, w) in gradient.iter().zip(want_gradient) {
+                assert!((g - w).abs() < 2e-7, "{dtype:?}: {gradient:?} for {want_gradient:?}");
+            }
+        }
+    }
+    let great = Tensor::new(&[[1e30f32, -1e30]], &Device::Cpu).unwrap();
+    let right = Tensor::new(&[[1f32, 0.0]], &Device::Cpu).unwrap();
+    assert_eq!(BinaryCrossEntropy::default().forward(&great, &right).unwrap().to_scalar::<f32>().unwrap(), 0.0);
+    assert!(BinaryCrossEntropy::default().forward(&great, &hard()).is_err());
+}
+
+/// timm's `mixup_target(torch.tensor([0, 1, 2]), 3, lam=0.75, smoothing=0.1)`.
+#[test]
+fn mixed_targets_equal_timm() {
+    let labels = Tensor::new(&[0u32, 1, 2], &Device::Cpu).unwrap();
+    let others = Tensor::new(&[2u32, 1, 0], &Device::Cpu).unwrap();
+    let got = mixed(&labels, &others, 0.75, 3, 0.1).unwrap().to_vec2::<f32>().unwrap();
+    let want = [
+        [0.708_333_3, 0.033_333_3, 0.258_333_3],
+        [0.033_333_3, 0.933_333_3, 0.033_333_3],
+        [0.258_333_3, 0.033_333_3, 0.708_333_3],
+    ];
+    for (got, want) in got.iter().flatten().zip(want.iter().flatten()) {
+        assert!((got - want).abs() < 1e-6, "{got} for {want}");
+    }
+}

@@ -3,22 +3,24 @@
 mod builtin;
 mod flat;
 mod length;
+mod loss;
 mod normalization;
 mod overrides;
 mod parse;
 
 use std::path::Path;
 
-use resnet_data::Augment;
+use resnet_data::{Augment, MixConfig};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use flat::flat;
 pub use length::Length;
+pub use loss::{LossConfig, LossKind};
 pub use normalization::Normalization;
 pub use overrides::Overrides;
 pub(crate) use parse::toml as parse_toml;
 
-use crate::optimizer::{EmaConfig, SgdConfig};
+use crate::optimizer::{EmaConfig, OptimizerConfig};
 use crate::schedule::Schedule;
 use crate::{Error, Result};
 
@@ -31,14 +33,6 @@ pub enum Compute {
     F32,
     /// bfloat16 activations, f32 weights and statistics.
     Bf16,
-}
-
-/// Settings of the loss.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LossConfig {
-    /// Share of the target spread evenly over all classes.
-    pub label_smoothing: f64,
 }
 
 /// A low rate that training begins with, in place of the schedule's, until something is reached.
@@ -112,15 +106,15 @@ pub struct Recipe {
     /// Epochs from one evaluation to the next; the last epoch is always evaluated.
     #[serde(default = "every_epoch")]
     pub evaluate_every: u64,
-    /// The optimizer, SGD.
+    /// The optimizer.
     #[serde(default)]
-    pub optimizer: SgdConfig,
+    pub optimizer: OptimizerConfig,
     /// The learning rate.
     pub schedule: Schedule,
     /// A low rate to begin with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
-    /// The loss, cross-entropy.
+    /// The loss.
     #[serde(default)]
     pub loss: LossConfig,
     /// Evaluates and keeps an average of the weights.
@@ -132,6 +126,12 @@ pub struct Recipe {
     /// Steps of augmentation, in order; for training only.
     #[serde(default)]
     pub augment: Vec<Augment>,
+    /// Mixes the images of a batch; for training only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mix: Option<MixConfig>,
+    /// How often an image comes in an epoch (repeated augmentation); epochs are no longer for it.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub repeats: usize,
     /// Steps before evaluation, in order.
     #[serde(default)]
     pub test_transform: Vec<Augment>,
@@ -139,6 +139,9 @@ pub struct Recipe {
 
 fn one() -> usize {
     1
+}
+fn is_one(n: &usize) -> bool {
+    *n == 1
 }
 fn every_epoch() -> u64 {
     1
@@ -195,7 +198,9 @@ impl Recipe {
             (None, None) => return invalid("the length is missing: give epochs or iterations".into()),
             _ => {}
         }
-        for (key, value) in [("batch_size", self.batch_size as u64), ("accumulation", self.accumulation as u64)] {
+        for (key, value) in
+            [("batch_size", self.batch_size), ("accumulation", self.accumulation), ("repeats", self.repeats)]
+        {
             if value == 0 {
                 return invalid(format!("{key} must be 1 or more"));
             }
@@ -203,8 +208,9 @@ impl Recipe {
         if self.evaluate_every == 0 {
             return invalid("evaluate_every must be 1 or more".into());
         }
-        if !(0.0..1.0).contains(&self.loss.label_smoothing) {
-            return invalid(format!("loss.label_smoothing = {} must be in [0, 1)", self.loss.label_smoothing));
+        self.loss.check()?;
+        if let Some(mix) = &self.mix {
+            mix.check()?;
         }
         if let Some(norm) = self.clip_norm
             && !(norm > 0.0 && norm.is_finite())

@@ -1,6 +1,6 @@
 //! How a recipe says what becomes of the bytes.
 
-use resnet_data::{Dataset, Normalize};
+use resnet_data::{Dataset, Normalize, OnBroken};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -27,11 +27,11 @@ impl Normalization {
     /// Replaces [`Normalization::Dataset`] by the numbers it stands for.
     ///
     /// # Errors
-    /// When an image of the training set cannot be read.
-    pub fn measured(&self, train: &dyn Dataset) -> Result<Self> {
+    /// When an image of the training set cannot be read, unless such images are to be left out.
+    pub fn measured(&self, train: &dyn Dataset, on_broken: OnBroken) -> Result<Self> {
         match self {
             Self::Dataset => {
-                let (mean, std) = channel_moments(train)?;
+                let (mean, std) = channel_moments(train, on_broken)?;
                 Ok(Self::Channel { mean, std })
             }
             other => Ok(other.clone()),
@@ -43,7 +43,7 @@ impl Normalization {
     /// # Errors
     /// When an image of the training set cannot be read, or its images differ in size and a mean image is wanted.
     pub fn resolve(&self, train: &dyn Dataset) -> Result<Normalize> {
-        match self.measured(train)? {
+        match self.measured(train, OnBroken::Fail)? {
             Self::Channel { mean, std } => Ok(Normalize::channel(mean, std)),
             Self::Dataset | Self::MeanImage => Ok(Normalize::mean_image(train)?),
         }
@@ -51,10 +51,13 @@ impl Normalization {
 }
 
 /// Mean and standard deviation of each channel over all pixels, in units of 255. Sums of integers: exact.
-fn channel_moments(set: &dyn Dataset) -> Result<([f32; 3], [f32; 3])> {
+fn channel_moments(set: &dyn Dataset, on_broken: OnBroken) -> Result<([f32; 3], [f32; 3])> {
     let (mut sum, mut squares, mut pixels) = ([0u64; 3], [0u64; 3], 0u64);
     for index in 0..set.len() {
-        let image = set.image(index)?;
+        let image = match set.image(index) {
+            Err(error) if on_broken == OnBroken::Skip && error.is_about_an_image() => continue,
+            image => image?,
+        };
         for pixel in image.pixels.chunks_exact(3) {
             for (c, &byte) in pixel.iter().enumerate() {
                 sum[c] += u64::from(byte);

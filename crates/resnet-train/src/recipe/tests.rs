@@ -1,4 +1,5 @@
 use super::*;
+use crate::optimizer::{LambConfig, SgdConfig};
 use crate::schedule::Schedule;
 
 const SMALL: &str = "arch = 'resnet20'\ndataset = 'shapes'\nepochs = 2\nbatch_size = 8\n";
@@ -24,7 +25,7 @@ fn he2015_is_as_published() {
     let r = Recipe::load("he2015-cifar").unwrap();
     assert_eq!((r.length(), r.batch_size, r.accumulation), (Length::Iterations(64_000), 128, 1));
     let want = SgdConfig { momentum: 0.9, nesterov: false, weight_decay: 1e-4, decay_norm_and_bias: true };
-    assert_eq!(r.optimizer, want);
+    assert_eq!(r.optimizer, OptimizerConfig::Sgd(want));
     let lr = r.schedule.resolve(r.length().unit(391), 64_000).unwrap();
     for (step, want) in [(0, 0.1), (31_999, 0.1), (32_000, 0.01), (47_999, 0.01), (48_000, 0.001), (63_999, 0.001)] {
         assert!((lr.at(step) - want).abs() < 1e-12, "step {step}: {}", lr.at(step));
@@ -55,8 +56,41 @@ fn he2016_is_as_published() {
 fn he2015_imagenet_is_as_published() {
     let r = Recipe::load("he2015-imagenet").unwrap();
     assert_eq!((r.length(), r.batch_size, r.schedule.lr()), (Length::Iterations(600_000), 256, 0.1));
-    assert_eq!((r.optimizer.momentum, r.optimizer.weight_decay), (0.9, 1e-4));
+    let want = SgdConfig { momentum: 0.9, nesterov: false, weight_decay: 1e-4, decay_norm_and_bias: true };
+    assert_eq!(r.optimizer, OptimizerConfig::Sgd(want));
+    assert!(matches!(r.schedule, Schedule::Plateau { gamma: 0.1, .. }));
     assert!(matches!(r.augment[0], Augment::RandomResize { min: 256, max: 480, .. }));
+    assert!(matches!(r.augment[3], Augment::PcaColour { deviation: 0.1 }));
+}
+
+/// torchvision's references/classification/train.py, its defaults.
+#[test]
+fn torchvision_v1_is_as_published() {
+    let r = Recipe::load("torchvision-v1").unwrap();
+    assert_eq!((r.length(), r.batch_size, r.schedule.lr()), (Length::Epochs(90), 256, 0.1));
+    let lr = r.schedule.resolve(r.length().unit(10), 900).unwrap();
+    for (epoch, want) in [(0, 0.1), (29, 0.1), (30, 0.01), (60, 0.001), (89, 0.001)] {
+        assert!((lr.at(epoch * 10) - want).abs() < 1e-12, "epoch {epoch}");
+    }
+    assert_eq!(r.augment, [Augment::random_resized_crop(224), Augment::HorizontalFlip { probability: 0.5 }]);
+}
+
+/// Wightman et al. 2021, Table 2, column A3.
+#[test]
+fn a3_is_as_published() {
+    let r = Recipe::load("a3").unwrap();
+    assert_eq!((r.length(), r.batch_size, r.repeats, r.ema), (Length::Epochs(100), 2048, 1, None));
+    assert_eq!(r.optimizer, OptimizerConfig::Lamb(LambConfig { weight_decay: 0.02, ..LambConfig::default() }));
+    let lr = r.schedule.resolve(r.length().unit(10), 1000).unwrap();
+    for (epoch, want) in [(0, 1e-4), (5, 8e-3), (100, 1e-6)] {
+        assert!((lr.at(epoch * 10) - want).abs() < 1e-9, "epoch {epoch}: {}", lr.at(epoch * 10));
+    }
+    assert_eq!((r.loss.kind, r.loss.label_smoothing), (LossKind::BinaryCrossEntropy, 0.0));
+    let mix = r.mix.unwrap();
+    assert_eq!((mix.mixup, mix.cutmix), (0.1, 1.0));
+    assert!(matches!(r.augment[0], Augment::RandomResizedCrop { size: 160, .. }));
+    assert!(matches!(r.augment[2], Augment::RandAugment { magnitude: 6.0, deviation: 0.5, layers: 2, .. }));
+    assert!(matches!(r.test_transform[..], [Augment::Resize { size: 235, .. }, Augment::CenterCrop { size: 224 }]));
 }
 
 #[test]
@@ -108,6 +142,12 @@ fn wrong_values_are_named() {
         ("optimizer = { momentum = -0.5 }", "momentum"),
         ("optimizer = { weight_decay = nan }", "weight_decay"),
         ("optimizer = { momentum = 0.0, nesterov = true }", "nesterov"),
+        ("optimizer = { kind = 'lamb', momentum = 0.9 }", "optimizer.momentum"),
+        ("optimizer = { beta1 = 0.5 }", "optimizer.beta1"),
+        ("optimizer = { kind = 'lamb', beta1 = 1.0 }", "optimizer.beta1"),
+        ("loss = { target_threshold = 0.2 }", "target_threshold"),
+        ("mix = { mixup = -0.5 }", "mix.mixup"),
+        ("repeats = 0", "repeats"),
         ("seed = 'x'", "line 5"),
     ] {
         let m = message(&format!("{SMALL}{line}\n{CONSTANT}"));
@@ -133,7 +173,11 @@ fn unknown_names_and_files_are_errors() {
 fn a_data_set_is_measured() {
     let pixels = [[0u8, 10, 255], [200, 10, 255]].concat();
     let set = resnet_data::InMemory::new("t", (1, 1), pixels, vec![0, 0], vec!["a".into()]).unwrap();
-    let Normalization::Channel { mean, std } = Normalization::Dataset.measured(&set).unwrap() else { panic!() };
+    let Normalization::Channel { mean, std } =
+        Normalization::Dataset.measured(&set, resnet_data::OnBroken::Fail).unwrap()
+    else {
+        panic!()
+    };
     assert_eq!(mean, [100.0 / 255.0, 10.0 / 255.0, 1.0]);
     assert_eq!(std, [100.0 / 255.0, 1.0 / 255.0, 1.0 / 255.0]);
     assert!(matches!(Normalization::MeanImage.resolve(&set).unwrap(), resnet_data::Normalize::MeanImage { .. }));

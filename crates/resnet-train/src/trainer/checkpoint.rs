@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::meter::Sums;
 use super::rate::HoldState;
-use crate::optimizer::{Ema, Sgd};
+use crate::optimizer::{Ema, Optimizer};
+use crate::schedule::PlateauState;
 use crate::{Error, Result};
 
 /// The metadata key that the counters stand under.
@@ -48,6 +49,12 @@ pub struct Counters {
     pub best: Option<Best>,
     /// The low rate that training began with.
     pub hold: HoldState,
+    /// What the test error has done to the rate.
+    #[serde(default)]
+    pub plateau: PlateauState,
+    /// Images that could not be read, and what is wrong with each.
+    #[serde(default)]
+    pub broken: BTreeMap<usize, String>,
     /// Loss and accuracy since the epoch began.
     pub epoch_sums: Sums,
     /// Loss and accuracy since the last record of the log.
@@ -58,13 +65,13 @@ pub struct Counters {
 pub(super) fn save(
     path: &Path,
     named: &[(String, Var)],
-    sgd: &Sgd,
+    optimizer: &Optimizer,
     ema: Option<&Ema>,
     counters: &Counters,
 ) -> Result<()> {
     let mut tensors: Vec<(String, Tensor)> =
         named.iter().map(|(name, var)| (format!("weights/{name}"), var.as_detached_tensor())).collect();
-    tensors.extend(sgd.state()?.into_iter().map(|(name, t)| (format!("velocity/{name}"), t)));
+    tensors.extend(optimizer.state()?);
     if let Some(ema) = ema {
         tensors.extend(ema.state()?.into_iter().map(|(name, t)| (format!("ema/{name}"), t)));
     }
@@ -73,7 +80,12 @@ pub(super) fn save(
 }
 
 /// Reads a checkpoint into the network, the optimizer and the average.
-pub(super) fn load(path: &Path, named: &[(String, Var)], sgd: &mut Sgd, ema: Option<&mut Ema>) -> Result<Counters> {
+pub(super) fn load(
+    path: &Path,
+    named: &[(String, Var)],
+    optimizer: &mut Optimizer,
+    ema: Option<&mut Ema>,
+) -> Result<Counters> {
     let wrong = |message: String| Error::Checkpoint { path: path.to_owned(), message };
     let file = weights::load_with(path, &LoadOptions { keep_names: true, ..LoadOptions::default() })?;
     let json =
@@ -82,9 +94,14 @@ pub(super) fn load(path: &Path, named: &[(String, Var)], sgd: &mut Sgd, ema: Opt
         serde_json::from_str(json).map_err(|error| wrong(format!("its metadata cannot be read: {error}")))?;
     let mut parts: BTreeMap<&str, BTreeMap<String, Tensor>> = BTreeMap::new();
     for (name, tensor) in file.tensors {
-        let part = ["weights", "velocity", "ema"].into_iter().find(|p| name.starts_with(&format!("{p}/")));
+        // The optimizer's own are told apart by itself.
+        let known = ["velocity", "moment1", "moment2", "weights", "ema"];
+        let part = known.into_iter().find(|p| name.starts_with(&format!("{p}/")));
         let part = part.ok_or_else(|| wrong(format!("tensor {name} belongs to no part of a run's state")))?;
-        parts.entry(part).or_default().insert(name[part.len() + 1..].to_string(), tensor);
+        match part {
+            "weights" | "ema" => parts.entry(part).or_default().insert(name[part.len() + 1..].to_string(), tensor),
+            _ => parts.entry("optimizer").or_default().insert(name, tensor),
+        };
     }
     let mut take = |part| parts.remove(part).unwrap_or_default();
     let weights = take("weights");
@@ -105,7 +122,7 @@ pub(super) fn load(path: &Path, named: &[(String, Var)], sgd: &mut Sgd, ema: Opt
     for (name, var) in named {
         var.set(&weights[name].to_dtype(var.dtype())?.to_device(var.device())?)?;
     }
-    sgd.load_state(&take("velocity"))?;
+    optimizer.load_state(take("optimizer"), counters.step)?;
     if let Some(ema) = ema {
         ema.load_state(&take("ema"), counters.ema_updates)?;
     }

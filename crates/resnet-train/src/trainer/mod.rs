@@ -24,5 +24,5 @@ pub use progress::{Plain, Progress, Silent, Status, Terminal, progress_for_stder
 pub use rate::HoldState;
 pub use run::{End, Outcome};
 pub use run_dir::{RunConfig, RunDir, RunInfo, revision};
-pub use session::{Session, TrainOptions};
+pub use session::{Loading, Session, TrainOptions};
 pub use statistics::reestimate_statistics;

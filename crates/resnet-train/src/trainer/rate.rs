@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::recipe::{Hold, Recipe};
-use crate::schedule::LrByStep;
+use crate::schedule::{LrByStep, PlateauState};
 
 /// Iterations over which the training error is taken.
 const WINDOW: u64 = 100;
@@ -25,21 +25,27 @@ pub(super) struct Rate {
     schedule: LrByStep,
     hold: Option<Hold>,
     pub state: HoldState,
+    pub plateau: PlateauState,
 }
 
 impl Rate {
-    pub(super) fn new(recipe: &Recipe, steps_per_epoch: u64, state: HoldState) -> Result<Self> {
+    pub(super) fn new(recipe: &Recipe, steps_per_epoch: u64, state: HoldState, plateau: PlateauState) -> Result<Self> {
         let length = recipe.length();
         let schedule = recipe.schedule.resolve(length.unit(steps_per_epoch), length.steps(steps_per_epoch))?;
-        Ok(Self { schedule, hold: recipe.active_hold().cloned(), state })
+        Ok(Self { schedule, hold: recipe.active_hold().cloned(), state, plateau })
     }
 
     /// The learning rate of a step, counted from 0.
     pub(super) fn at(&self, step: u64) -> f64 {
         match &self.hold {
             Some(hold) if !self.state.over => hold.lr,
-            _ => self.schedule.at(step),
+            _ => self.schedule.at(step) * self.schedule.factor(&self.plateau),
         }
+    }
+
+    /// Takes note of an evaluation's test error in percent.
+    pub(super) fn observe(&mut self, error: f64) {
+        self.schedule.observe(&mut self.plateau, error);
     }
 
     /// Whether [`Rate::record`] needs the number of right answers.
@@ -72,7 +78,7 @@ mod tests {
     fn rate(arch: &str) -> Rate {
         let o = Overrides { arch: Some(arch.into()), ..Overrides::default() };
         let recipe = Recipe::load("he2015-cifar").unwrap().with(&o).unwrap();
-        Rate::new(&recipe, 391, HoldState::default()).unwrap()
+        Rate::new(&recipe, 391, HoldState::default(), PlateauState::default()).unwrap()
     }
 
     /// He et al. 2015: 0.01 until the training error is below 80 %, for ResNet-110 only.
@@ -99,7 +105,7 @@ mod tests {
     fn a_hold_of_iterations_ends_with_them() {
         let hold = Hold { lr: 0.01, iterations: Some(3), until_train_error: None, only_for: vec![] };
         let recipe = Recipe { hold: Some(hold), ..Recipe::load("he2015-cifar").unwrap() };
-        let mut r = Rate::new(&recipe, 391, HoldState::default()).unwrap();
+        let mut r = Rate::new(&recipe, 391, HoldState::default(), PlateauState::default()).unwrap();
         let rates: Vec<f64> = (0..5)
             .map(|step| {
                 let lr = r.at(step);

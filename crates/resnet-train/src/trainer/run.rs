@@ -15,9 +15,8 @@ use super::progress::Progress;
 use super::rate::Rate;
 use super::run_dir::{RunConfig, RunDir};
 use super::session::{Session, TrainOptions};
-use crate::loss::CrossEntropy;
 use crate::metrics::Evaluation;
-use crate::optimizer::{Ema, Sgd};
+use crate::optimizer::{Ema, Optimizer};
 use crate::{Error, Result};
 use epoch::Interrupted;
 
@@ -47,6 +46,8 @@ pub struct Outcome {
     pub best: Option<Best>,
     /// Seconds of training in all.
     pub seconds: f64,
+    /// Images that could not be read and were left out, and what is wrong with each.
+    pub broken: Vec<String>,
 }
 
 /// A training under way.
@@ -58,10 +59,9 @@ pub(super) struct Run<'a> {
     log: Log,
     named: Vec<(String, Var)>,
     trainable: Vec<(String, Var)>,
-    sgd: Sgd,
+    optimizer: Optimizer,
     ema: Option<Ema>,
     rate: Rate,
-    loss: CrossEntropy,
     meter: Meter,
     counters: Counters,
     steps: u64,
@@ -100,11 +100,11 @@ impl<'a> Run<'a> {
         dir.write_config(&config, options.resume)?;
 
         let named = session.named();
-        let mut sgd = Sgd::new(&named, recipe.optimizer)?;
+        let mut optimizer = Optimizer::new(&named, recipe.optimizer)?;
         let mut ema = recipe.ema.map(|ema| Ema::new(&named, ema)).transpose()?;
         let batches = session.train.batches();
         let counters = if options.resume {
-            checkpoint::load(&dir.state(), &named, &mut sgd, ema.as_mut())?
+            checkpoint::load(&dir.state(), &named, &mut optimizer, ema.as_mut())?
         } else {
             Counters { batches_per_epoch: batches, ..Counters::default() }
         };
@@ -122,10 +122,9 @@ impl<'a> Run<'a> {
         let now = Instant::now();
         let mut run = Self {
             log: Log::open(&dir.log(), counters.step, counters.ended_at)?,
-            rate: Rate::new(recipe, per_epoch, counters.hold)?,
-            loss: CrossEntropy { label_smoothing: recipe.loss.label_smoothing },
+            rate: Rate::new(recipe, per_epoch, counters.hold, counters.plateau)?,
             meter: Meter::new(counters.epoch_sums, counters.interval_sums),
-            trainable: sgd.parameters(),
+            trainable: optimizer.parameters(),
             clock: Clock { began: now, before: counters.seconds, epoch_began: now, epoch_images: 0 },
             lr: 0.0,
             steps_now: 0,
@@ -135,7 +134,7 @@ impl<'a> Run<'a> {
             config,
             dir,
             named,
-            sgd,
+            optimizer,
             ema,
             counters,
             steps,
@@ -195,6 +194,7 @@ impl<'a> Run<'a> {
             evaluation,
             best: self.counters.best,
             seconds: self.clock.seconds(),
+            broken: self.counters.broken.values().cloned().collect(),
         })
     }
 }

@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use resnet_data::OnBroken;
 use serde::{Deserialize, Serialize};
 
+use super::session::Loading;
 use crate::recipe::{Recipe, flat};
 use crate::{Error, Result};
 
 /// What decides a run beside its recipe, and what to know about how it was made.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RunInfo {
     /// Version of this library.
@@ -21,12 +23,39 @@ pub struct RunInfo {
     /// Where the data set lies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<String>,
+    /// What an image that cannot be read does.
+    pub on_broken: OnBroken,
+    /// Which of `world_size` processes this is.
+    pub rank: usize,
+    /// Processes that share an epoch.
+    pub world_size: usize,
+    /// Of shards: images that are mixed with one another.
+    pub shuffle_buffer: usize,
     /// Images trained on.
     pub train_images: usize,
     /// Images evaluated on.
     pub test_images: usize,
     /// Names of the classes, by label.
     pub classes: Vec<String>,
+}
+
+impl Default for RunInfo {
+    fn default() -> Self {
+        let Loading { on_broken, rank, world_size, shuffle_buffer, .. } = Loading::default();
+        Self {
+            version: String::new(),
+            revision: String::new(),
+            device: String::new(),
+            data_dir: None,
+            on_broken,
+            rank,
+            world_size,
+            shuffle_buffer,
+            train_images: 0,
+            test_images: 0,
+            classes: Vec::new(),
+        }
+    }
 }
 
 /// `config.toml`.

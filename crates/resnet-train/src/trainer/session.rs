@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use candle_core::{DType, Device, Var};
-use resnet_data::{Dataset, Loader, LoaderConfig, Transform};
+use resnet_data::{Dataset, Loader, LoaderConfig, OnBroken, Transform};
 use resnet_models::{Network, Parameters};
 
 use super::evaluate::evaluate;
@@ -40,6 +40,29 @@ impl Default for TrainOptions {
     }
 }
 
+/// How images are read for a [`Session`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loading {
+    /// Threads for each of both sets.
+    pub workers: usize,
+    /// What an image that cannot be read does.
+    pub on_broken: OnBroken,
+    /// Which of `world_size` processes this is: it trains on its part of every epoch. Each evaluates on all images.
+    pub rank: usize,
+    /// Processes that share an epoch.
+    pub world_size: usize,
+    /// Of shards: images that are mixed with one another.
+    pub shuffle_buffer: usize,
+}
+
+impl Default for Loading {
+    /// One process and one thread; a broken image ends the training.
+    fn default() -> Self {
+        let LoaderConfig { workers, on_broken, rank, world_size, shuffle_buffer, .. } = LoaderConfig::default();
+        Self { workers, on_broken, rank, world_size, shuffle_buffer }
+    }
+}
+
 /// A network with everything it takes to train it.
 pub struct Session {
     pub(super) recipe: Recipe,
@@ -48,6 +71,7 @@ pub struct Session {
     pub(super) train: Loader,
     pub(super) test: Loader,
     pub(super) device: Device,
+    loading: Loading,
 }
 
 impl Session {
@@ -56,11 +80,25 @@ impl Session {
     /// # Errors
     /// When the recipe's network is unknown, its batch does not fit the training set, or an image cannot be read.
     pub fn new(
-        mut recipe: Recipe,
+        recipe: Recipe,
         train: Arc<dyn Dataset>,
         test: Arc<dyn Dataset>,
         device: &Device,
         workers: usize,
+    ) -> Result<Self> {
+        Self::with_loading(recipe, train, test, device, Loading { workers, ..Loading::default() })
+    }
+
+    /// As [`Session::new`], with all that can be said about the reading of images.
+    ///
+    /// # Errors
+    /// As [`Session::new`].
+    pub fn with_loading(
+        mut recipe: Recipe,
+        train: Arc<dyn Dataset>,
+        test: Arc<dyn Dataset>,
+        device: &Device,
+        loading: Loading,
     ) -> Result<Self> {
         recipe.check()?;
         if train.classes() != test.classes() {
@@ -70,7 +108,7 @@ impl Session {
                 test.classes().len()
             )));
         }
-        recipe.normalize = recipe.normalize.measured(&*train)?;
+        recipe.normalize = recipe.normalize.measured(&*train, loading.on_broken)?;
         let normalize = recipe.normalize.resolve(&*train)?;
         let parameters = Parameters::new(recipe.seed, DType::F32, device);
         let classes = train.classes().len();
@@ -87,14 +125,18 @@ impl Session {
             shuffle: true,
             seed: recipe.seed,
             drop_last: recipe.drop_last,
-            workers,
+            workers: loading.workers,
+            on_broken: loading.on_broken,
+            shuffle_buffer: loading.shuffle_buffer,
             ..LoaderConfig::default()
         };
         let transform = Transform::new(recipe.augment.clone(), normalize.clone())?;
-        let train = Loader::new(train, transform, config.clone())?;
+        let (rank, world_size) = (loading.rank, loading.world_size);
+        let own = LoaderConfig { rank, world_size, repeats: recipe.repeats, mix: recipe.mix, ..config.clone() };
+        let train = Loader::new(train, transform, own)?;
         let transform = Transform::new(recipe.test_transform.clone(), normalize)?;
         let test = Loader::new(test, transform, LoaderConfig { shuffle: false, drop_last: false, ..config })?;
-        Ok(Self { recipe, network, parameters, train, test, device: device.clone() })
+        Ok(Self { recipe, network, parameters, train, test, device: device.clone(), loading })
     }
 
     /// The recipe, with the normalisation as measured on the training set.
@@ -166,6 +208,10 @@ impl Session {
                 Device::Metal(_) => "metal".into(),
             },
             data_dir: options.data_dir.clone(),
+            on_broken: self.loading.on_broken,
+            rank: self.loading.rank,
+            world_size: self.loading.world_size,
+            shuffle_buffer: self.loading.shuffle_buffer,
             train_images: self.train.dataset().len(),
             test_images: self.test.dataset().len(),
             classes: self.train.dataset().classes().to_vec(),

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use candle_nn::ModuleT;
-use resnet_data::Batch;
+use resnet_data::{Batch, Broken};
 
 use super::Run;
 use crate::metrics::{self, Evaluation};
@@ -29,12 +29,19 @@ impl Run<'_> {
         let batches = self.counters.batches_per_epoch;
         let mut gradients = Gradients::new();
         let mut taken = self.counters.batch;
+        let mut waiting = 0;
         for batch in self.session.train.epoch(self.counters.epoch, taken) {
-            self.forward_backward(&batch?, &mut gradients)?;
+            let batch = batch?;
+            self.report_broken(&batch.broken, progress);
+            if !batch.indices.is_empty() {
+                self.forward_backward(&batch, &mut gradients)?;
+            }
             taken += 1;
-            if gradients.batches() < self.session.recipe.accumulation && taken < batches {
+            waiting += 1;
+            if waiting < self.session.recipe.accumulation && taken < batches {
                 continue;
             }
+            waiting = 0;
             self.step(&std::mem::take(&mut gradients))?;
             // Only whole steps count: a checkpoint never falls between two batches of one.
             self.counters.batch = taken;
@@ -49,6 +56,15 @@ impl Run<'_> {
         Ok(true)
     }
 
+    /// Says once of each image that it was left out.
+    fn report_broken(&mut self, broken: &[Broken], progress: &mut dyn Progress) {
+        for Broken { index, message } in broken {
+            if self.counters.broken.insert(*index, message.clone()).is_none() {
+                progress.message(&format!("left out: {message}"));
+            }
+        }
+    }
+
     fn forward_backward(&mut self, batch: &Batch, gradients: &mut Gradients) -> Result<()> {
         let device = &self.session.device;
         let (images, labels) = (batch.images.to_device(device)?, batch.labels.to_device(device)?);
@@ -57,7 +73,7 @@ impl Run<'_> {
         let pass = self.counters.step * self.session.recipe.accumulation as u64 + gradients.batches() as u64;
         self.session.network.noise().set(self.session.recipe.seed, pass);
         let logits = self.session.network.forward_t(&images, true)?;
-        let loss = self.loss.forward(&logits, &labels)?;
+        let loss = self.session.recipe.loss.of(&logits, &labels, batch.mixed.as_ref())?;
         let place = Place { epoch: self.counters.epoch + 1, step: self.counters.step + 1, lr: self.lr };
         let count = batch.indices.len();
         self.meter.push(&loss, metrics::correct(&logits, &labels)?, count, place)?;
@@ -67,6 +83,7 @@ impl Run<'_> {
     }
 
     fn step(&mut self, gradients: &Gradients) -> Result<()> {
+        self.lr = self.rate.at(self.counters.step);
         let scale = match self.session.recipe.clip_norm {
             None => gradients.scale(),
             Some(max) => {
@@ -78,7 +95,7 @@ impl Run<'_> {
                 scale
             }
         };
-        self.sgd.step(gradients, scale, self.lr)?;
+        self.optimizer.step(gradients, scale, self.lr)?;
         if let Some(ema) = &mut self.ema {
             ema.update()?;
         }
@@ -112,6 +129,7 @@ impl Run<'_> {
         if last || epoch.is_multiple_of(self.session.recipe.evaluate_every) {
             evaluation = self.evaluate(progress)?;
             let Some(result) = &evaluation else { return Ok(Err(Interrupted)) };
+            self.rate.observe(100.0 - result.top1);
             let best = self.counters.best;
             if best.is_none_or(|b| result.top1 > b.top1 || (result.top1 == b.top1 && result.loss < b.loss)) {
                 self.counters.best = Some(Best { epoch, top1: result.top1, loss: result.loss });

@@ -33,9 +33,9 @@ impl Run<'_> {
         self.check_weights()?;
         self.counters.seconds = self.clock.seconds();
         self.counters.ema_updates = self.ema.as_ref().map_or(0, Ema::updates);
-        self.counters.hold = self.rate.state;
+        (self.counters.hold, self.counters.plateau) = (self.rate.state, self.rate.plateau);
         (self.counters.epoch_sums, self.counters.interval_sums) = (self.meter.epoch, self.meter.interval);
-        checkpoint::save(&self.dir.state(), &self.named, &self.sgd, self.ema.as_ref(), &self.counters)?;
+        checkpoint::save(&self.dir.state(), &self.named, &self.optimizer, self.ema.as_ref(), &self.counters)?;
         self.publish(&self.dir.last())
     }
 

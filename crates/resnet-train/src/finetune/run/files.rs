@@ -1,0 +1,111 @@
+//! What a fine-tuning writes, and reads again when it is resumed.
+
+use std::collections::BTreeMap;
+
+use candle_core::Tensor;
+use resnet_models::weights;
+
+use super::{Best, Run};
+use crate::finetune::{Written, state};
+use crate::optimizer::Sgd;
+use crate::recipe::{Normalization, flat, parse_toml};
+use crate::trainer::{read_log, revision};
+use crate::{Error, Result, files};
+
+impl Run<'_> {
+    pub(super) fn written(&self) -> Written<'_> {
+        Written {
+            pretrained: self.task.pretrained,
+            arch: &self.task.network.config().name,
+            dataset: self.task.dataset,
+            train_images: self.task.train.len(),
+            test_images: self.task.test.len(),
+            classes: self.task.train.classes(),
+            version: env!("CARGO_PKG_VERSION"),
+            revision: revision(),
+            preprocessing: self.task.preprocessing,
+            finetune: self.config,
+        }
+    }
+
+    /// `config.toml`.
+    pub(super) fn write_config(&self) -> Result<()> {
+        files::write(&self.dir.config(), self.config_text()?.as_bytes())
+    }
+
+    fn config_text(&self) -> Result<String> {
+        toml::to_string(&self.written()).map_err(|error| Error::Invalid(format!("config.toml: {error}")))
+    }
+
+    /// Reads the state of a run that was cut.
+    pub(super) fn take_up(&mut self) -> Result<()> {
+        let path = self.dir.config();
+        let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        // Both as text reads: a number of 32 bits is another one when it is written out with 64.
+        let table = |text: &str| parse_toml::<toml::Table>(text, &path.display().to_string());
+        let (begun, now) = (flat(&table(&text)?), flat(&table(&self.config_text()?)?));
+        let find = |list: &[(String, String)], key: &str| {
+            list.iter().find(|(k, _)| k == key).map_or_else(|| "nothing".to_string(), |(_, value)| value.clone())
+        };
+        // Another version of the program may well go on with a run.
+        let keys = begun.iter().chain(&now).map(|(key, _)| key).filter(|key| *key != "version" && *key != "revision");
+        for key in keys {
+            let (before, now) = (find(&begun, key), find(&now, key));
+            if before != now {
+                return Err(Error::ConfigChanged { path, key: key.clone(), before, now });
+            }
+        }
+        let found = state::load(&self.dir.state(), &self.named)?;
+        self.best = found.place.best.zip(found.best).map(|((epoch, loss), values)| Best {
+            epoch,
+            loss,
+            values,
+            evaluation: None,
+        });
+        self.records = read_log(&self.dir.log())?;
+        // The log may be an epoch ahead.
+        self.records.truncate(found.place.epochs as usize);
+        self.before = found.place.seconds;
+        self.velocity = Some(found.velocity);
+        self.place = found.place;
+        Ok(())
+    }
+
+    pub(super) fn save_state(&mut self, sgd: Option<&Sgd>) -> Result<()> {
+        self.place.seconds = self.seconds();
+        self.place.best = self.best.as_ref().map(|best| (best.epoch, best.loss));
+        let best = self.best.as_ref().map(|best| &best.values[..]);
+        state::save(&self.dir.state(), &self.named, best, sgd, &self.place)
+    }
+
+    pub(super) fn write_log(&self) -> Result<()> {
+        let line = |record| serde_json::to_string(record).map(|json| json + "\n");
+        let lines: Vec<String> = self
+            .records
+            .iter()
+            .map(line)
+            .collect::<serde_json::Result<_>>()
+            .map_err(|error| Error::Invalid(format!("log record: {error}")))?;
+        files::write(&self.dir.log(), lines.concat().as_bytes())
+    }
+
+    /// `best.safetensors`, with all that `predict` needs to know.
+    pub(super) fn write_weights(&self) -> Result<()> {
+        let json = |value: serde_json::Result<String>| value.map_err(|e| Error::Invalid(format!("metadata: {e}")));
+        let p = self.task.preprocessing;
+        let normalize = Normalization::Channel { mean: p.mean, std: p.std };
+        let metadata = BTreeMap::from([
+            ("format".to_string(), "pt".to_string()),
+            ("arch".into(), self.task.network.config().name.clone()),
+            ("config".into(), json(serde_json::to_string(self.task.network.config()))?),
+            ("dataset".into(), self.task.dataset.to_owned()),
+            ("classes".into(), json(serde_json::to_string(self.task.train.classes()))?),
+            ("normalize".into(), json(serde_json::to_string(&normalize))?),
+            ("preprocessing".into(), json(serde_json::to_string(&p))?),
+            ("pretrained".into(), self.task.pretrained.to_owned()),
+        ]);
+        let tensors: Vec<(String, Tensor)> =
+            self.named.iter().map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect();
+        Ok(weights::save(self.dir.best(), &tensors, &metadata)?)
+    }
+}
