@@ -2,11 +2,13 @@
 //!
 //! [`Sgd`] follows PyTorch's `torch.optim.SGD` to the letter; [`Ema`] keeps a moving average of the
 //! weights beside it. Both run as one pass over each parameter on the CPU in f32 and as tensor
-//! operations everywhere else.
+//! operations everywhere else; [`Sgd`] on CUDA devices as one launch for all parameters.
 
 mod ema;
 mod fused;
 mod gradients;
+#[cfg(feature = "cuda")]
+mod multi_tensor;
 mod sgd;
 
 pub(crate) use ema::first_not_finite;
