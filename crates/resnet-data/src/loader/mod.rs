@@ -1,6 +1,7 @@
 //! Batches, made ahead of time on threads of their own.
 
 mod epoch;
+mod frames;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::seed::stream;
 use crate::{Dataset, Error, Result, Transform};
 pub use epoch::Epoch;
+pub use frames::{Frame, Frames};
 
 /// How a data set is cut into batches.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,6 +141,11 @@ impl Loader {
     /// The data set.
     pub fn dataset(&self) -> &Arc<dyn Dataset> {
         &self.dataset
+    }
+
+    /// The transform.
+    pub fn transform(&self) -> &Transform {
+        &self.transform
     }
 
     /// The configuration.

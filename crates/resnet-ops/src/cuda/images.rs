@@ -19,9 +19,13 @@ pub struct ImageView {
     pub flip: bool,
 }
 
-/// Normalisation of a batch: `(byte / 255 − mean) / deviation` by channel; beyond the edges stands `border`.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// Normalisation of a batch: `(byte / 255 − mean) / deviation` by channel, or `(byte / 255 − mean) · factor` with a mean
+/// image; beyond the edges stands `border`.
+#[derive(Debug, Clone)]
 pub struct ImageScale {
+    /// Means of every place, (3, rows, columns) f32 on the images' device; `mean` counts for nothing then, and `deviation`
+    /// is a factor.
+    pub mean_image: Option<Tensor>,
     /// Mean of each channel, of values in [0, 1].
     pub mean: [f32; 3],
     /// Standard deviation of each channel.
@@ -45,7 +49,7 @@ pub(crate) fn take_images<R: Runtime>(
     pixels: &Tensor,
     views: &[ImageView],
     size: (usize, usize),
-    scale: ImageScale,
+    scale: &ImageScale,
     planes: bool,
 ) -> Result<Array<R>> {
     let (count, height, width, channels) = pixels.dims4()?;
@@ -57,6 +61,11 @@ pub(crate) fn take_images<R: Runtime>(
     }
     let out = Array::of(runtime, views.len() * size.0 * size.1 * 3, element)?;
     let table = runtime.upload(&bytes(views))?;
+    let means = match &scale.mean_image {
+        Some(means) if means.dims() == [3, height, width] => runtime.tensor_address(means, DType::F32)?,
+        Some(means) => bail!("images: a mean image {:?} of images of {height} x {width}", means.dims()),
+        None => 0,
+    };
     let by: Vec<f32> = [scale.mean, scale.deviation, scale.border].concat();
     let args = [
         Arg::Address(runtime.tensor_address(pixels, DType::U8)?),
@@ -67,6 +76,7 @@ pub(crate) fn take_images<R: Runtime>(
         Arg::Int(size.0 as i32),
         Arg::Int(size.1 as i32),
         Arg::Channels(std::array::from_fn(|i| by[i])),
+        Arg::Address(means),
         Arg::Int(i32::from(planes)),
         Arg::Address(out.address()),
     ];

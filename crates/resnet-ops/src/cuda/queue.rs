@@ -129,27 +129,22 @@ impl<R: Runtime> Queue<R> {
         let operands = [a.address(), b.address()];
         // SAFETY: the arrays have the sizes of this pass, checked above.
         let done = unsafe { self.runtime.convolve(pass, shape, self.element, operands, out.address(), accumulate)? };
-        if !done {
-            self.convolve_directly(pass, shape, operands, &out, accumulate)?;
+        if !done && accumulate {
+            let sum = self.convolve(pass, shape, a, b, None)?;
+            self.add_into(&out, Some(&sum), false, &out)?;
+        } else if !done {
+            self.convolve_directly(pass, shape, operands, &out)?;
         }
         Ok(out)
     }
 
-    fn convolve_directly(
-        &self,
-        pass: ConvPass,
-        shape: &ConvShape,
-        [a, b]: [u64; 2],
-        out: &Array<R>,
-        accumulate: bool,
-    ) -> Result<()> {
+    fn convolve_directly(&self, pass: ConvPass, shape: &ConvShape, [a, b]: [u64; 2], out: &Array<R>) -> Result<()> {
         let kernel = self.typed(match pass {
             ConvPass::Forward => "conv_forward",
             ConvPass::BackwardData => "conv_backward_data",
             ConvPass::BackwardFilter => "conv_backward_filter",
         });
-        let args =
-            [Address(a), Address(b), Arg::Conv(shape.as_struct()), Int(i32::from(accumulate)), Address(out.address())];
+        let args = [Address(a), Address(b), Arg::Conv(shape.as_struct()), Address(out.address())];
         // SAFETY: `convolve` has checked the sizes.
         unsafe { self.runtime.launch(Module::Conv, &kernel, Grid::over(out.count()), &args) }
     }

@@ -96,7 +96,7 @@ pub(crate) trait Runtime: Clone + Debug + Send + Sync + 'static {
     /// The arguments must be those of the kernel, and its memory accesses lie within memory that is alive now.
     unsafe fn launch(&self, module: Module, kernel: &str, grid: Grid, args: &[Arg]) -> Result<()>;
 
-    /// Submits a convolution to a library; false where the library has none for it. `a` and `b` are the operands in
+    /// Submits a convolution to a library; false, and nothing done, where the library has none for it. `a` and `b` are the operands in
     /// the order of [`ConvPass`]; with `accumulate` the result is added to what `out` holds.
     ///
     /// # Safety

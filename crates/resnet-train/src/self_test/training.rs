@@ -80,7 +80,8 @@ fn images(device: &Device) -> Result<f64> {
     use resnet_ops::cuda::{ImageScale, ImageView, take_images};
     let (count, side) = (5, 32);
     let bytes: Vec<u8> = (0..count * side * side * 3).map(|i| (i * 37 % 251) as u8).collect();
-    let scale = ImageScale { mean: [0.5, 0.4, 0.3], deviation: [0.2, 0.3, 0.4], border: [-1., -2., -3.] };
+    let scale =
+        ImageScale { mean_image: None, mean: [0.5, 0.4, 0.3], deviation: [0.2, 0.3, 0.4], border: [-1., -2., -3.] };
     let views: Vec<ImageView> = (0..9i32)
         .map(|i| ImageView { image: (i * 3 % 5) as u32, row: i - 4, column: 4 - i, flip: i % 2 == 1 })
         .collect();
@@ -100,5 +101,5 @@ fn images(device: &Device) -> Result<f64> {
     }
     let wanted = Tensor::from_vec(wanted, (views.len(), 3, side, side), &Device::Cpu)?;
     let pixels = Tensor::from_vec(bytes, (count, side, side, 3), device)?;
-    difference(&take_images(&pixels, &views, (side, side), scale, DType::F32)?.contiguous()?, &wanted)
+    difference(&take_images(&pixels, &views, (side, side), &scale, DType::F32)?.contiguous()?, &wanted)
 }

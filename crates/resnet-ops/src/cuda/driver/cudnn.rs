@@ -120,9 +120,12 @@ impl Library {
         let Some(Some(prepared)) = self.prepared.get(&key) else { return Ok(false) };
         // SAFETY: the descriptors are of the operands' sizes; the workspace is as large as the algorithm wants. Whatever
         // used the workspace before runs before on the same stream.
-        unsafe { prepared.launch(self.handle, operands, out, workspace, accumulate) }
-            .map_err(|error| wrap(error, &key))?;
-        Ok(true)
+        match unsafe { prepared.launch(self.handle, operands, out, workspace, accumulate) } {
+            Ok(()) => Ok(true),
+            // An algorithm may refuse to add to what is there.
+            Err(CudnnError(sys::cudnnStatus_t::CUDNN_STATUS_NOT_SUPPORTED)) => Ok(false),
+            Err(error) => Err(wrap(error, &key)),
+        }
     }
 
     /// Where a workspace of so many bytes lies; null for none.
@@ -148,8 +151,9 @@ impl Library {
             false => self.estimate(key, &descriptors),
         };
         let candidates: Vec<Candidate> = list.iter().map(|entry| entry.candidate).collect();
-        let repeatable = !key.settings.search;
-        let Some(chosen) = choose(&candidates, MOST_WORKSPACE, repeatable) else { return Ok(None) };
+        let repeatable = (!key.settings.search).then(|| choose(&candidates, MOST_WORKSPACE, true)).flatten();
+        // Where no algorithm repeats to the bit, any is better than none.
+        let Some(chosen) = repeatable.or_else(|| choose(&candidates, MOST_WORKSPACE, false)) else { return Ok(None) };
         let Entry { algorithm, math, candidate } = list[chosen];
         // cuDNN's lists name the default math for f32 even where TF32 is not allowed.
         let math = if key.element == Element::F32 && !key.settings.tf32 { FMA } else { math };

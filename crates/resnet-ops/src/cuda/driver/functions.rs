@@ -49,7 +49,7 @@ pub fn take_images(
     pixels: &Tensor,
     views: &[ImageView],
     size: (usize, usize),
-    scale: ImageScale,
+    scale: &ImageScale,
     dtype: DType,
 ) -> Result<Tensor> {
     let device = device(pixels)?;

@@ -6,11 +6,7 @@ struct Conv {
     int n, h, w, c, o, kh, kw, oh, ow, sh, sw, ph, pw, dh, dw, groups;
 };
 
-template <typename T> DEVICE void finish(float sum, int accumulate, T &out) {
-    narrow(accumulate ? widen(out) + sum : sum, out);
-}
-
-template <typename T> DEVICE void conv_forward(const T *x, const T *weight, Conv s, int accumulate, T *y) {
+template <typename T> DEVICE void conv_forward(const T *x, const T *weight, Conv s, T *y) {
     int cg = s.c / s.groups, og = s.o / s.groups;
     FOR_EACH_INDEX(i, (long long)s.n * s.oh * s.ow * s.o) {
         int o = i % s.o;
@@ -28,11 +24,11 @@ template <typename T> DEVICE void conv_forward(const T *x, const T *weight, Conv
                 const T *w = weight + (((long long)o * s.kh + a) * s.kw + b) * cg;
                 for (int c = 0; c < cg; c++) sum = fmaf(widen(from[c]), widen(w[c]), sum);
             }
-        finish(sum, accumulate, y[i]);
+        narrow(sum, y[i]);
     }
 }
 
-template <typename T> DEVICE void conv_backward_data(const T *weight, const T *dy, Conv s, int accumulate, T *dx) {
+template <typename T> DEVICE void conv_backward_data(const T *weight, const T *dy, Conv s, T *dx) {
     int cg = s.c / s.groups, og = s.o / s.groups;
     FOR_EACH_INDEX(i, (long long)s.n * s.h * s.w * s.c) {
         int c = i % s.c;
@@ -52,11 +48,11 @@ template <typename T> DEVICE void conv_backward_data(const T *weight, const T *d
                     sum = fmaf(widen(from[o]),
                                widen(weight[(((long long)(group * og + o) * s.kh + a) * s.kw + b) * cg + c % cg]), sum);
             }
-        finish(sum, accumulate, dx[i]);
+        narrow(sum, dx[i]);
     }
 }
 
-template <typename T> DEVICE void conv_backward_filter(const T *x, const T *dy, Conv s, int accumulate, T *dweight) {
+template <typename T> DEVICE void conv_backward_filter(const T *x, const T *dy, Conv s, T *dweight) {
     int cg = s.c / s.groups, og = s.o / s.groups;
     FOR_EACH_INDEX(i, (long long)s.o * s.kh * s.kw * cg) {
         int c = i % cg;
@@ -74,18 +70,18 @@ template <typename T> DEVICE void conv_backward_filter(const T *x, const T *dy, 
                     sum = fmaf(widen(x[(((long long)image * s.h + p) * s.w + q) * s.c + o / og * cg + c]),
                                widen(dy[(((long long)image * s.oh + row) * s.ow + column) * s.o + o]), sum);
                 }
-        finish(sum, accumulate, dweight[i]);
+        narrow(sum, dweight[i]);
     }
 }
 
 #define CONV(T, name)                                                                                                  \
-    KERNEL(conv_forward_##name, (const T *x, const T *weight, Conv s, int accumulate, T *y)) {                         \
-        conv_forward<T>(x, weight, s, accumulate, y);                                                                  \
+    KERNEL(conv_forward_##name, (const T *x, const T *weight, Conv s, T *y)) {                         \
+        conv_forward<T>(x, weight, s, y);                                                                  \
     }                                                                                                                  \
-    KERNEL(conv_backward_data_##name, (const T *weight, const T *dy, Conv s, int accumulate, T *dx)) {                 \
-        conv_backward_data<T>(weight, dy, s, accumulate, dx);                                                          \
+    KERNEL(conv_backward_data_##name, (const T *weight, const T *dy, Conv s, T *dx)) {                 \
+        conv_backward_data<T>(weight, dy, s, dx);                                                          \
     }                                                                                                                  \
-    KERNEL(conv_backward_filter_##name, (const T *x, const T *dy, Conv s, int accumulate, T *dweight)) {               \
-        conv_backward_filter<T>(x, dy, s, accumulate, dweight);                                                        \
+    KERNEL(conv_backward_filter_##name, (const T *x, const T *dy, Conv s, T *dweight)) {               \
+        conv_backward_filter<T>(x, dy, s, dweight);                                                        \
     }
 FOR_EACH_TYPE(CONV)

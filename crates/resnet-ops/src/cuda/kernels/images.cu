@@ -8,6 +8,7 @@ struct View {
     int image, row, column, flip;
 };
 
+// Without a mean image: (value − mean) / deviation; with one: (value − its mean) · factor.
 struct Channels {
     float mean[3], deviation[3], border[3];
 };
@@ -16,7 +17,7 @@ struct Channels {
 // as they stand in the batch.
 template <typename T>
 DEVICE void take_images(const unsigned char *pixels, int height, int width, const View *views, int n, int rows,
-                        int columns, Channels by, int planes, T *y) {
+                        int columns, Channels by, const float *means, int planes, T *y) {
     FOR_EACH_INDEX(i, (long long)n * rows * columns * 3) {
         int c, row, column;
         unsigned rest = i;
@@ -32,15 +33,23 @@ DEVICE void take_images(const unsigned char *pixels, int height, int width, cons
         View view = views[rest];
         int p = view.row + row, q = view.column + (view.flip ? columns - 1 - column : column);
         float value = by.border[c];
-        if (p >= 0 && p < height && q >= 0 && q < width)
-            value = ((float)pixels[(((long long)view.image * height + p) * width + q) * 3 + c] / 255.f - by.mean[c]) / by.deviation[c];
+        if (p >= 0 && p < height && q >= 0 && q < width) {
+            value = (float)pixels[(((long long)view.image * height + p) * width + q) * 3 + c] / 255.f;
+            if (means) {
+                // Not one operation: the processor's rounding is to be met to the bit.
+                value -= means[(c * height + p) * width + q];
+                value *= by.deviation[c];
+            } else {
+                value = (value - by.mean[c]) / by.deviation[c];
+            }
+        }
         narrow(value, y[i]);
     }
 }
 
 #define IMAGES(T, name)                                                                                                \
     KERNEL(take_images_##name, (const unsigned char *pixels, int height, int width, const View *views, int n,          \
-                                int rows, int columns, Channels by, int planes, T *y)) {                               \
-        take_images<T>(pixels, height, width, views, n, rows, columns, by, planes, y);                                 \
+                                int rows, int columns, Channels by, const float *means, int planes, T *y)) {                               \
+        take_images<T>(pixels, height, width, views, n, rows, columns, by, means, planes, y);                                 \
     }
 FOR_EACH_TYPE(IMAGES)

@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use candle_nn::ModuleT;
-use resnet_data::Batch;
 
 use super::Run;
 use crate::metrics::{self, Evaluation};
@@ -13,6 +12,7 @@ use crate::trainer::evaluate::evaluate;
 use crate::trainer::log::{Record, RecordKind};
 use crate::trainer::meter::{Place, Sums};
 use crate::trainer::progress::Progress;
+use crate::trainer::ready::Ready;
 use crate::{Error, Result};
 
 /// The stop flag came up during an evaluation.
@@ -29,7 +29,8 @@ impl Run<'_> {
         let batches = self.counters.batches_per_epoch;
         let mut gradients = Gradients::new();
         let mut taken = self.counters.batch;
-        for batch in self.session.train.epoch(self.counters.epoch, taken) {
+        let session = self.session;
+        for batch in session.batches(self.counters.epoch, taken) {
             self.forward_backward(&batch?, &mut gradients)?;
             taken += 1;
             if gradients.batches() < self.session.recipe.accumulation && taken < batches {
@@ -49,18 +50,17 @@ impl Run<'_> {
         Ok(true)
     }
 
-    fn forward_backward(&mut self, batch: &Batch, gradients: &mut Gradients) -> Result<()> {
-        let device = &self.session.device;
-        let (images, labels) = (batch.images.to_device(device)?, batch.labels.to_device(device)?);
+    fn forward_backward(&mut self, batch: &Ready, gradients: &mut Gradients) -> Result<()> {
+        let Ready { images, labels, count } = batch;
         self.lr = self.rate.at(self.counters.step);
         // Dropout repeats from the seed and the place in training alone, so that a resumed run draws the same masks.
         let pass = self.counters.step * self.session.recipe.accumulation as u64 + gradients.batches() as u64;
         self.session.network.noise().set(self.session.recipe.seed, pass);
-        let logits = self.session.network.forward_t(&images, true)?;
-        let loss = self.loss.forward(&logits, &labels)?;
+        let logits = self.session.network.forward_t(images, true)?;
+        let loss = self.loss.forward(&logits, labels)?;
         let place = Place { epoch: self.counters.epoch + 1, step: self.counters.step + 1, lr: self.lr };
-        let count = batch.indices.len();
-        self.meter.push(&loss, metrics::correct(&logits, &labels)?, count, place)?;
+        let count = *count;
+        self.meter.push(&loss, metrics::correct(&logits, labels)?, count, place)?;
         gradients.add(&self.trainable, loss.backward()?, count)?;
         self.clock.epoch_images += count;
         Ok(())
