@@ -37,6 +37,8 @@ impl Check {
 struct Tolerances {
     /// A single operation, forwards and backwards.
     operation: f64,
+    /// One with a ReLU behind a norm, where a rounded value may be decided otherwise.
+    decision: f64,
     /// Logits, loss and gradients of whole networks.
     network: [f64; 3],
 }
@@ -46,15 +48,16 @@ struct Tolerances {
 /// optimizer and with PyTorch's results. `rounded` allows f32 convolutions to round as TF32 does. `done` sees each check.
 ///
 /// Tolerances: in f32 1e-4 an operation and PyTorch's golden values to 1e-4 (logits) and 1e-3 (loss, gradients), ten times
-/// that with TF32; bf16 rounds each stored value by up to 2⁻⁹, which some operations add up, and moves values across ReLUs.
+/// that with TF32; bf16 rounds each stored value by up to 2⁻⁹, which some operations add up, and moves values across ReLUs
+/// (networks without shortcuts and norms of few values feel it most): its golden gradients show gross errors only.
 ///
 /// # Errors
 /// When the comparison itself fails; a device that fails is a check that did not pass.
 pub fn run(device: &Device, dtype: DType, rounded: bool, done: &mut (dyn FnMut(&Check) + Send)) -> crate::Result<bool> {
     let tolerances = match dtype {
-        DType::F32 if rounded => Tolerances { operation: 3e-3, network: [1e-2, 2e-2, 5e-2] },
-        DType::F32 => Tolerances { operation: 1e-4, network: [1e-4, 1e-3, 1e-3] },
-        _ => Tolerances { operation: 2e-2, network: [5e-2, 5e-2, 0.25] },
+        DType::F32 if rounded => Tolerances { operation: 3e-3, decision: 1e-2, network: [1e-2, 2e-2, 5e-2] },
+        DType::F32 => Tolerances { operation: 1e-4, decision: 1e-4, network: [1e-4, 1e-3, 1e-3] },
+        _ => Tolerances { operation: 2e-2, decision: 0.15, network: [5e-2, 5e-2, 0.5] },
     };
     with_large_stack(|| {
         let mut passed = true;
@@ -66,7 +69,8 @@ pub fn run(device: &Device, dtype: DType, rounded: bool, done: &mut (dyn FnMut(&
             for train in [true, false] {
                 let error = operations::error(&case, device, dtype, train);
                 let when = if train { "training" } else { "evaluation" };
-                tell(Check::new(format!("{name}, {when}"), error, tolerances.operation));
+                let tolerance = if name.contains("+ relu") { tolerances.decision } else { tolerances.operation };
+                tell(Check::new(format!("{name}, {when}"), error, tolerance));
             }
         }
         training::all(device, &mut tell)?;
