@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use candle_core::Device;
 use clap::{Args, ValueEnum};
 use resnet_data::{Dataset, OnBroken, Split};
 use resnet_train::recipe::Compute;
 
 use crate::device::DeviceChoice;
-use crate::output::Download;
+use crate::output::{self, Download};
 
 /// A pretrained or trained network.
 #[derive(Args, Default)]
@@ -42,6 +43,27 @@ pub struct DeviceArgs {
     /// auto, cpu, cuda:N or metal
     #[arg(long, value_name = "DEVICE", default_value_t)]
     pub device: DeviceChoice,
+    /// CUDA: lets convolutions of f32 round to TF32
+    #[arg(long)]
+    pub tf32: bool,
+    /// CUDA: measures cuDNN's algorithms for each shape and takes the fastest; results are then not repeatable to the bit
+    #[arg(long)]
+    pub cudnn_benchmark: bool,
+}
+
+impl DeviceArgs {
+    /// The device, set up as asked for. Where the program had a choice, it says what it took.
+    ///
+    /// # Errors
+    /// When this build or this machine does not have it, or a flag does not suit it.
+    pub fn open(&self) -> anyhow::Result<Device> {
+        let device = self.device.open()?;
+        crate::device::set_up(&device, self.tf32, self.cudnn_benchmark)?;
+        if self.device == DeviceChoice::Auto && cfg!(any(feature = "cuda", feature = "metal")) {
+            output::note(format!("device: {}", crate::device::description(&device)));
+        }
+        Ok(device)
+    }
 }
 
 /// What activations are computed in.

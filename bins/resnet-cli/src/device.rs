@@ -58,11 +58,20 @@ impl DeviceChoice {
     pub fn open(self) -> anyhow::Result<Device> {
         let opened = match self {
             Self::Cpu => Ok(Device::Cpu),
-            Self::Cuda(number) if cfg!(feature = "cuda") => Device::new_cuda(number),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(number) => resnet_ops::cuda::open(number),
             Self::Metal if cfg!(feature = "metal") => Device::new_metal(0),
-            Self::Auto if cfg!(feature = "cuda") => Device::cuda_if_available(0),
+            // A driver without a device, or one too old, is no reason not to work.
+            #[cfg(feature = "cuda")]
+            Self::Auto => Ok(resnet_ops::cuda::open(0).unwrap_or_else(|error| {
+                crate::output::note(format!("no CUDA device can be used: {}", first_line(&error)));
+                Device::Cpu
+            })),
+            #[cfg(not(feature = "cuda"))]
             Self::Auto if cfg!(feature = "metal") => Device::metal_if_available(0),
+            #[cfg(not(feature = "cuda"))]
             Self::Auto => Ok(Device::Cpu),
+            #[allow(unreachable_patterns, reason = "with every feature nothing is left")]
             Self::Cuda(_) | Self::Metal => {
                 let feature = if self == Self::Metal { "metal" } else { "cuda" };
                 return Err(bad_input(format!(
@@ -70,8 +79,40 @@ impl DeviceChoice {
                 )));
             }
         };
-        opened.map_err(|error| bad_input(format!("--device {self} cannot be used: {error}; try --device cpu")))
+        opened.map_err(|error| {
+            bad_input(format!("--device {self} cannot be used: {}; try --device cpu", first_line(&error)))
+        })
     }
+}
+
+/// Without the backtrace that candle writes behind its errors where the environment asks for one.
+fn first_line(error: &candle_core::Error) -> String {
+    error.to_string().lines().next().unwrap_or_default().trim().to_owned()
+}
+
+/// Sets how convolutions are computed.
+///
+/// # Errors
+/// When a flag does not suit the device.
+pub fn set_up(device: &Device, tf32: bool, search: bool) -> anyhow::Result<()> {
+    if (tf32 || search) && !device.is_cuda() {
+        let flag = if tf32 { "--tf32" } else { "--cudnn-benchmark" };
+        return Err(bad_input(format!("{flag} is for CUDA devices, and the device is {}: leave it out", name(device))));
+    }
+    #[cfg(feature = "cuda")]
+    resnet_ops::cuda::set_settings(resnet_ops::cuda::Settings { tf32, search });
+    Ok(())
+}
+
+/// The device's name, and what it is.
+pub fn description(device: &Device) -> String {
+    #[cfg(feature = "cuda")]
+    if let Device::Cuda(cuda) = device
+        && let Ok(model) = cuda.cuda_stream().context().name()
+    {
+        return format!("{} ({model})", name(device));
+    }
+    name(device)
 }
 
 /// The device's name as `--device` takes it.

@@ -45,6 +45,11 @@ pub trait Dataset: Send + Sync {
     /// Says that from now on about so many images may be asked for in any order: what is kept in memory for them should
     /// last that long, and no longer.
     fn expect(&self, _images: usize) {}
+
+    /// The set itself where all its images lie in memory, as bytes of one size.
+    fn in_memory(&self) -> Option<&InMemory> {
+        None
+    }
 }
 
 /// Which part of a data set.
@@ -138,6 +143,11 @@ impl InMemory {
         &self.labels
     }
 
+    /// The bytes of all images, one after the other.
+    pub fn all_pixels(&self) -> &[u8] {
+        &self.pixels
+    }
+
     /// The bytes of image `index`, (row, column, RGB), without a copy.
     pub fn pixels(&self, index: usize) -> &[u8] {
         let size = self.height * self.width * 3;
@@ -170,6 +180,10 @@ impl Dataset for InMemory {
 
     fn origin(&self, index: usize) -> String {
         format!("{}[{index}]", self.name)
+    }
+
+    fn in_memory(&self) -> Option<&InMemory> {
+        Some(self)
     }
 }
 

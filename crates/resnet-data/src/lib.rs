@@ -51,7 +51,7 @@ pub use error::{Error, Result};
 pub use files::Files;
 pub use folder::Folder;
 pub use image::Image;
-pub use loader::{Batch, Broken, Epoch, Loader, LoaderConfig, MixConfig, Mixed, OnBroken};
+pub use loader::{Batch, Broken, Epoch, Frame, Frames, Loader, LoaderConfig, MixConfig, Mixed, OnBroken};
 pub use open::{Info, default_data_dir, info, names, open, open_both};
 pub use resnet_hub::Progress;
 pub use shapes::shapes;

@@ -17,6 +17,7 @@
 mod config;
 mod embedding;
 mod error;
+pub mod golden;
 pub mod hub;
 mod network;
 pub mod onnx;

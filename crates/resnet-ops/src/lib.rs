@@ -1,11 +1,13 @@
 //! Differentiable building blocks of residual networks on candle: convolution, batch norm, pooling.
 //!
-//! Networks are described as a [`Graph`] of operations and run by one of two interpreters:
+//! Networks are described as a [`Graph`] of operations and run by one of three interpreters:
 //!
 //! - `portable`: candle's own tensor operations only, with candle's autograd. It runs on every device and
 //!   dtype and is the reference for every test.
 //! - `cpu`: one fused custom op for the whole graph, channels-last inside, with kernels chosen at run time
 //!   for AVX-512, AVX2+FMA, NEON or plain scalar code. It is used for `f32` tensors on the CPU.
+//! - `cuda` (feature `cuda`, convolutions by cuDNN with feature `cudnn`): the same for CUDA devices, in f32, bf16 or
+//!   f16, with kernels of our own for all but the convolutions.
 //!
 //! Each single operation is also a function on (N, C, H, W) tensors:
 //!
@@ -29,6 +31,10 @@
 
 mod config;
 mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
+#[cfg(all(test, not(feature = "cuda")))]
+mod cuda;
 mod functions;
 pub mod graph;
 pub mod portable;

@@ -37,6 +37,7 @@ pub mod optimizer;
 pub mod recipe;
 pub mod report;
 pub mod schedule;
+pub mod self_test;
 mod stack;
 pub mod trainer;
 pub mod views;

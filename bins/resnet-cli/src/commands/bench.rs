@@ -4,10 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use candle_core::DType;
 use clap::ValueEnum;
 use resnet_data::{Dataset, Folder, Loader, LoaderConfig, Normalize, Split, Transform};
 use resnet_models::Preprocessing;
 use resnet_train::bench::{BenchConfig, bench_infer, bench_train};
+use resnet_train::self_test::{self, Check};
 use serde::Serialize;
 
 use crate::args::{DeviceArgs, Dtype, JsonArgs};
@@ -21,8 +23,12 @@ const IMAGENET_SIZE: usize = 224;
 #[derive(clap::Args)]
 pub struct Args {
     /// What to measure
-    #[arg(value_enum)]
-    task: Task,
+    #[arg(value_enum, required_unless_present = "self_test")]
+    task: Option<Task>,
+    /// Instead: runs every operation, the loss, the optimizer and the networks with golden values on the device, compares
+    /// with the CPU in f64 and with PyTorch's results, and exits with 1 where something is off
+    #[arg(long, conflicts_with = "task")]
+    self_test: bool,
     /// Network, one of `resnet list`
     #[arg(long, value_name = "NAME", default_value = "resnet20")]
     arch: String,
@@ -92,7 +98,8 @@ struct Loaded {
 
 /// Measures and prints `{task, arch, dtype, images_per_second, …}`.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    if let (Task::Load, Some(data)) = (args.task, &args.data) {
+    let Some(task) = args.task else { return self_test(&args) };
+    if let (Task::Load, Some(data)) = (task, &args.data) {
         return load(&args, data);
     }
     let config = resnet_models::config(&args.arch)?;
@@ -102,15 +109,15 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         batch_size: args.batch_size as usize,
         dtype: args.dtype.compute(),
         steps: args.steps as usize,
-        device: args.device.device.open()?,
+        device: args.device.open()?,
     };
-    let images_per_second = match args.task {
+    let images_per_second = match task {
         Task::Train => bench_train(&config)?,
         Task::Infer => bench_infer(&config)?,
         Task::Load => return Err(bad_input("bench load wants --data DIR")),
     };
     let measured = Measured {
-        task: args.task,
+        task,
         dtype: args.dtype.name(),
         batch_size: args.batch_size,
         image_size: config.image_size,
@@ -132,6 +139,38 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         measured.steps,
         size = measured.image_size,
     ))
+}
+
+/// One line, or JSON object, a check.
+fn self_test(args: &Args) -> anyhow::Result<()> {
+    let device = args.device.open()?;
+    let mut failed = Ok(());
+    let mut print = |check: &Check| {
+        let printed = match args.json.json {
+            true => output::json(check),
+            false => {
+                let verdict = if check.passed { "ok" } else { "FAILED" };
+                let Check { check, error, tolerance, .. } = check;
+                output::text(format!("{verdict:<7}{error:>9.1e} of {tolerance:.0e}  {check}"))
+            }
+        };
+        if failed.is_ok() {
+            failed = printed;
+        }
+    };
+    let dtype = match args.dtype {
+        Dtype::F32 => DType::F32,
+        Dtype::Bf16 => DType::BF16,
+    };
+    let passed = self_test::run(&device, dtype, args.device.tf32, &mut print)?;
+    failed?;
+    if !passed {
+        anyhow::bail!("{} does not compute what it should in {}", device::description(&device), args.dtype.name());
+    }
+    if !args.json.json {
+        output::text(format!("{} computes right in {}", device::description(&device), args.dtype.name()))?;
+    }
+    Ok(())
 }
 
 /// Whole epochs of a data set's images, as a training of ImageNet networks reads them; the median of several.
@@ -170,7 +209,7 @@ fn load(args: &Args, data: &str) -> anyhow::Result<()> {
     }
     rates.sort_by(f64::total_cmp);
     let loaded = Loaded {
-        task: args.task,
+        task: Task::Load,
         data: data.to_owned(),
         memory_begun: begun,
         memory_most: most,

@@ -31,7 +31,7 @@ pub struct Args {
 
 /// Writes one vector an image, in order. Images that cannot be read are left out and make the command fail at its end.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let device = args.device.device.open()?;
+    let device = args.device.open()?;
     let loaded = network::load(&args.network, &device)?;
     let transform = loaded.transform(&args.normalize, &args.data, None)?;
     let images = Images::new(&args.images.images, transform, &args.loader, loaded.image_size(&args.normalize))?;

@@ -53,7 +53,7 @@ struct Evaluated {
 
 /// Evaluates and prints `{dataset, split, images, correct, top1, top5, loss, images_per_second}`.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let device = args.device.device.open()?;
+    let device = args.device.open()?;
     let loaded = network::load(&args.network, &device)?;
     let Some(name) = args.data.dataset.clone().or_else(|| loaded.dataset.clone()) else {
         return Err(bad_input("the weights do not say what they were trained on: add --dataset"));

@@ -71,7 +71,7 @@ pub struct Args {
 
 /// Fine-tunes, and prints the result and where it lies.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let device = args.device.device.open()?;
+    let device = args.device.open()?;
     let (train, test) = parts(&args)?;
     let new_head = NewHead { classes: train.classes().len(), seed: args.seed };
     let loaded = network::load_with(&args.network, &device, Some(new_head))?;

@@ -28,7 +28,7 @@ pub struct Args {
 
 /// Reads `input`, writes `logits`.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let device = args.device.device.open()?;
+    let device = args.device.open()?;
     let options = LoadOptions { keep_names: true, ..LoadOptions::default() };
     let mut file = weights::load_with(&args.input, &options)?;
     let Some(input) = file.tensors.remove("input") else {

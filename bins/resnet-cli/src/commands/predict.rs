@@ -57,7 +57,7 @@ struct Guess {
 ///
 /// Images that cannot be read do not stop the others; they make the command fail at its end.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let device = args.device.device.open()?;
+    let device = args.device.open()?;
     let loaded = network::load(&args.network, &device)?;
     let names = class_names(&loaded, &args.data)?;
     let transform = loaded.transform(&args.normalize, &args.data, None)?;

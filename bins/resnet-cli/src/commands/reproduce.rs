@@ -115,7 +115,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let options = ReproduceOptions {
         out,
         seeds: args.seeds,
-        device: args.device.device.open()?,
+        device: args.device.open()?,
         workers,
         stop: stop_on_ctrl_c()?,
         command: format!("resnet {command}"),

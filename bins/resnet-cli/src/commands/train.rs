@@ -71,7 +71,7 @@ const DEFAULT_RECIPE: &str = "quick";
 
 /// Trains, and prints the result and where it lies.
 pub fn run(mut args: Args) -> anyhow::Result<()> {
-    let device = args.device.device.open()?;
+    let device = args.device.open()?;
     let (recipe, begun) = recipe(&mut args)?;
     resnet_models::config(&recipe.arch)?;
     let (train, test) = args.data.open_both(&recipe.dataset)?;

@@ -1,6 +1,7 @@
 //! Batches, made ahead of time on threads of their own.
 
 mod epoch;
+mod frames;
 mod mix;
 mod order;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::seed::stream;
 use crate::{Dataset, Error, Result, Transform};
 pub use epoch::Epoch;
+pub use frames::{Frame, Frames};
 use mix::Mix;
 pub use mix::MixConfig;
 use order::Place;
@@ -193,6 +195,11 @@ impl Loader {
     /// The data set.
     pub fn dataset(&self) -> &Arc<dyn Dataset> {
         &self.dataset
+    }
+
+    /// The transform.
+    pub fn transform(&self) -> &Transform {
+        &self.transform
     }
 
     /// The configuration.

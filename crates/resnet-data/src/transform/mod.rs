@@ -111,6 +111,11 @@ impl Transform {
         self.writer.normalize()
     }
 
+    /// What the channels hold beyond an image's edges.
+    pub(crate) fn outside(&self, padding: Padding) -> [f32; 3] {
+        self.writer.outside(padding)
+    }
+
     /// Does the steps, all but the last pass over the pixels.
     pub(crate) fn view(&self, image: Image, origin: &dyn Fn() -> String, rng: &mut impl Rng) -> Result<View> {
         if image.height == 0 || image.width == 0 {

@@ -200,7 +200,7 @@ impl Writer {
     }
 
     /// What the three channels hold outside the image.
-    fn outside(&self, padding: Padding) -> [f32; 3] {
+    pub(super) fn outside(&self, padding: Padding) -> [f32; 3] {
         match (padding, &self.normalize) {
             (Padding::Black, Normalize::Channel { .. }) => std::array::from_fn(|channel| self.table[channel][0]),
             // A mean image has no value outside the image: the padding comes after the subtraction.

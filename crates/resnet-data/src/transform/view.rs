@@ -41,6 +41,11 @@ impl View {
         (self.frame.height, self.frame.width)
     }
 
+    /// Row and column of the image where the frame begins, and whether it is read from right to left.
+    pub(crate) fn place(&self) -> (isize, isize, bool) {
+        (self.frame.top, self.frame.left, self.flipped)
+    }
+
     /// Part of what is seen, in the image's coordinates; (top, left) may be negative.
     fn within(&self, top: isize, left: isize, height: usize, width: usize) -> Rectangle {
         let left = if self.flipped { self.frame.width as isize - left - width as isize } else { left };

@@ -195,7 +195,7 @@ pub struct Node {
 /// Which interpreter runs a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Backend {
-    /// The fused engine where it applies (f32 on the CPU), else portable.
+    /// The fused engine where it applies (f32 parameters on the CPU or a CUDA device), else portable.
     #[default]
     Auto,
     /// candle's own tensor operations.
@@ -211,6 +211,8 @@ pub struct Graph {
     compute: DType,
     noise: Noise,
     plan: Arc<OnceLock<Option<Arc<cpu::Plan>>>>,
+    #[cfg(feature = "cuda")]
+    cuda_plan: Arc<OnceLock<Option<Arc<crate::cuda::Plan>>>>,
     /// Where the graph is cut for recomputation.
     cuts: Vec<Value>,
     parts: Arc<OnceLock<Option<Arc<cpu::Parts>>>>,
@@ -231,6 +233,8 @@ impl Graph {
             compute: DType::F32,
             noise: Noise::default(),
             plan,
+            #[cfg(feature = "cuda")]
+            cuda_plan: Arc::default(),
             cuts: Vec::new(),
             parts: Arc::default(),
         }
@@ -252,7 +256,8 @@ impl Graph {
         self
     }
 
-    /// The same graph with activations kept and multiplied in `dtype` (f32 or bf16) where the fused engine runs it;
+    /// The same graph with activations kept and multiplied in `dtype` (f32 or bf16; on CUDA f16 too) where a fused engine
+    /// runs it;
     /// parameters, statistics and sums stay in f32.
     pub fn with_compute_dtype(mut self, dtype: DType) -> Self {
         self.compute = dtype;
@@ -336,6 +341,14 @@ impl Graph {
                 return cpu::run_recomputed(parts, x, pass, self.compute);
             }
             return cpu::run(plan, x, pass, self.compute);
+        }
+        #[cfg(feature = "cuda")]
+        if self.backend == Backend::Auto
+            && let candle_core::Device::Cuda(device) = x.device()
+            && (x.dtype() == DType::F32 || x.dtype() == self.compute)
+            && let Some(plan) = self.cuda_plan.get_or_init(|| crate::cuda::Plan::new(self, x.device()).map(Arc::new))
+        {
+            return crate::cuda::run(plan, device.clone(), x, pass, self.compute);
         }
         interpreter::run(self, x, pass)
     }

@@ -67,12 +67,17 @@ impl Gradients {
     /// takes it.
     pub fn norm(&self) -> Result<f64> {
         let mut sum = 0f64;
+        // On other devices all sums are read at once: the device is waited for once.
+        let mut elsewhere = Vec::new();
         for t in self.tensors.iter().flatten() {
-            sum += if fused::applies(t) {
-                fused::sum_of_squares(t)?
+            if fused::applies(t) {
+                sum += fused::sum_of_squares(t)?;
             } else {
-                f64::from(t.to_dtype(DType::F32)?.sqr()?.sum_all()?.to_scalar::<f32>()?)
-            };
+                elsewhere.push(t.to_dtype(DType::F32)?.sqr()?.sum_all()?);
+            }
+        }
+        if !elsewhere.is_empty() {
+            sum += Tensor::stack(&elsewhere, 0)?.to_vec1::<f32>()?.into_iter().map(f64::from).sum::<f64>();
         }
         Ok(sum.sqrt() * self.scale())
     }

@@ -2,13 +2,15 @@
 //!
 //! [`Sgd`] follows PyTorch's `torch.optim.SGD` to the letter, [`Lamb`] timm's; [`Ema`] keeps a moving average of the
 //! weights beside them. SGD and the average run as one pass over each parameter on the CPU in f32 and as tensor
-//! operations everywhere else.
+//! operations everywhere else; [`Sgd`] on CUDA devices as one launch for all parameters.
 
 mod choice;
 mod ema;
 mod fused;
 mod gradients;
 mod lamb;
+#[cfg(feature = "cuda")]
+mod multi_tensor;
 mod sgd;
 
 pub use choice::{Optimizer, OptimizerConfig};

@@ -51,7 +51,7 @@ impl SgdConfig {
 
 /// Where a parameter's velocity lives.
 #[derive(Debug)]
-enum Velocity {
+pub(super) enum Velocity {
     /// For the fused kernel: beside the parameter, not inside candle. Empty without momentum.
     Host(Vec<f32>),
     /// For every other device and dtype; made by the first step.
@@ -59,13 +59,13 @@ enum Velocity {
 }
 
 #[derive(Debug)]
-struct Slot {
+pub(super) struct Slot {
     name: String,
-    var: Var,
-    weight_decay: f64,
+    pub(super) var: Var,
+    pub(super) weight_decay: f64,
     /// What the learning rate is multiplied by.
-    share: f64,
-    velocity: Velocity,
+    pub(super) share: f64,
+    pub(super) velocity: Velocity,
 }
 
 /// SGD with momentum, Nesterov's momentum and weight decay: for each parameter `p` with gradient `g`
@@ -134,6 +134,10 @@ impl Sgd {
                 self.slots.len()
             )));
         }
+        #[cfg(feature = "cuda")]
+        if super::multi_tensor::step(&mut self.slots, self.config, gradients, scale, lr)? {
+            return Ok(());
+        }
         for (slot, gradient) in self.slots.iter_mut().zip(gradients) {
             if let Some(gradient) = gradient {
                 slot.step(self.config, gradient, scale, lr)?;
@@ -149,7 +153,8 @@ impl Sgd {
             let tensor = match &slot.velocity {
                 Velocity::Host(v) if v.is_empty() => continue,
                 Velocity::Host(v) => Tensor::from_slice(v, slot.var.shape(), &candle_core::Device::Cpu)?,
-                Velocity::Device(Some(t)) => t.clone(),
+                // A copy: a step may write velocities in place.
+                Velocity::Device(Some(t)) => t.copy()?,
                 Velocity::Device(None) => continue,
             };
             out.push((slot.name.clone(), tensor));
@@ -184,7 +189,7 @@ impl Sgd {
                 }
                 (Velocity::Device(v), saved) => {
                     *v = match saved {
-                        Some(t) => Some(t.to_dtype(slot.var.dtype())?.to_device(slot.var.device())?),
+                        Some(t) => Some(t.to_dtype(slot.var.dtype())?.to_device(slot.var.device())?.copy()?),
                         None => None,
                     };
                 }

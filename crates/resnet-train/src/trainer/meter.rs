@@ -46,11 +46,15 @@ struct Pending {
     place: Place,
 }
 
-/// Collects the batches' losses. On the CPU a loss is read at once; elsewhere only when the next batch is under way,
-/// so that the device never runs dry.
+/// Batches whose losses are left on a device before they are read, all at once: reading makes the host wait for all work
+/// that was submitted, which the device then lacks for a moment.
+const UNREAD: usize = 32;
+
+/// Collects the batches' losses. On the CPU a loss is read at once; elsewhere many are read together, so that the device
+/// seldom runs dry.
 #[derive(Default)]
 pub(super) struct Meter {
-    pending: Option<Pending>,
+    pending: Vec<Pending>,
     /// Since the epoch's beginning.
     pub epoch: Sums,
     /// Since the last step record.
@@ -68,16 +72,13 @@ impl Meter {
     /// Takes up a batch's mean loss and number of right answers.
     ///
     /// # Errors
-    /// When a loss that is read by now is not finite: this batch's or, on other devices, the one before.
+    /// When a loss that is read by now is not finite: this batch's or, on other devices, one of the last [`UNREAD`].
     pub(super) fn push(&mut self, loss: &Tensor, correct: Tensor, images: usize, place: Place) -> Result<()> {
-        let new = Pending { loss: loss.detach(), correct, images, place };
-        if loss.device().is_cpu() {
-            return self.read(&new);
+        self.pending.push(Pending { loss: loss.detach(), correct, images, place });
+        if loss.device().is_cpu() || self.pending.len() >= UNREAD {
+            return self.flush();
         }
-        match self.pending.replace(new) {
-            Some(before) => self.read(&before),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Reads what is not read yet.
@@ -85,10 +86,15 @@ impl Meter {
     /// # Errors
     /// As [`Meter::push`].
     pub(super) fn flush(&mut self) -> Result<()> {
-        match self.pending.take() {
-            Some(last) => self.read(&last),
-            None => Ok(()),
+        let pending = std::mem::take(&mut self.pending);
+        if pending.is_empty() {
+            return Ok(());
         }
+        let losses = pending.iter().map(|p| p.loss.to_dtype(DType::F32)).collect::<candle_core::Result<Vec<_>>>()?;
+        let losses = Tensor::stack(&losses, 0)?.to_vec1::<f32>()?;
+        let correct: Vec<&Tensor> = pending.iter().map(|p| &p.correct).collect();
+        let correct = Tensor::stack(&correct, 0)?.to_vec1::<u32>()?;
+        pending.iter().zip(losses.into_iter().zip(correct)).try_for_each(|(p, (loss, c))| self.read(p, loss, c))
     }
 
     /// Right answers and images of the batches read since the last call.
@@ -97,13 +103,12 @@ impl Meter {
         (step.correct, step.images)
     }
 
-    fn read(&mut self, batch: &Pending) -> Result<()> {
-        let loss = f64::from(batch.loss.to_dtype(DType::F32)?.to_scalar::<f32>()?);
+    fn read(&mut self, batch: &Pending, loss: f32, correct: u32) -> Result<()> {
+        let (loss, correct) = (f64::from(loss), u64::from(correct));
         let Place { epoch, step, lr } = batch.place;
         if !loss.is_finite() {
             return Err(Error::LossNotFinite { loss, epoch, step, lr });
         }
-        let correct = u64::from(batch.correct.to_scalar::<u32>()?);
         for sums in [&mut self.epoch, &mut self.interval, &mut self.step] {
             sums.add(loss, correct, batch.images as u64);
         }

@@ -10,6 +10,9 @@ mod meter;
 pub(crate) mod page;
 mod progress;
 mod rate;
+mod ready;
+#[cfg(feature = "cuda")]
+mod resident;
 mod run;
 mod run_dir;
 mod session;

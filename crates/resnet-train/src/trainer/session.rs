@@ -10,6 +10,7 @@ use resnet_models::{Network, Parameters};
 
 use super::evaluate::evaluate;
 use super::progress::Progress;
+use super::ready::Ready;
 use super::run::{Outcome, Run};
 use super::run_dir::RunInfo;
 use crate::metrics::Evaluation;
@@ -72,6 +73,8 @@ pub struct Session {
     pub(super) test: Loader,
     pub(super) device: Device,
     loading: Loading,
+    #[cfg(feature = "cuda")]
+    resident: Option<super::resident::Resident>,
 }
 
 impl Session {
@@ -136,7 +139,30 @@ impl Session {
         let train = Loader::new(train, transform, own)?;
         let transform = Transform::new(recipe.test_transform.clone(), normalize)?;
         let test = Loader::new(test, transform, LoaderConfig { shuffle: false, drop_last: false, ..config })?;
-        Ok(Self { recipe, network, parameters, train, test, device: device.clone(), loading })
+        Ok(Self {
+            #[cfg(feature = "cuda")]
+            resident: super::resident::Resident::new(
+                &train,
+                device,
+                if recipe.dtype == Compute::Bf16 { DType::BF16 } else { DType::F32 },
+            )?,
+            recipe,
+            network,
+            parameters,
+            train,
+            test,
+            device: device.clone(),
+            loading,
+        })
+    }
+
+    /// The training set's batches of an epoch from number `first` on, on the device.
+    pub(super) fn batches(&self, epoch: u64, first: usize) -> Box<dyn Iterator<Item = Result<Ready>> + '_> {
+        #[cfg(feature = "cuda")]
+        if let Some(resident) = &self.resident {
+            return Box::new(resident.epoch(&self.train, epoch, first));
+        }
+        Box::new(self.train.epoch(epoch, first).map(|batch| Ready::new(batch?, &self.device)))
     }
 
     /// The recipe, with the normalisation as measured on the training set.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use candle_nn::ModuleT;
-use resnet_data::{Batch, Broken};
+use resnet_data::Broken;
 
 use super::Run;
 use crate::metrics::{self, Evaluation};
@@ -13,6 +13,7 @@ use crate::trainer::evaluate::evaluate;
 use crate::trainer::log::{Record, RecordKind};
 use crate::trainer::meter::{Place, Sums};
 use crate::trainer::progress::Progress;
+use crate::trainer::ready::Ready;
 use crate::{Error, Result};
 
 /// The stop flag came up during an evaluation.
@@ -29,11 +30,11 @@ impl Run<'_> {
         let batches = self.counters.batches_per_epoch;
         let mut gradients = Gradients::new();
         let mut taken = self.counters.batch;
-        let mut waiting = 0;
-        for batch in self.session.train.epoch(self.counters.epoch, taken) {
+        let (session, mut waiting) = (self.session, 0);
+        for batch in session.batches(self.counters.epoch, taken) {
             let batch = batch?;
             self.report_broken(&batch.broken, progress);
-            if !batch.indices.is_empty() {
+            if batch.count > 0 {
                 self.forward_backward(&batch, &mut gradients)?;
             }
             taken += 1;
@@ -65,18 +66,17 @@ impl Run<'_> {
         }
     }
 
-    fn forward_backward(&mut self, batch: &Batch, gradients: &mut Gradients) -> Result<()> {
-        let device = &self.session.device;
-        let (images, labels) = (batch.images.to_device(device)?, batch.labels.to_device(device)?);
+    fn forward_backward(&mut self, batch: &Ready, gradients: &mut Gradients) -> Result<()> {
+        let Ready { images, labels, mixed, count, .. } = batch;
         self.lr = self.rate.at(self.counters.step);
         // Dropout repeats from the seed and the place in training alone, so that a resumed run draws the same masks.
         let pass = self.counters.step * self.session.recipe.accumulation as u64 + gradients.batches() as u64;
         self.session.network.noise().set(self.session.recipe.seed, pass);
-        let logits = self.session.network.forward_t(&images, true)?;
-        let loss = self.session.recipe.loss.of(&logits, &labels, batch.mixed.as_ref())?;
+        let logits = self.session.network.forward_t(images, true)?;
+        let loss = self.session.recipe.loss.of(&logits, labels, mixed.as_ref())?;
         let place = Place { epoch: self.counters.epoch + 1, step: self.counters.step + 1, lr: self.lr };
-        let count = batch.indices.len();
-        self.meter.push(&loss, metrics::correct(&logits, &labels)?, count, place)?;
+        let count = *count;
+        self.meter.push(&loss, metrics::correct(&logits, labels)?, count, place)?;
         gradients.add(&self.trainable, resnet_ops::backward(&loss)?, count)?;
         self.clock.epoch_images += count;
         Ok(())

@@ -1,0 +1,12 @@
+//! A CUDA device as candle has it, with kernels of our own and cuDNN.
+
+#[cfg(feature = "cudnn")]
+mod cudnn;
+mod device;
+mod functions;
+mod runtime;
+mod settings;
+
+pub use device::{adopt, open};
+pub use functions::{cross_entropy, sgd, take_images};
+pub use settings::{Settings, set_settings, settings};

@@ -1,0 +1,231 @@
+//! Runs a plan's steps.
+
+use std::collections::HashMap;
+
+use candle_core::{DType, Result, Tensor, bail};
+
+use super::array::Array;
+use super::conv_shape::{ConvPass, ConvShape};
+use super::plan::{Plan, Step, Stored};
+use super::queue::{NormRun, Queue, Shortcut};
+use super::runtime::{Element, Runtime};
+use crate::graph::{MapShape, NormParameters, Op, Pass};
+use crate::portable::standardize_weight;
+
+/// What a forward pass leaves.
+#[derive(Debug)]
+pub(crate) struct Tape<R: Runtime> {
+    pub n: usize,
+    pub pass: Pass,
+    /// Of the nodes.
+    pub shapes: Vec<MapShape>,
+    values: Vec<Option<Array<R>>>,
+    /// By node.
+    pub norms: HashMap<usize, NormRun<R>>,
+    /// Weights of convolutions and linear layers as they were multiplied by, by node.
+    pub weights: HashMap<usize, Array<R>>,
+    /// Where the maxima of a max-pool were, by its result.
+    pub taps: HashMap<Stored, Array<R>>,
+}
+
+pub(crate) struct Forward<'a, R: Runtime> {
+    pub(super) plan: &'a Plan,
+    pub(super) queue: &'a Queue<R>,
+    pub(super) tape: Tape<R>,
+    keep: bool,
+}
+
+/// Images and shape of a graph's input; vectors (N, C) have one row and one column.
+pub(super) fn input_shape(dims: &[usize]) -> Result<(usize, MapShape)> {
+    match *dims {
+        [n, channels, height, width] if n > 0 => Ok((n, MapShape { channels, height, width })),
+        [n, channels] if n > 0 => Ok((n, MapShape { channels, height: 1, width: 1 })),
+        ref dims => bail!("a network takes a batch (N, C, H, W), got {dims:?}"),
+    }
+}
+
+impl<'a, R: Runtime> Forward<'a, R> {
+    /// Runs all steps on `x` (N, C, H, W), f32 or the compute dtype; what the backward pass reads is kept with `keep`.
+    pub(crate) fn run(plan: &'a Plan, queue: &'a Queue<R>, x: &Tensor, pass: Pass, keep: bool) -> Result<Tape<R>> {
+        let (n, input) = input_shape(x.dims())?;
+        let last = crate::Value(plan.nodes.len() - 1);
+        let shapes = crate::Graph::from_nodes(plan.nodes.clone(), last).shapes(input)?;
+        let tape = Tape {
+            n,
+            pass,
+            shapes,
+            values: vec![None; plan.shapes.len()],
+            norms: HashMap::new(),
+            weights: HashMap::new(),
+            taps: HashMap::new(),
+        };
+        let mut forward = Self { plan, queue, tape, keep };
+        forward.tape.values[0] = Some(forward.input(x, input)?);
+        for (step, last_read) in plan.steps.iter().zip(&plan.last_read) {
+            let value = forward.step(step)?;
+            let wanted = n * forward.tape.shape(plan, step.out()).count();
+            if value.count() != wanted {
+                bail!("{step:?} gave {} values, the shape has {wanted}", value.count());
+            }
+            forward.tape.values[step.out()] = Some(value);
+            if !keep {
+                for &value in last_read {
+                    forward.tape.values[value] = None;
+                }
+            }
+        }
+        Ok(forward.tape)
+    }
+
+    fn input(&self, x: &Tensor, shape: MapShape) -> Result<Array<R>> {
+        // What lies channels-last in the compute dtype already is read where it lies.
+        let dtype = self.queue.element.dtype();
+        if x.rank() == 4 && x.dtype() == dtype {
+            let last = x.permute((0, 2, 3, 1))?;
+            if last.is_contiguous() {
+                return Array::borrow(&self.queue.runtime, &last, dtype);
+            }
+        }
+        let dims = [self.tape.n, shape.channels, shape.height * shape.width];
+        self.queue.channels_last(&x.to_dtype(DType::F32)?.contiguous()?, dims)
+    }
+
+    pub(super) fn value(&self, value: Stored) -> Result<&Array<R>> {
+        self.tape.value(value)
+    }
+
+    fn step(&mut self, step: &Step) -> Result<Array<R>> {
+        let n = self.tape.n;
+        match step {
+            Step::Given { node, out } => {
+                let Op::Given(map) = &self.plan.nodes[*node].op else { bail!("node {node} is no given map") };
+                if map.dim(0)? != n {
+                    bail!("a given map {:?} does not fit a batch of {n}", map.dims());
+                }
+                self.input(map, self.tape.shape(self.plan, *out))
+            }
+            Step::Conv { node, x, .. } => {
+                let (weight, shape) = convolution(self.plan, &self.tape, *node, *x)?;
+                let Op::Conv { bias, .. } = &self.plan.nodes[*node].op else { bail!("node {node} is no convolution") };
+                self.convolve(*node, *x, &weight, bias.as_ref(), &shape)
+            }
+            Step::Linear { node, x, .. } => {
+                let Op::Linear { weight, bias } = &self.plan.nodes[*node].op else {
+                    bail!("node {node} is no linear layer")
+                };
+                let shape = ConvShape::linear(n, self.tape.shape(self.plan, *x).count(), weight)?;
+                self.convolve(*node, *x, weight, bias.as_ref(), &shape)
+            }
+            Step::Norm { node, x, residual, relu, .. } => {
+                let parameters = norm(self.plan, *node)?;
+                let channels = self.tape.shape(self.plan, *x).channels;
+                let run = match self.tape.pass.train {
+                    true => self.queue.norm_train(parameters, self.value(*x)?, channels)?,
+                    false => self.queue.norm_constant(parameters, channels)?,
+                };
+                let residual = residual.map(|value| self.value(value)).transpose()?;
+                let y = self.queue.norm_apply(&run, self.value(*x)?, residual, *relu)?;
+                if self.keep {
+                    self.tape.norms.insert(*node, run);
+                }
+                Ok(y)
+            }
+            Step::Relu { x, .. } => self.queue.add(self.value(*x)?, None, true),
+            Step::Add { a, b, relu, .. } => self.queue.add(self.value(*a)?, Some(self.value(*b)?), *relu),
+            Step::MaxPool { config, x, out } => {
+                let from = self.tape.shape(self.plan, *x);
+                let (y, taps) = self.queue.max_pool(self.value(*x)?, config, n, from)?;
+                if self.keep {
+                    self.tape.taps.insert(*out, taps);
+                }
+                Ok(y)
+            }
+            Step::AvgPool { config, x, .. } => {
+                let from = self.tape.shape(self.plan, *x);
+                self.queue.average_pool(self.value(*x)?, config, n, from, false)
+            }
+            Step::GlobalAvgPool { x, .. } => self.queue.pixel_mean(self.value(*x)?, n, self.tape.shape(self.plan, *x)),
+            Step::Shortcut { x, out, .. } => {
+                let shortcut = shortcut(self.plan, &self.tape, step, *out)?;
+                self.queue.shortcut(self.value(*x)?, &shortcut, false)
+            }
+            Step::Escape { node, inputs, out } => self.escape(*node, inputs, *out),
+        }
+    }
+
+    fn convolve(
+        &mut self,
+        node: usize,
+        x: Stored,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        shape: &ConvShape,
+    ) -> Result<Array<R>> {
+        let weight = self.queue.channels_last(weight, [shape.o, shape.c / shape.groups, shape.kh * shape.kw])?;
+        let y = self.queue.convolve(ConvPass::Forward, shape, self.value(x)?, &weight, None)?;
+        if let Some(bias) = bias {
+            self.queue.add_bias(&y, bias, shape.o)?;
+        }
+        if self.keep {
+            self.tape.weights.insert(node, weight);
+        }
+        Ok(y)
+    }
+}
+
+impl<R: Runtime> Tape<R> {
+    pub(crate) fn value(&self, value: Stored) -> Result<&Array<R>> {
+        match &self.values[value] {
+            Some(array) => Ok(array),
+            None => bail!("the engine lost stored value {value}"),
+        }
+    }
+
+    pub(crate) fn shape(&self, plan: &Plan, value: Stored) -> MapShape {
+        self.shapes[plan.shapes[value]]
+    }
+
+    /// Takes the result out.
+    pub(crate) fn take(&mut self, value: Stored) -> Result<Array<R>> {
+        match self.values[value].take() {
+            Some(array) => Ok(array),
+            None => bail!("the engine lost stored value {value}"),
+        }
+    }
+}
+
+/// The weight that a convolution multiplies by, and its sizes.
+pub(super) fn convolution<R: Runtime>(
+    plan: &Plan,
+    tape: &Tape<R>,
+    node: usize,
+    x: Stored,
+) -> Result<(Tensor, ConvShape)> {
+    let Op::Conv { weight, config, standardize, .. } = &plan.nodes[node].op else {
+        bail!("node {node} is no convolution")
+    };
+    let shape = ConvShape::new(tape.n, tape.shape(plan, x), weight, config)?;
+    let weight = match standardize {
+        Some(eps) => standardize_weight(&weight.detach(), *eps)?,
+        None => weight.clone(),
+    };
+    Ok((weight, shape))
+}
+
+pub(super) fn norm(plan: &Plan, node: usize) -> Result<&NormParameters> {
+    match &plan.nodes[node].op {
+        Op::Norm(parameters) => Ok(parameters),
+        _ => bail!("node {node} is no norm"),
+    }
+}
+
+pub(super) fn shortcut<R: Runtime>(plan: &Plan, tape: &Tape<R>, step: &Step, out: Stored) -> Result<Shortcut> {
+    let Step::Shortcut { x, stride, before, .. } = *step else { bail!("{step:?} is no shortcut") };
+    Ok(Shortcut { n: tape.n, from: tape.shape(plan, x), to: tape.shape(plan, out), stride, before })
+}
+
+impl<R: Runtime> Queue<R> {
+    pub(crate) fn new(runtime: R, compute: DType) -> Result<Self> {
+        Ok(Self { runtime, element: Element::of(compute)? })
+    }
+}

@@ -1,0 +1,144 @@
+//! One optimizer step for all parameters in one launch: a table on the device says which block works on which values.
+
+use candle_core::{DType, Result, Tensor, bail};
+
+use super::launch::Grid;
+use super::runtime::{Arg, Module, Runtime};
+
+/// Values of one block.
+const CHUNK: usize = 1 << 14;
+
+/// One parameter of a step: its tensors are contiguous f32 on one device.
+#[derive(Debug, Clone, Copy)]
+pub struct SgdParameter<'a> {
+    /// Is written.
+    pub parameter: &'a Tensor,
+    /// Has the parameter's shape.
+    pub gradient: &'a Tensor,
+    /// Is written; absent without momentum. With `first` its values do not matter.
+    pub velocity: Option<&'a Tensor>,
+    /// Learning rate.
+    pub rate: f32,
+    /// Weight decay.
+    pub decay: f32,
+    /// Whether this is the parameter's first step, which begins the velocity with the gradient.
+    pub first: bool,
+}
+
+/// What all parameters of a step share.
+#[derive(Debug, Clone, Copy)]
+pub struct SgdStep {
+    /// Factor on the gradients.
+    pub scale: f32,
+    /// Momentum.
+    pub momentum: f32,
+    /// Nesterov's momentum.
+    pub nesterov: bool,
+}
+
+/// A row of the table: `struct Chunk` of optimizer.cu.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Chunk {
+    parameter: u64,
+    gradient: u64,
+    velocity: u64,
+    rate: f32,
+    decay: f32,
+    count: i32,
+    first: i32,
+}
+
+/// The chunks of a parameter of `count` values at these addresses (a velocity of 0 is none).
+fn chunks(row: Chunk, count: usize) -> impl Iterator<Item = Chunk> {
+    (0..count).step_by(CHUNK).map(move |begin| {
+        let at = |address: u64| if address == 0 { 0 } else { address + 4 * begin as u64 };
+        Chunk {
+            parameter: at(row.parameter),
+            gradient: at(row.gradient),
+            velocity: at(row.velocity),
+            count: CHUNK.min(count - begin) as i32,
+            ..row
+        }
+    })
+}
+
+fn bytes(table: &[Chunk]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(std::mem::size_of_val(table));
+    for row in table {
+        for address in [row.parameter, row.gradient, row.velocity] {
+            bytes.extend(address.to_le_bytes());
+        }
+        bytes.extend([row.rate, row.decay].iter().flat_map(|value| value.to_le_bytes()));
+        bytes.extend([row.count, row.first].iter().flat_map(|value| value.to_le_bytes()));
+    }
+    bytes
+}
+
+/// PyTorch's SGD (see [`SgdParameter`]) on every parameter.
+///
+/// # Errors
+/// If shapes, dtypes or devices do not fit.
+pub(crate) fn sgd<R: Runtime>(runtime: &R, parameters: &[SgdParameter], step: SgdStep) -> Result<()> {
+    let mut table = Vec::new();
+    for p in parameters {
+        let count = p.parameter.elem_count();
+        let sizes = [Some(p.gradient), p.velocity].into_iter().flatten().map(Tensor::elem_count);
+        if let Some(other) = sizes.into_iter().find(|&size| size != count) {
+            bail!("sgd: a parameter of {count} values and a gradient or velocity of {other}");
+        }
+        let row = Chunk {
+            parameter: runtime.tensor_address(p.parameter, DType::F32)?,
+            gradient: runtime.tensor_address(p.gradient, DType::F32)?,
+            velocity: p.velocity.map(|v| runtime.tensor_address(v, DType::F32)).transpose()?.unwrap_or(0),
+            rate: p.rate,
+            decay: p.decay,
+            count: 0,
+            first: i32::from(p.first),
+        };
+        table.extend(chunks(row, count));
+    }
+    if table.is_empty() {
+        return Ok(());
+    }
+    let rows = runtime.upload(&bytes(&table))?;
+    let args = [
+        Arg::Address(runtime.address(&rows)),
+        Arg::Float(step.scale),
+        Arg::Float(step.momentum),
+        Arg::Int(i32::from(step.nesterov)),
+    ];
+    // SAFETY: each row's tensors have `count` values from there on; the parameters and velocities belong to the caller,
+    // who gives each once, and whatever else reads them is submitted before or after.
+    unsafe { runtime.launch(Module::Optimizer, "sgd", Grid { x: table.len(), y: 1 }, &args) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROW: Chunk =
+        Chunk { parameter: 1 << 20, gradient: 1 << 24, velocity: 0, rate: 0.1, decay: 0., count: 0, first: 0 };
+
+    #[test]
+    fn chunks_cover_every_value_once() {
+        for count in [1, CHUNK - 1, CHUNK, CHUNK + 1, 5 * CHUNK + 7] {
+            let mut next = ROW.parameter;
+            for chunk in chunks(ROW, count) {
+                assert_eq!(chunk.parameter, next);
+                assert_eq!(chunk.gradient - ROW.gradient, chunk.parameter - ROW.parameter);
+                assert_eq!(chunk.velocity, 0);
+                assert!(chunk.count > 0 && chunk.count as usize <= CHUNK);
+                next += 4 * chunk.count as u64;
+            }
+            assert_eq!(next, ROW.parameter + 4 * count as u64);
+        }
+        assert_eq!(chunks(ROW, 0).count(), 0);
+    }
+
+    #[test]
+    fn rows_have_the_size_of_the_struct() {
+        assert_eq!(bytes(&[ROW, ROW]).len(), 2 * std::mem::size_of::<Chunk>());
+        assert_eq!(std::mem::size_of::<Chunk>(), 40);
+    }
+}

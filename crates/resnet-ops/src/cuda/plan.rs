@@ -1,0 +1,359 @@
+//! A graph as steps of the engine: which values are stored, and which operations run as one.
+//!
+//! A batch norm waits for the addition and the ReLU after it where nothing else reads it, and a subsampling for the zero
+//! channels after it: each such chain is one step.
+
+use candle_core::{DType, Device, Tensor};
+
+use crate::graph::{Node, NormParameters, Op};
+use crate::{AvgPoolConfig, Graph, PoolConfig};
+
+/// A stored value; 0 is the graph's input.
+pub(crate) type Stored = usize;
+
+/// One step; `out` is the value that it stores.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Step {
+    Given {
+        node: usize,
+        out: Stored,
+    },
+    Conv {
+        node: usize,
+        x: Stored,
+        out: Stored,
+    },
+    Linear {
+        node: usize,
+        x: Stored,
+        out: Stored,
+    },
+    Norm {
+        node: usize,
+        x: Stored,
+        residual: Option<Stored>,
+        relu: bool,
+        out: Stored,
+    },
+    Relu {
+        x: Stored,
+        out: Stored,
+    },
+    Add {
+        a: Stored,
+        b: Stored,
+        relu: bool,
+        out: Stored,
+    },
+    MaxPool {
+        config: PoolConfig,
+        x: Stored,
+        out: Stored,
+    },
+    AvgPool {
+        config: AvgPoolConfig,
+        x: Stored,
+        out: Stored,
+    },
+    GlobalAvgPool {
+        x: Stored,
+        out: Stored,
+    },
+    Shortcut {
+        x: Stored,
+        stride: (usize, usize),
+        before: usize,
+        out: Stored,
+    },
+    /// Through candle's tensors.
+    Escape {
+        node: usize,
+        inputs: Vec<Stored>,
+        out: Stored,
+    },
+}
+
+impl Step {
+    pub(crate) fn inputs(&self) -> Vec<Stored> {
+        match self {
+            Step::Given { .. } => Vec::new(),
+            Step::Conv { x, .. }
+            | Step::Linear { x, .. }
+            | Step::Relu { x, .. }
+            | Step::MaxPool { x, .. }
+            | Step::AvgPool { x, .. }
+            | Step::GlobalAvgPool { x, .. }
+            | Step::Shortcut { x, .. } => vec![*x],
+            Step::Norm { x, residual, .. } => std::iter::once(*x).chain(*residual).collect(),
+            Step::Add { a, b, .. } => vec![*a, *b],
+            Step::Escape { inputs, .. } => inputs.clone(),
+        }
+    }
+
+    pub(crate) fn out(&self) -> Stored {
+        match *self {
+            Step::Given { out, .. }
+            | Step::Conv { out, .. }
+            | Step::Linear { out, .. }
+            | Step::Norm { out, .. }
+            | Step::Relu { out, .. }
+            | Step::Add { out, .. }
+            | Step::MaxPool { out, .. }
+            | Step::AvgPool { out, .. }
+            | Step::GlobalAvgPool { out, .. }
+            | Step::Shortcut { out, .. }
+            | Step::Escape { out, .. } => out,
+        }
+    }
+}
+
+/// A parameter's place: its node, and 0 for the weight or 1 for the bias.
+pub(crate) type ParameterId = (usize, usize);
+
+/// What the engine executes.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub nodes: Vec<Node>,
+    pub steps: Vec<Step>,
+    /// The node whose shape each stored value has.
+    pub shapes: Vec<usize>,
+    pub output: Stored,
+    /// For each step, the values that no later one reads.
+    pub last_read: Vec<Vec<Stored>>,
+}
+
+impl Plan {
+    /// `None` where a parameter is not f32 or not on `device`.
+    pub(crate) fn new(graph: &Graph, device: &Device) -> Option<Self> {
+        let nodes = graph.nodes()[..=graph.output().index()].to_vec();
+        let fits = |p: &Tensor| p.dtype() == DType::F32 && p.device().same_device(device) && p.is_contiguous();
+        for node in &nodes {
+            let statistics = match &node.op {
+                Op::Norm(NormParameters { running_mean, running_var, .. }) => vec![running_mean, running_var],
+                _ => Vec::new(),
+            };
+            let parameters = node.op.parameters();
+            if !parameters.into_iter().flatten().all(fits) || !statistics.into_iter().all(|var| fits(var.as_tensor())) {
+                return None;
+            }
+        }
+        let mut lowering = Lowering::new(&nodes);
+        for i in 0..nodes.len() {
+            lowering.lower(i);
+        }
+        let output = lowering.stored(graph.output().index());
+        let Lowering { mut steps, shapes, .. } = lowering;
+        drop_dead(&mut steps, output);
+        let last_read = last_reads(&steps, output, shapes.len());
+        Some(Self { nodes, steps, shapes, output, last_read })
+    }
+
+    /// All parameters with their places.
+    pub(crate) fn parameters(&self) -> Vec<(ParameterId, &Tensor)> {
+        let mut all = Vec::new();
+        for (i, node) in self.nodes.iter().enumerate() {
+            for (place, parameter) in node.op.parameters().into_iter().enumerate() {
+                all.extend(parameter.map(|parameter| ((i, place), parameter)));
+            }
+        }
+        all
+    }
+}
+
+/// Drops the steps that the output does not depend on. A norm among them would still have updated its statistics in
+/// `portable`; no network has one.
+fn drop_dead(steps: &mut Vec<Step>, output: Stored) {
+    let mut read = std::collections::HashSet::from([output]);
+    let mut live = Vec::with_capacity(steps.len());
+    for step in steps.iter().rev() {
+        live.push(read.contains(&step.out()));
+        if live.last() == Some(&true) {
+            read.extend(step.inputs());
+        }
+    }
+    let mut live = live.into_iter().rev();
+    steps.retain(|_| live.next() == Some(true));
+}
+
+fn last_reads(steps: &[Step], output: Stored, values: usize) -> Vec<Vec<Stored>> {
+    let mut seen = vec![false; values];
+    seen[output] = true;
+    let mut last = vec![Vec::new(); steps.len()];
+    for (i, step) in steps.iter().enumerate().rev() {
+        for value in step.inputs() {
+            if !std::mem::replace(&mut seen[value], true) {
+                last[i].push(value);
+            }
+        }
+    }
+    last
+}
+
+/// What is known of a node's result.
+#[derive(Debug, Clone, Copy)]
+enum Lowered {
+    Stored(Stored),
+    /// A norm whose only reader may take it up.
+    Norm {
+        node: usize,
+        x: Stored,
+        residual: Option<Stored>,
+    },
+    /// A sum whose only reader is a ReLU.
+    Sum {
+        a: Stored,
+        b: Stored,
+    },
+    /// A subsampling whose only reader adds zero channels.
+    Subsampled {
+        x: Stored,
+        stride: (usize, usize),
+    },
+}
+
+struct Lowering<'a> {
+    nodes: &'a [Node],
+    /// The node that reads each node's result, where it is one only; the graph's output counts as a reader.
+    reader: Vec<Option<usize>>,
+    lowered: Vec<Lowered>,
+    steps: Vec<Step>,
+    shapes: Vec<usize>,
+}
+
+impl<'a> Lowering<'a> {
+    fn new(nodes: &'a [Node]) -> Self {
+        let mut readers = vec![Vec::new(); nodes.len()];
+        for (i, node) in nodes.iter().enumerate() {
+            for input in &node.inputs {
+                readers[input.index()].push(i);
+            }
+        }
+        if let Some(last) = readers.last_mut() {
+            last.push(usize::MAX);
+        }
+        let one = |readers: Vec<usize>| if readers.len() == 1 { Some(readers[0]) } else { None };
+        let reader = readers.into_iter().map(one).collect();
+        Self { nodes, reader, lowered: Vec::new(), steps: Vec::new(), shapes: Vec::new() }
+    }
+
+    fn value(&mut self, node: usize) -> Stored {
+        self.shapes.push(node);
+        self.shapes.len() - 1
+    }
+
+    /// The stored value of a node's result; what has waited is done now.
+    fn stored(&mut self, node: usize) -> Stored {
+        let lowered = self.lowered[node];
+        let out = match lowered {
+            Lowered::Stored(value) => return value,
+            _ => self.value(node),
+        };
+        self.steps.push(match lowered {
+            Lowered::Norm { node, x, residual } => Step::Norm { node, x, residual, relu: false, out },
+            Lowered::Sum { a, b } => Step::Add { a, b, relu: false, out },
+            Lowered::Subsampled { x, stride } => Step::Shortcut { x, stride, before: 0, out },
+            Lowered::Stored(_) => return out,
+        });
+        self.lowered[node] = Lowered::Stored(out);
+        out
+    }
+
+    fn step(&mut self, node: usize, step: impl FnOnce(Stored) -> Step) -> Lowered {
+        let out = self.value(node);
+        self.steps.push(step(out));
+        Lowered::Stored(out)
+    }
+
+    fn reader(&self, node: usize) -> Option<&'a Op> {
+        self.reader[node].and_then(|reader| self.nodes.get(reader)).map(|node| &node.op)
+    }
+
+    fn lower(&mut self, i: usize) {
+        let nodes = self.nodes;
+        let inputs: Vec<usize> = nodes[i].inputs.iter().map(|value| value.index()).collect();
+        let lowered = match (&nodes[i].op, inputs.as_slice()) {
+            (Op::Input, []) => Lowered::Stored(self.value(i)),
+            (Op::Given(_), []) => self.step(i, |out| Step::Given { node: i, out }),
+            (Op::Conv { .. }, &[x]) => {
+                let x = self.stored(x);
+                self.step(i, |out| Step::Conv { node: i, x, out })
+            }
+            (Op::Linear { .. }, &[x]) => {
+                let x = self.stored(x);
+                self.step(i, |out| Step::Linear { node: i, x, out })
+            }
+            (Op::Norm(_), &[x]) => {
+                let norm = Lowered::Norm { node: i, x: self.stored(x), residual: None };
+                match self.reader(i) {
+                    Some(Op::Relu | Op::Add) => norm,
+                    _ => self.now(i, norm),
+                }
+            }
+            (Op::Add, &[a, b]) => {
+                let sum = self.add(a, b);
+                match self.reader(i) {
+                    Some(Op::Relu) => sum,
+                    _ => self.now(i, sum),
+                }
+            }
+            (Op::Relu, &[x]) => match self.lowered[x] {
+                Lowered::Norm { node, x, residual } => {
+                    self.step(i, |out| Step::Norm { node, x, residual, relu: true, out })
+                }
+                Lowered::Sum { a, b } => self.step(i, |out| Step::Add { a, b, relu: true, out }),
+                _ => {
+                    let x = self.stored(x);
+                    self.step(i, |out| Step::Relu { x, out })
+                }
+            },
+            (Op::MaxPool(config), &[x]) if config.kernel.0 * config.kernel.1 <= 255 => {
+                let x = self.stored(x);
+                self.step(i, |out| Step::MaxPool { config: *config, x, out })
+            }
+            (Op::AvgPool(config), &[x]) => {
+                let x = self.stored(x);
+                self.step(i, |out| Step::AvgPool { config: *config, x, out })
+            }
+            (Op::GlobalAvgPool, &[x]) => {
+                let x = self.stored(x);
+                self.step(i, |out| Step::GlobalAvgPool { x, out })
+            }
+            (Op::Subsample { stride }, &[x]) => {
+                let subsampled = Lowered::Subsampled { x: self.stored(x), stride: *stride };
+                match self.reader(i) {
+                    Some(Op::PadChannels { .. }) => subsampled,
+                    _ => self.now(i, subsampled),
+                }
+            }
+            (Op::PadChannels { before, .. }, &[x]) => {
+                let (x, stride) = match self.lowered[x] {
+                    Lowered::Subsampled { x, stride } => (x, stride),
+                    _ => (self.stored(x), (1, 1)),
+                };
+                self.step(i, |out| Step::Shortcut { x, stride, before: *before, out })
+            }
+            _ => {
+                let inputs = inputs.into_iter().map(|x| self.stored(x)).collect();
+                self.step(i, |out| Step::Escape { node: i, inputs, out })
+            }
+        };
+        self.lowered.push(lowered);
+    }
+
+    fn now(&mut self, i: usize, lowered: Lowered) -> Lowered {
+        self.lowered.push(lowered);
+        let value = self.stored(i);
+        self.lowered.pop();
+        Lowered::Stored(value)
+    }
+
+    /// One of the operands may be a norm that takes the other as its residual.
+    fn add(&mut self, a: usize, b: usize) -> Lowered {
+        for (norm, other) in [(a, b), (b, a)] {
+            if let Lowered::Norm { node, x, residual: None } = self.lowered[norm] {
+                return Lowered::Norm { node, x, residual: Some(self.stored(other)) };
+            }
+        }
+        Lowered::Sum { a: self.stored(a), b: self.stored(b) }
+    }
+}

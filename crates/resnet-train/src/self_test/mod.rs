@@ -1,0 +1,141 @@
+//! Every operation and golden value on a device, so that one call on a new machine tells whether it computes right.
+
+mod operations;
+mod training;
+
+use candle_core::{DType, Device, Result, Tensor};
+use resnet_models::golden;
+use serde::Serialize;
+
+use crate::stack::with_large_stack;
+
+/// One comparison.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Check {
+    /// What was compared.
+    pub check: String,
+    /// How far the device is off: the Euclidean norm of the difference as a share of the result's, at worst.
+    pub error: f64,
+    /// What is allowed.
+    pub tolerance: f64,
+    /// Whether it is within.
+    pub passed: bool,
+}
+
+impl Check {
+    fn new(check: impl Into<String>, error: Result<f64>, tolerance: f64) -> Self {
+        let check = check.into();
+        match error {
+            Ok(error) => Self { check, error, tolerance, passed: error <= tolerance },
+            Err(reason) => Self { check: format!("{check}: {reason}"), error: f64::INFINITY, tolerance, passed: false },
+        }
+    }
+}
+
+/// What a device may be off by: see [`run`].
+#[derive(Debug, Clone, Copy)]
+struct Tolerances {
+    /// A single operation, forwards and backwards.
+    operation: f64,
+    /// One with a ReLU behind a norm, where a rounded value may be decided otherwise.
+    decision: f64,
+    /// Logits, loss and gradients of whole networks.
+    network: [f64; 3],
+}
+
+/// Runs every operation that networks are made of, forwards and backwards, the loss, the optimizer and the networks with
+/// golden values in `dtype` (f32 or bf16) on `device`, and compares with `portable` in f64 on the CPU, with the CPU's
+/// optimizer and with PyTorch's results. `rounded` allows f32 convolutions to round as TF32 does. `done` sees each check.
+///
+/// Tolerances: in f32 1e-4 an operation and PyTorch's golden values to 1e-4 (logits) and 1e-3 (loss, gradients), ten times
+/// that with TF32; bf16 rounds each stored value by up to 2⁻⁹, which some operations add up, and moves values across ReLUs
+/// (networks without shortcuts and norms of few values feel it most): its golden gradients show gross errors only.
+///
+/// # Errors
+/// When the comparison itself fails; a device that fails is a check that did not pass.
+pub fn run(device: &Device, dtype: DType, rounded: bool, done: &mut (dyn FnMut(&Check) + Send)) -> crate::Result<bool> {
+    let tolerances = match dtype {
+        DType::F32 if rounded => Tolerances { operation: 3e-3, decision: 1e-2, network: [1e-2, 2e-2, 5e-2] },
+        DType::F32 => Tolerances { operation: 1e-4, decision: 1e-4, network: [1e-4, 1e-3, 1e-3] },
+        _ => Tolerances { operation: 2e-2, decision: 0.15, network: [5e-2, 5e-2, 0.5] },
+    };
+    with_large_stack(|| {
+        let mut passed = true;
+        let mut tell = |check: Check| {
+            passed &= check.passed;
+            done(&check);
+        };
+        for (name, case) in operations::all() {
+            for train in [true, false] {
+                let error = operations::error(&case, device, dtype, train);
+                let when = if train { "training" } else { "evaluation" };
+                let tolerance = if name.contains("+ relu") { tolerances.decision } else { tolerances.operation };
+                tell(Check::new(format!("{name}, {when}"), error, tolerance));
+            }
+        }
+        training::all(device, &mut tell)?;
+        for arch in golden::names() {
+            match golden::distance(arch, dtype, device) {
+                Ok(distance) => {
+                    let parts =
+                        [("logits", distance.logits), ("loss", distance.loss), ("gradients", distance.gradients)];
+                    for ((part, error), tolerance) in parts.into_iter().zip(tolerances.network) {
+                        tell(Check::new(format!("golden {arch}, {part}"), Ok(error), tolerance));
+                    }
+                }
+                Err(error) => tell(Check::new(format!("golden {arch}"), Err(error), tolerances.network[0])),
+            }
+        }
+        Ok(passed)
+    })
+}
+
+/// Repeatable values in ±1, f32 on the CPU.
+fn noise(dims: &[usize], seed: u32) -> Result<Tensor> {
+    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12345);
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / 8_388_608. - 1.
+    };
+    let values: Vec<f32> = (0..dims.iter().product::<usize>()).map(|_| next()).collect();
+    Tensor::from_vec(values, dims, &Device::Cpu)
+}
+
+/// The norm of the difference as a share of the reference's norm; infinite where a value is not finite.
+fn difference(ours: &Tensor, reference: &Tensor) -> Result<f64> {
+    let to_cpu = |t: &Tensor| t.to_device(&Device::Cpu)?.to_dtype(DType::F64);
+    let (ours, reference) = (to_cpu(ours)?, to_cpu(reference)?);
+    let norm = |t: &Tensor| t.sqr()?.sum_all()?.sqrt()?.to_scalar::<f64>();
+    let error = norm(&(ours - &reference)?)? / norm(&reference)?.max(1e-6);
+    Ok(if error.is_finite() { error } else { f64::INFINITY })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machines_processor_passes() {
+        let mut count = 0;
+        let mut see = |check: &Check| {
+            count += 1;
+            assert!(check.passed, "{check:?}");
+        };
+        assert!(run(&Device::Cpu, DType::F32, false, &mut see).unwrap());
+        assert!(count > 40, "{count}");
+    }
+
+    #[test]
+    fn a_wrong_value_does_not_pass() -> Result<()> {
+        let right = noise(&[3, 4], 1)?;
+        let mut values = right.flatten_all()?.to_vec1::<f32>()?;
+        assert_eq!(difference(&right, &right)?, 0.);
+        values[7] = -values[7];
+        let wrong = Tensor::from_vec(values.clone(), (3, 4), &Device::Cpu)?;
+        assert!(!Check::new("sign", difference(&wrong, &right), 1e-2).passed);
+        values[7] = f32::NAN;
+        let wrong = Tensor::from_vec(values, (3, 4), &Device::Cpu)?;
+        assert!(!Check::new("NaN", difference(&wrong, &right), 1e9).passed);
+        Ok(())
+    }
+}

@@ -1,0 +1,24 @@
+//! A batch on the device that trains on it.
+
+use candle_core::{Device, Tensor};
+use resnet_data::{Batch, Broken, Mixed};
+
+use crate::Result;
+
+/// Images (N, 3, H, W), labels (N,), how they were mixed, and their number.
+pub(super) struct Ready {
+    pub images: Tensor,
+    pub labels: Tensor,
+    pub mixed: Option<Mixed>,
+    /// The images that could not be read and are not in it.
+    pub broken: Vec<Broken>,
+    pub count: usize,
+}
+
+impl Ready {
+    /// Takes a batch of the loader's to the device.
+    pub(super) fn new(batch: Batch, device: &Device) -> Result<Self> {
+        let (images, labels) = (batch.images.to_device(device)?, batch.labels.to_device(device)?);
+        Ok(Self { images, labels, mixed: batch.mixed, broken: batch.broken, count: batch.indices.len() })
+    }
+}
