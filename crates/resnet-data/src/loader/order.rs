@@ -30,8 +30,8 @@ pub(super) fn count(images: usize, config: &LoaderConfig) -> usize {
 
 /// The images of an epoch, in order.
 ///
-/// With W ranks, rank R has every W-th image (or, in shards, every W-th run of images); where they do not come out
-/// even, some come twice, as in PyTorch's `DistributedSampler`.
+/// With W ranks, rank R has every W-th image, or, in shards, every W-th run of images if no rank lacks more than a tenth of
+/// its share by that; where they do not come out even, some come twice, as in PyTorch's `DistributedSampler`.
 pub(super) fn order(dataset: &dyn Dataset, config: &LoaderConfig, epoch: u64) -> Vec<Place> {
     let mut rng = ChaCha8Rng::from_seed(stream(config.seed, epoch, 0, "order"));
     let (rank, world, count) = (config.rank, config.world_size, count(dataset.len(), config));
@@ -39,8 +39,9 @@ pub(super) fn order(dataset: &dyn Dataset, config: &LoaderConfig, epoch: u64) ->
     let (indices, divided) = match runs {
         Some(mut runs) => {
             runs.shuffle(&mut rng);
-            // Too few runs to give every rank some: then their images are divided.
-            let divided = runs.len() >= world;
+            // Where some rank would get far fewer images than its share, all runs are read and their images divided.
+            let held = |rank: usize| runs.iter().skip(rank).step_by(world).map(Range::len).sum::<usize>();
+            let divided = (0..world).map(held).min().is_some_and(|least| 10 * least >= 9 * count);
             if divided {
                 runs = runs.into_iter().skip(rank).step_by(world).collect();
             }

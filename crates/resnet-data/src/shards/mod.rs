@@ -19,14 +19,14 @@ use crate::{Dataset, Error, Result, Split, imagenet};
 
 /// The files of a split: a folder's (and its subfolders'), or those that a pattern names.
 ///
-/// Which split a file belongs to is said by its own name or its folder's: `train`, or `val`, `validation`, `valid`,
+/// Which split a file belongs to is said by its own name or, where that says nothing, its folder's: `train`, or `val`, `validation`, `valid`,
 /// `dev`, `test` as a word of it. Where no name says anything, all files belong to either split.
 fn files(place: &str, extension: &str, split: Split) -> Result<Vec<PathBuf>> {
     let all = all_files(place, extension)?;
     let part = |words: &[&str]| -> Vec<PathBuf> { all.iter().filter(|path| is_of(path, words)).cloned().collect() };
     // ImageNet's test images on the hub have no labels: where there is a `val`, that is meant.
-    let val = part(&["val", "validation", "valid", "dev"]);
-    let (train, test) = (part(&["train"]), if val.is_empty() { part(&["test"]) } else { val });
+    let val = part(VAL);
+    let (train, test) = (part(TRAIN), if val.is_empty() { part(TEST) } else { val });
     match (split, train.is_empty() && test.is_empty()) {
         (_, true) => Ok(all),
         (Split::Train, _) if !train.is_empty() => Ok(train),
@@ -42,12 +42,20 @@ fn files(place: &str, extension: &str, split: Split) -> Result<Vec<PathBuf>> {
     }
 }
 
+const TRAIN: &[&str] = &["train"];
+const VAL: &[&str] = &["val", "validation", "valid", "dev"];
+const TEST: &[&str] = &["test"];
+
+/// Whether a file is of the split that these words name. The folder is asked only where the file's own name says nothing:
+/// a folder's name often has all splits of what lies in it.
 fn is_of(path: &Path, words: &[&str]) -> bool {
-    let names = [path.file_stem(), path.parent().and_then(Path::file_name)];
-    names.into_iter().flatten().any(|name| {
+    let has = |name: &std::ffi::OsStr, words: &[&str]| {
         let name = name.to_string_lossy().to_lowercase();
         name.split(|c: char| !c.is_ascii_alphabetic()).any(|word| words.contains(&word))
-    })
+    };
+    let names = [path.file_stem(), path.parent().and_then(Path::file_name)];
+    let speaks = |name: &&std::ffi::OsStr| [TRAIN, VAL, TEST].iter().any(|words| has(name, words));
+    names.into_iter().flatten().find(speaks).is_some_and(|name| has(name, words))
 }
 
 fn all_files(place: &str, extension: &str) -> Result<Vec<PathBuf>> {
@@ -92,9 +100,17 @@ pub(crate) fn are_in(folder: &Path, extension: &str) -> bool {
     below(folder, extension, &mut found).is_ok() && !found.is_empty()
 }
 
+/// Labels from here on are taken for something else that stands where a label should: a network's head of so many
+/// classes would not fit into memory.
+const MOST_CLASSES: u32 = 1 << 20;
+
 /// Names of classes of which only the greatest label is known: those in `classes.txt` beside the shards, a line each;
 /// ImageNet's where there are a thousand; else the numbers.
 fn class_names(shard: &Path, greatest: u32) -> Result<Vec<String>> {
+    if greatest >= MOST_CLASSES {
+        let message = format!("a label is {greatest}, more than the number of any class: is it an id of the image?");
+        return Err(Error::format(shard, message));
+    }
     let folder = shard.parent().unwrap_or(Path::new("."));
     let mut list = [Some(folder), folder.parent()].into_iter().flatten().map(|folder| folder.join("classes.txt"));
     let count = greatest as usize + 1;

@@ -210,7 +210,8 @@ impl TarShards {
             file.seek(SeekFrom::Start(offset))?;
             file.read_exact(&mut bytes)
         };
-        read().map_err(Error::io(path))?;
+        // The shard was whole when it was indexed: what is lost now is a disk, and no broken image to be left out.
+        read().map_err(|error| Error::Shard { message: Error::io(path)(error).to_string() })?;
         Ok(bytes)
     }
 }

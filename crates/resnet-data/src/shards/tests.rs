@@ -186,3 +186,33 @@ fn the_hubs_names_of_classes_are_read() {
     assert_eq!(parquet::names_in(text, &["label"]).unwrap(), ["cat", "dog"]);
     assert_eq!(parquet::names_in("{}", &["label"]), None);
 }
+
+/// A folder's name that has both splits decides nothing where the files' names do.
+#[test]
+fn a_file_says_its_split_before_its_folder_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let both = folder.path().join("set-train-val");
+    std::fs::create_dir(&both).unwrap();
+    write_tars(&both);
+    let (train, test) =
+        (TarShards::open(both.to_str().unwrap(), Split::Train), TarShards::open(both.to_str().unwrap(), Split::Test));
+    assert_eq!((train.unwrap().len(), test.unwrap().len()), (24, 5));
+}
+
+/// What stands where a label should is no number of a class.
+#[test]
+fn a_label_beyond_all_classes_is_an_error() {
+    let message = class_names(Path::new("a.tar"), 4_000_000_000).unwrap_err().to_string();
+    assert!(message.contains("a.tar") && message.contains("4000000000"), "{message}");
+}
+
+/// A shard that is gone in the middle of an epoch ends it, whatever is done with broken images.
+#[test]
+fn a_lost_shard_is_no_broken_image() {
+    let folder = tempfile::tempdir().unwrap();
+    write_tars(folder.path());
+    let set = TarShards::open(folder.path().to_str().unwrap(), Split::Train).unwrap();
+    std::fs::remove_file(folder.path().join("set-train-000001.tar")).unwrap();
+    let error = set.image(7).unwrap_err();
+    assert!(!error.is_about_an_image() && error.to_string().contains("set-train-000001.tar"), "{error}");
+}

@@ -12,6 +12,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
+use resnet_data::OnBroken;
 use resnet_models::Preprocessing;
 use serde::{Deserialize, Serialize};
 
@@ -112,6 +113,8 @@ pub(crate) struct Written<'a> {
     /// Version of this library and revision of its source.
     pub version: &'static str,
     pub revision: String,
+    /// What an image that cannot be read does.
+    pub on_broken: OnBroken,
     pub preprocessing: Preprocessing,
     pub finetune: &'a FinetuneConfig,
 }

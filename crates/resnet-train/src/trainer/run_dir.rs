@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::session::Loading;
 use crate::recipe::{Recipe, flat};
+use crate::schedule::Schedule;
 use crate::{Error, Result};
 
 /// What decides a run beside its recipe, and what to know about how it was made.
@@ -87,9 +88,12 @@ impl RunConfig {
     /// The first thing that decides the bits of the weights and differs in `now`. A length may be changed, and with it
     /// the times of the schedule.
     fn changed(&self, now: &Self) -> Option<(String, String, String)> {
+        // A rate that falls by what evaluations find depends on when and on what they are made.
+        let plateau = matches!(now.recipe.schedule, Schedule::Plateau { .. });
         let free = |key: &str| {
-            matches!(key, "recipe.description" | "recipe.epochs" | "recipe.iterations" | "recipe.evaluate_every")
-                || matches!(key, "run.version" | "run.revision" | "run.device" | "run.data_dir" | "run.test_images")
+            matches!(key, "recipe.description" | "recipe.epochs" | "recipe.iterations")
+                || matches!(key, "run.version" | "run.revision" | "run.device" | "run.data_dir")
+                || (!plateau && matches!(key, "recipe.evaluate_every" | "run.test_images"))
                 || (self.recipe.length() != now.recipe.length()
                     && matches!(key, "recipe.schedule.milestones" | "recipe.schedule.warmup"))
         };

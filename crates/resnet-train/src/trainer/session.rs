@@ -120,6 +120,9 @@ impl Session {
         if recipe.dtype == Compute::Bf16 {
             network = network.with_compute_dtype(DType::BF16);
         }
+        if recipe.recompute && !device.is_cpu() {
+            return Err(Error::Invalid("activations are computed again (recompute) on the CPU only".into()));
+        }
         if recipe.recompute {
             network = network.with_recomputation(0);
         }

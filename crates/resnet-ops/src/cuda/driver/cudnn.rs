@@ -19,6 +19,9 @@ use crate::cuda::runtime::Element;
 /// Entries asked of cuDNN's lists of algorithms: it knows 10 at most, each with and without tensor cores.
 const LIST: usize = 24;
 
+/// Thousands of the status codes that say so, of which cuDNN 9 has several.
+const NOT_SUPPORTED: u32 = sys::cudnnStatus_t::CUDNN_STATUS_NOT_SUPPORTED as u32 / 1000;
+
 type Status<T> = std::result::Result<T, CudnnError>;
 
 thread_local! {
@@ -123,7 +126,7 @@ impl Library {
         match unsafe { prepared.launch(self.handle, operands, out, workspace, accumulate) } {
             Ok(()) => Ok(true),
             // An algorithm may refuse to add to what is there.
-            Err(CudnnError(sys::cudnnStatus_t::CUDNN_STATUS_NOT_SUPPORTED)) => Ok(false),
+            Err(CudnnError(status)) if status as u32 / 1000 == NOT_SUPPORTED => Ok(false),
             Err(error) => Err(wrap(error, &key)),
         }
     }

@@ -10,7 +10,7 @@ pub struct Settings {
     pub tf32: bool,
     /// Measures cuDNN's algorithms at the first convolution of each shape and takes the fastest, as PyTorch's
     /// `cudnn.benchmark`: from run to run results may then differ in their last bits. Without it, cuDNN's own estimate
-    /// decides, among the algorithms that give the same bits every time.
+    /// decides, among the algorithms that give the same bits every time where there is one.
     pub search: bool,
 }
 

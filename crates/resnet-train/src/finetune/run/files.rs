@@ -23,6 +23,7 @@ impl Run<'_> {
             classes: self.task.train.classes(),
             version: env!("CARGO_PKG_VERSION"),
             revision: revision(),
+            on_broken: self.task.on_broken,
             preprocessing: self.task.preprocessing,
             finetune: self.config,
         }

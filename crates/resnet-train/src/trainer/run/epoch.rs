@@ -31,9 +31,12 @@ impl Run<'_> {
         let mut gradients = Gradients::new();
         let mut taken = self.counters.batch;
         let (session, mut waiting) = (self.session, 0);
+        let (whole, mut images, mut lost) = (taken == 0, 0, None);
         for batch in session.batches(self.counters.epoch, taken) {
             let batch = batch?;
             self.report_broken(&batch.broken, progress);
+            images += batch.count;
+            lost = lost.or(batch.broken.first().map(|broken| broken.message.clone()));
             if batch.count > 0 {
                 self.forward_backward(&batch, &mut gradients)?;
             }
@@ -51,10 +54,14 @@ impl Run<'_> {
                 break;
             }
             if self.stopped() && taken < batches {
-                return Ok(false);
+                break;
             }
         }
-        Ok(true)
+        // A few broken images are left out; a data set that cannot be read at all must not pass for training.
+        if let (true, 0, Some(message)) = (whole, images, lost) {
+            return Err(Error::Invalid(format!("no image of the epoch could be read: {message}")));
+        }
+        Ok(taken == batches || self.counters.step == self.steps)
     }
 
     /// Says once of each image that it was left out.
