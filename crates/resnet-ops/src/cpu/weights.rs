@@ -1,10 +1,9 @@
 //! Weights as the tiles read them, and gradients as candle stores them.
 
-use rayon::prelude::*;
-
 use super::buffer::{Buffer, Shared};
 use super::geometry::{ConvShape, LANES, Panels, Tap};
 use super::isa::{Arithmetic, Isa, Kernel, PairKernel, Pairs, Simd, launch, launch_pairs};
+use super::threads;
 
 /// Values from which work on weights is shared among threads.
 const SHARED: usize = 1 << 14;
@@ -78,7 +77,15 @@ impl Packed {
         let data = buffer.as_mut_slice();
         if block_len > 0 {
             if data.len() > SHARED {
-                data.par_chunks_exact_mut(block_len).enumerate().for_each(|(i, block)| fill(i, block));
+                let target = Shared(data.as_mut_ptr());
+                threads::shares(panels.groups * blocks, |share| {
+                    for i in share {
+                        // SAFETY: every block is its own part of the buffer.
+                        let block =
+                            unsafe { std::slice::from_raw_parts_mut(target.get().add(i * block_len), block_len) };
+                        fill(i, block);
+                    }
+                });
             } else {
                 data.chunks_exact_mut(block_len).enumerate().for_each(|(i, block)| fill(i, block));
             }
@@ -272,7 +279,7 @@ impl GradientLayout {
             }
         };
         if count > SHARED {
-            (0..self.groups * blocks).into_par_iter().for_each(fill);
+            threads::shares(self.groups * blocks, |share| share.for_each(fill));
         } else {
             (0..self.groups * blocks).for_each(fill);
         }
