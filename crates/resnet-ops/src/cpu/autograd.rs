@@ -16,7 +16,6 @@ use super::element::{Bf16, Element};
 use super::forward::{Forward, Tape, channels_first, channels_last, with_values};
 use super::isa::Isa;
 use super::plan::{ParameterId, Plan};
-use super::threads;
 use crate::graph::{MapShape, Pass};
 
 /// Runs the plan on `x` (N, C, H, W), f32 on the CPU.
@@ -132,7 +131,7 @@ pub(super) fn output<E: Element>(plan: &Plan, tape: &Tape<E>) -> Result<(CpuStor
 impl<E: Element> Network<E> {
     fn forward(&self, x: &[f32], n: usize, input: MapShape, keep: bool) -> Result<Tape<E>> {
         let buffer = channels_last::<E>(x, n, input);
-        threads::together(|| Forward::run(&self.plan, self.isa, buffer, n, input, (self.pass, keep)))
+        Forward::run(&self.plan, self.isa, buffer, n, input, (self.pass, keep))
     }
 
     fn cpu(&self, storage: &CpuStorage, layout: &Layout, keep: bool) -> Result<(CpuStorage, Shape)> {
@@ -167,7 +166,7 @@ impl<E: Element> CustomOp2 for Network<E> {
         };
         let shape = tape.shapes[self.plan.stored[self.plan.output].node];
         let dy = with_values(&g.contiguous()?, |g| channels_last::<E>(g, tape.n, shape))?;
-        let gradients = threads::together(|| Backward::run(&self.plan, self.isa, &tape, dy, x.track_op()))?;
+        let gradients = Backward::run(&self.plan, self.isa, &tape, dy, x.track_op())?;
         self.stash.lock().unwrap_or_else(PoisonError::into_inner).extend(gradients.parameters);
         let dx = match gradients.input {
             Some(dx) => {

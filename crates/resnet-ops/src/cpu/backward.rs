@@ -102,18 +102,24 @@ impl<'a, E: Element> Backward<'a, E> {
         let shape = backward.stored_shape(plan.output);
         backward.slots[output].aliases.push(Alias { buffer: dy.into(), shape, stride: (1, 1), reshaped: None });
         backward.contributed(output)?;
-        for step in plan.steps.iter().rev() {
-            let Some(gradient) = backward.gradient_of(step.out())? else { continue };
-            backward.step(step, &gradient)?;
-            for &slot in &plan.stored[step.out()].slots {
-                backward.slots[slot].done = None;
-            }
-        }
+        threads::together(|| backward.steps())?;
         let input = match (needs_dx, backward.gradient_of(0)?) {
             (true, Some(gradient)) => Some(backward.plain(0, &gradient)?),
             _ => None,
         };
         Ok(Gradients { parameters: backward.gradients, input })
+    }
+
+    fn steps(&mut self) -> Result<()> {
+        let plan = self.plan;
+        for step in plan.steps.iter().rev() {
+            let Some(gradient) = self.gradient_of(step.out())? else { continue };
+            self.step(step, &gradient)?;
+            for &slot in &plan.stored[step.out()].slots {
+                self.slots[slot].done = None;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn stored_shape(&self, tensor: usize) -> MapShape {

@@ -25,10 +25,9 @@ pub fn backward(loss: &Tensor) -> Result<GradStore> {
         }
     }
     DELIVERED.set(Some(Vec::new()));
-    let collecting = Collecting;
+    let _collecting = Collecting;
     let mut store = loss.backward()?;
     let delivered = DELIVERED.take().unwrap_or_default();
-    drop(collecting);
     for (parameter, gradient) in delivered {
         // A parameter may stand in several places, of the engine and outside it.
         let gradient = match store.remove(&parameter) {

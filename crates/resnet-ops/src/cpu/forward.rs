@@ -153,17 +153,23 @@ impl<'a, E: Element> Forward<'a, E> {
             forward.constant_norms()?;
         }
         forward.finish(0, x, None)?;
+        threads::together(|| forward.steps())?;
+        Ok(forward.tape)
+    }
+
+    fn steps(&mut self) -> Result<()> {
+        let plan = self.plan;
         for (i, step) in plan.steps.iter().enumerate() {
-            forward.step(step)?;
-            if !keep {
-                for (t, value) in forward.tape.values.iter_mut().enumerate() {
+            self.step(step)?;
+            if !self.keep {
+                for (t, value) in self.tape.values.iter_mut().enumerate() {
                     if plan.stored[t].last_use == i {
                         *value = None;
                     }
                 }
             }
         }
-        Ok(forward.tape)
+        Ok(())
     }
 
     fn step(&mut self, step: &Step) -> Result<()> {

@@ -32,6 +32,15 @@ pub(crate) fn shares<R: Send>(items: usize, work: impl Fn(Range<usize>) -> R + S
     (0..shares).into_par_iter().with_max_len(1).map(|i| work(range(i))).collect()
 }
 
+/// Calls `work(i)` for each of `0..items`, in parallel where that is worth it.
+pub(crate) fn each(items: usize, parallel: bool, work: impl Fn(usize) + Sync) {
+    if parallel {
+        shares(items, |share| share.for_each(&work));
+    } else {
+        (0..items).for_each(work);
+    }
+}
+
 thread_local! {
     /// The team whose leader this thread is.
     static TEAM: Cell<*const Team> = const { Cell::new(std::ptr::null()) };

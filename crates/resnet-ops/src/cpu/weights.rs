@@ -61,7 +61,10 @@ impl Packed {
         let (width, blocks, block_len) = (packed.width(), packed.blocks(), rows * packed.width());
         let mut buffer = Buffer::<f32>::new(panels.groups * packed.group_len());
         let positions_of_taps: Vec<usize> = taps.iter().map(|tap| tap.kernel.0 * shape.kw + tap.kernel.1).collect();
-        let fill = |index: usize, block: &mut [f32]| {
+        let (len, target) = (buffer.len(), buffer.shared());
+        let fill = |index: usize| {
+            // SAFETY: every block is its own part of the buffer.
+            let block = unsafe { std::slice::from_raw_parts_mut(target.get().add(index * block_len), block_len) };
             let (group, first) = (index / blocks, index % blocks * width);
             let weight = &weight[group * og * cg * positions..(group + 1) * og * cg * positions];
             let (taps, positions) = (positions_of_taps.as_slice(), positions);
@@ -74,22 +77,9 @@ impl Packed {
                 }
             }
         };
-        let data = buffer.as_mut_slice();
-        if block_len > 0 {
-            if data.len() > SHARED {
-                let target = Shared(data.as_mut_ptr());
-                threads::shares(panels.groups * blocks, |share| {
-                    for i in share {
-                        // SAFETY: every block is its own part of the buffer.
-                        let block =
-                            unsafe { std::slice::from_raw_parts_mut(target.get().add(i * block_len), block_len) };
-                        fill(i, block);
-                    }
-                });
-            } else {
-                data.chunks_exact_mut(block_len).enumerate().for_each(|(i, block)| fill(i, block));
-            }
-        }
+        // Of a phase that no tap reaches there is nothing to pack.
+        let items = if block_len > 0 { panels.groups * blocks } else { 0 };
+        threads::each(items, len > SHARED, fill);
         packed.data = buffer;
         packed
     }
@@ -278,11 +268,7 @@ impl GradientLayout {
                 launch(isa, TurnBack { layout: self, parts, group, first, outputs, out });
             }
         };
-        if count > SHARED {
-            threads::shares(self.groups * blocks, |share| share.for_each(fill));
-        } else {
-            (0..self.groups * blocks).for_each(fill);
-        }
+        threads::each(self.groups * blocks, count > SHARED, fill);
         // SAFETY: the blocks are all of the result.
         unsafe { out.set_len(count) };
         out
