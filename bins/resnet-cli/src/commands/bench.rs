@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use candle_core::DType;
 use clap::ValueEnum;
 use resnet_data::{Dataset, Folder, Loader, LoaderConfig, Normalize, Split, Transform};
 use resnet_models::Preprocessing;
@@ -158,10 +157,7 @@ fn self_test(args: &Args) -> anyhow::Result<()> {
             failed = printed;
         }
     };
-    let dtype = match args.dtype {
-        Dtype::F32 => DType::F32,
-        Dtype::Bf16 => DType::BF16,
-    };
+    let dtype = args.dtype.compute().dtype();
     let passed = self_test::run(&device, dtype, args.device.tf32, &mut print)?;
     failed?;
     if !passed {

@@ -21,3 +21,17 @@ pub(crate) fn flat(config: &impl Serialize) -> Vec<(String, String)> {
     }
     out
 }
+
+/// The first key, but for those that are free, whose values differ, and both values; "nothing" where there is none.
+pub(crate) fn first_difference(
+    before: &impl Serialize,
+    now: &impl Serialize,
+    free: impl Fn(&str) -> bool,
+) -> Option<(String, String, String)> {
+    let (before, now) = (flat(before), flat(now));
+    let value = |list: &[(String, String)], key: &str| {
+        list.iter().find(|(k, _)| k == key).map_or_else(|| "nothing".to_string(), |(_, v)| v.clone())
+    };
+    let keys = before.iter().chain(&now).map(|(key, _)| key).filter(|key| !free(key));
+    keys.map(|key| (key.clone(), value(&before, key), value(&now, key))).find(|(_, before, now)| before != now)
+}

@@ -10,10 +10,11 @@ mod parse;
 
 use std::path::Path;
 
+use candle_core::DType;
 use resnet_data::{Augment, MixConfig};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use flat::flat;
+pub(crate) use flat::{first_difference, flat};
 pub use length::Length;
 pub use loss::{LossConfig, LossKind};
 pub use normalization::Normalization;
@@ -33,6 +34,16 @@ pub enum Compute {
     F32,
     /// bfloat16 activations, f32 weights and statistics.
     Bf16,
+}
+
+impl Compute {
+    /// candle's name for it.
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+        }
+    }
 }
 
 /// A low rate that training begins with, in place of the schedule's, until something is reached.

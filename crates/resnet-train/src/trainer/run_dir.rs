@@ -7,7 +7,7 @@ use resnet_data::OnBroken;
 use serde::{Deserialize, Serialize};
 
 use super::session::Loading;
-use crate::recipe::{Recipe, flat};
+use crate::recipe::{Recipe, first_difference};
 use crate::schedule::Schedule;
 use crate::{Error, Result};
 
@@ -97,14 +97,7 @@ impl RunConfig {
                 || (self.recipe.length() != now.recipe.length()
                     && matches!(key, "recipe.schedule.milestones" | "recipe.schedule.warmup"))
         };
-        let (before, now) = (flat(self), flat(now));
-        let keys = before.iter().chain(&now).map(|(key, _)| key);
-        let value = |list: &[(String, String)], key: &str| {
-            list.iter().find(|(k, _)| k == key).map_or_else(|| "nothing".to_string(), |(_, v)| v.clone())
-        };
-        keys.filter(|key| !free(key))
-            .map(|key| (key.clone(), value(&before, key), value(&now, key)))
-            .find(|(_, before, now)| before != now)
+        first_difference(self, now, free)
     }
 }
 

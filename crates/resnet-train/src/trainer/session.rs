@@ -144,11 +144,7 @@ impl Session {
         let test = Loader::new(test, transform, LoaderConfig { shuffle: false, drop_last: false, ..config })?;
         Ok(Self {
             #[cfg(feature = "cuda")]
-            resident: super::resident::Resident::new(
-                &train,
-                device,
-                if recipe.dtype == Compute::Bf16 { DType::BF16 } else { DType::F32 },
-            )?,
+            resident: super::resident::Resident::new(&train, device, recipe.dtype.dtype())?,
             recipe,
             network,
             parameters,

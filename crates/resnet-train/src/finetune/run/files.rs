@@ -8,7 +8,7 @@ use resnet_models::weights;
 use super::{Best, Run};
 use crate::finetune::{Written, state};
 use crate::optimizer::Sgd;
-use crate::recipe::{Normalization, flat, parse_toml};
+use crate::recipe::{Normalization, first_difference, parse_toml};
 use crate::trainer::{read_log, revision};
 use crate::{Error, Result, files};
 
@@ -44,17 +44,11 @@ impl Run<'_> {
         let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
         // Both as text reads: a number of 32 bits is another one when it is written out with 64.
         let table = |text: &str| parse_toml::<toml::Table>(text, &path.display().to_string());
-        let (begun, now) = (flat(&table(&text)?), flat(&table(&self.config_text()?)?));
-        let find = |list: &[(String, String)], key: &str| {
-            list.iter().find(|(k, _)| k == key).map_or_else(|| "nothing".to_string(), |(_, value)| value.clone())
-        };
+        let (begun, now) = (table(&text)?, table(&self.config_text()?)?);
         // Another version of the program may well go on with a run.
-        let keys = begun.iter().chain(&now).map(|(key, _)| key).filter(|key| *key != "version" && *key != "revision");
-        for key in keys {
-            let (before, now) = (find(&begun, key), find(&now, key));
-            if before != now {
-                return Err(Error::ConfigChanged { path, key: key.clone(), before, now });
-            }
+        let free = |key: &str| matches!(key, "version" | "revision");
+        if let Some((key, before, now)) = first_difference(&begun, &now, free) {
+            return Err(Error::ConfigChanged { path, key, before, now });
         }
         let found = state::load(&self.dir.state(), &self.named)?;
         self.best = found.place.best.zip(found.best).map(|((epoch, loss), values)| Best {

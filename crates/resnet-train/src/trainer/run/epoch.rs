@@ -50,10 +50,7 @@ impl Run<'_> {
             // Only whole steps count: a checkpoint never falls between two batches of one.
             self.counters.batch = taken;
             progress.step(&self.status());
-            if self.counters.step == self.steps {
-                break;
-            }
-            if self.stopped() && taken < batches {
+            if self.counters.step == self.steps || (self.stopped() && taken < batches) {
                 break;
             }
         }
