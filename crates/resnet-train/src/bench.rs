@@ -56,19 +56,16 @@ pub fn bench_train(config: &BenchConfig) -> Result<f64> {
     })
 }
 
-/// Images a second of classification with running statistics; in f32 with the network made ready for inference.
+/// Images a second of classification with running statistics, by the network made ready for inference.
 ///
 /// # Errors
 /// As [`bench_train`].
 pub fn bench_infer(config: &BenchConfig) -> Result<f64> {
     with_large_stack(|| {
         let (network, _, images, _) = prepare(config)?;
-        let folded = if config.dtype == Compute::F32 { Some(network.clone().into_inference()?) } else { None };
+        let network = network.into_inference()?;
         median(config, || {
-            let logits = match &folded {
-                Some(folded) => folded.forward(&images)?,
-                None => network.forward_t(&images, false)?,
-            };
+            let logits = network.forward(&images)?;
             // Reading a value makes the device finish.
             logits.flatten_all()?.get(0)?.to_dtype(DType::F32)?.to_scalar::<f32>()?;
             Ok(())

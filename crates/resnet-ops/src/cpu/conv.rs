@@ -208,6 +208,7 @@ pub(crate) fn forward<E: Element, P: Epilogue>(
                         residual_row: 0,
                         residual_vector: 0,
                         relu: false,
+                        narrow: false,
                     };
                     launch_in(isa, arithmetic, gather);
                 }
@@ -492,6 +493,7 @@ pub(crate) fn backward<E: Element, P: Epilogue>(
                             residual_row: 0,
                             residual_vector: 0,
                             relu: false,
+                            narrow: false,
                         };
                         launch_in(isa, arithmetic, gather);
                     }

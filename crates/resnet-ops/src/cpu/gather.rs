@@ -41,6 +41,8 @@ pub(crate) struct Gather<'a> {
     pub residual_vector: usize,
     /// Whether negative results become zero.
     pub relu: bool,
+    /// Whether `y` and the residual are bf16, in pairs of vectors (see [`GatherTile::narrow`]).
+    pub narrow: bool,
 }
 
 impl Kernel for Gather<'_> {
@@ -63,10 +65,13 @@ impl Gather<'_> {
         let nv = self.weights.vectors;
         let most = S::ROWS[width_index(nv)];
         let (width, outputs) = (self.weights.width(), self.weights.outputs);
+        let bytes = if self.narrow { 2 } else { 4 };
+        // Values from the first vector of channels to another.
+        let vector = |v: usize, len: usize| if self.narrow { v / 2 * len + v % 2 * LANES } else { v * len };
         for group in 0..self.groups {
             for block in self.outputs.0..self.outputs.1 {
                 let channels = width.min(outputs - block * width);
-                let first_channel = group * self.y_group + block * nv * self.y_vector;
+                let first_channel = group * self.y_group + vector(block * nv, self.y_vector);
                 let mut row = 0;
                 for (k, runs) in self.blocks.iter().enumerate() {
                     let first = group * self.weights.group_len() + (block * self.weights.rows + row) * width;
@@ -87,9 +92,9 @@ impl Gather<'_> {
                                 };
                                 let residual = if last && !self.residual.is_null() {
                                     // A residual comes with one image, and groups of whole panels.
-                                    let vector = group * outputs.div_ceil(LANES) + block * nv;
+                                    let first = group * outputs.div_ceil(LANES) + block * nv;
                                     let pixel = r * self.residual_row + start * self.y_pixel;
-                                    self.residual.add(pixel + vector * self.residual_vector)
+                                    self.residual.byte_add(bytes * (pixel + vector(first, self.residual_vector)))
                                 } else {
                                     std::ptr::null()
                                 };
@@ -103,7 +108,7 @@ impl Gather<'_> {
                                     runs,
                                     weights: self.weights.data.as_ptr().add(first),
                                     ahead,
-                                    y: self.y.add(at),
+                                    y: self.y.byte_add(bytes * at),
                                     y_pixel: self.y_pixel,
                                     y_vector: self.y_vector,
                                     channels,
@@ -112,6 +117,7 @@ impl Gather<'_> {
                                     residual,
                                     residual_vector: self.residual_vector,
                                     relu: last && self.relu,
+                                    narrow: self.narrow,
                                 };
                                 gather_tile::<S, STEP>(p, nv, &tile);
                                 ahead = ahead.wrapping_add(rows * LANES);

@@ -41,6 +41,9 @@ pub(crate) struct GatherTile<'a> {
     pub residual_vector: usize,
     /// Whether negative results become zero.
     pub relu: bool,
+    /// Whether `y` and the residual are bf16 and 32 channels of a pixel lie together. Their strides then count bf16
+    /// values, that of vectors from one pair of vectors to the next; nothing is accumulated.
+    pub narrow: bool,
 }
 
 #[inline(always)]
@@ -75,6 +78,10 @@ unsafe fn gather<S: Simd, const P: usize, const NV: usize, const STEP: usize>(t:
             }
         }
         // Only loops that are unrolled may touch the sums, or they would live in memory: each step is one of its own.
+        if t.narrow {
+            store_narrow::<S, P, NV>(acc, t);
+            return;
+        }
         if t.channels == LANES * NV {
             if t.accumulate {
                 add::<S, P, NV>(&mut acc, t.y, t.y_pixel, t.y_vector);
@@ -116,6 +123,40 @@ unsafe fn gather<S: Simd, const P: usize, const NV: usize, const STEP: usize>(t:
                         sum = S::max(S::splat(0.), sum);
                     }
                     S::store_part(t.y.add(at), sum, n);
+                }
+            }
+        }
+    }
+}
+
+/// The end of a tile whose results are kept as bf16: channels beyond the last become zero, up to a whole vector.
+#[inline(always)]
+unsafe fn store_narrow<S: Simd, const P: usize, const NV: usize>(mut acc: [[S::V; NV]; P], t: &GatherTile) {
+    let (y, residual) = (t.y.cast::<u16>(), t.residual.cast::<u16>());
+    // SAFETY: maps hold whole vectors of the tile's pixels and channels.
+    unsafe {
+        if !residual.is_null() {
+            for (p, row) in acc.iter_mut().enumerate() {
+                for (v, a) in row.iter_mut().enumerate() {
+                    if t.channels > LANES * v {
+                        let at = p * t.y_pixel + v / 2 * t.residual_vector + v % 2 * LANES;
+                        *a = S::add(*a, S::load_bf16(residual.add(at)));
+                    }
+                }
+            }
+        }
+        if t.relu {
+            for a in acc.as_flattened_mut() {
+                *a = S::max(S::splat(0.), *a);
+            }
+        }
+        for (p, row) in acc.iter().enumerate() {
+            for i in 0..NV.div_ceil(2) {
+                let y = y.add(p * t.y_pixel + i * t.y_vector);
+                if 2 * i + 1 == NV {
+                    S::store_bf16(y, row[2 * i]);
+                } else if t.channels > 2 * LANES * i {
+                    S::store_bf16_pair(y, row[2 * i], row[2 * i + 1]);
                 }
             }
         }

@@ -264,6 +264,11 @@ impl Graph {
         self
     }
 
+    /// What activations are computed in.
+    pub fn compute_dtype(&self) -> DType {
+        self.compute
+    }
+
     /// The same graph whose values between `cuts` are not kept for the backward pass but computed again: less memory,
     /// and about a third more time a training step. Running statistics are updated once. Only the fused engine does it;
     /// elsewhere, and where more than one value passes a cut, everything is kept.

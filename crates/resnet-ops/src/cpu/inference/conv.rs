@@ -4,13 +4,14 @@ use std::ops::Range;
 
 use candle_core::{Result, bail};
 
-use super::map::{Layout, Map};
+use super::map::{Layout, Map, Stored};
 use super::weights::Weights;
 use super::winograd::{OUT, POSITIONS, Scratch, Squares};
+use crate::cpu::buffer::{Buffer, Shared};
 use crate::cpu::conv::{BLOCK_ROWS, tile_vectors};
 use crate::cpu::gather::Gather;
-use crate::cpu::geometry::{self, ConvShape, LANES, Panels, Run};
-use crate::cpu::isa::{Isa, launch};
+use crate::cpu::geometry::{self, ConvShape, LANES, Run};
+use crate::cpu::isa::{Arithmetic, Isa, launch_in};
 use crate::cpu::threads;
 
 /// Bytes of input that one item reads: well within a second-level cache, with room for weights. Where there are many
@@ -20,14 +21,14 @@ fn item_bytes(shape: &ConvShape) -> usize {
 }
 
 /// `x ∗ weights + bias`, plus the residual, rectified if asked for.
-pub(super) fn conv(
+pub(super) fn conv<E: Stored>(
     isa: Isa,
-    x: &Map,
+    x: &Map<E>,
     weights: &Weights,
-    residual: Option<&Map>,
+    residual: Option<&Map<E>>,
     relu: bool,
     out: Layout,
-) -> Result<Map> {
+) -> Result<Map<E>> {
     let (from, to) = (x.layout.shape, out.shape);
     let shape = weights.shape(out.n, (from.height, from.width), (to.height, to.width));
     if shape.c != from.channels || shape.o != to.channels {
@@ -37,7 +38,7 @@ pub(super) fn conv(
         bail!("a sum of maps of different shapes");
     }
     let mut y = Map::new(out);
-    if winograd_wins(&shape) {
+    if winograd_wins(&shape, E::ARITHMETIC) {
         winograd_conv(isa, &shape, x, weights, residual, relu, &mut y)?;
     } else {
         direct(isa, &shape, x, weights, residual, relu, &mut y)?;
@@ -47,7 +48,7 @@ pub(super) fn conv(
 
 /// Whether fewer products outweigh more bytes: the transformed weights are four times as many, and each square is
 /// brought into another form twice.
-fn winograd_wins(shape: &ConvShape) -> bool {
+fn winograd_wins(shape: &ConvShape, arithmetic: Arithmetic) -> bool {
     let config = &shape.config;
     let applies = (shape.kh, shape.kw) == (3, 3)
         && config.stride == (1, 1)
@@ -57,7 +58,7 @@ fn winograd_wins(shape: &ConvShape) -> bool {
         && shape.c.is_multiple_of(LANES)
         && shape.o.is_multiple_of(LANES);
     let squares = shape.n * shape.oh.div_ceil(OUT) * shape.ow.div_ceil(OUT);
-    applies && shape.c >= 32 && shape.o >= 32 && squares >= 14
+    arithmetic == Arithmetic::Single && applies && shape.c >= 32 && shape.o >= 32 && squares >= 14
 }
 
 /// Output rows of one image, for some blocks of output channels.
@@ -97,14 +98,14 @@ fn shares(shape: &ConvShape, blocks: usize, row_bytes: usize) -> Vec<Vec<Item>> 
         .collect()
 }
 
-fn direct(
+fn direct<E: Stored>(
     isa: Isa,
     shape: &ConvShape,
-    x: &Map,
+    x: &Map<E>,
     weights: &Weights,
-    residual: Option<&Map>,
+    residual: Option<&Map<E>>,
     relu: bool,
-    y: &mut Map,
+    y: &mut Map<E>,
 ) -> Result<()> {
     let config = &shape.config;
     // Pixels without neighbours lie in one row if neither map has a border.
@@ -113,11 +114,12 @@ fn direct(
         && (x.layout.border, y.layout.border) == (0, 0)
         && residual.is_none_or(|residual| residual.layout.border == 0);
     let cols = if flat { shape.oh * shape.ow } else { shape.ow };
-    let packed = weights.direct(isa, tile_vectors(isa, shape.group_outputs(), cols))?;
-    let panels = Panels { groups: config.groups, channels: shape.group_inputs(), values: 1 };
-    let runs = geometry::runs(&geometry::forward_taps(shape), &x.layout.window(), &panels);
-    let blocks = geometry::blocks(&runs, BLOCK_ROWS / packed.vectors);
-    let row_bytes = 4 * x.layout.row() * x.layout.panels() * config.stride.0;
+    let packed = weights.direct(isa, E::ARITHMETIC, tile_vectors(isa, shape.group_outputs(), cols))?;
+    let (panels, window) = (x.layout.channels(config.groups), x.layout.window());
+    let runs = geometry::runs(&geometry::forward_taps(shape), &window, &panels);
+    // What is kept as bf16 is summed at once: parts of a sum would be rounded.
+    let blocks = geometry::blocks(&runs, if E::NARROW { usize::MAX } else { BLOCK_ROWS / packed.vectors });
+    let row_bytes = 4 * window.row_len() * panels.count() * config.stride.0;
     let shares = shares(shape, packed.blocks(), row_bytes);
     let to = y.layout;
     let shared = y.shared();
@@ -128,31 +130,32 @@ fn direct(
             // SAFETY: maps hold the rows with their borders; shares write different rows or channels.
             unsafe {
                 let gather = Gather {
-                    scratch: x.at(image, row, -(config.padding.1 as isize)),
+                    scratch: x.at(image, row, -(config.padding.1 as isize)).cast(),
                     images: 1,
                     x_step: config.stride.1,
                     x_image: 0,
-                    x_row: config.stride.0 * x.layout.row(),
-                    x_group: panels.of_group() * x.layout.panel(),
+                    x_row: config.stride.0 * window.row_len(),
+                    x_group: panels.of_group() * window.panel_len(),
                     blocks: &blocks,
                     weights: packed,
                     groups: config.groups,
                     outputs: *outputs,
                     bias: weights.bias.as_ptr(),
-                    y: shared.get().add(image * to.image() + to.at(r, 0)),
-                    y_pixel: LANES,
+                    y: shared.get().add(image * to.image() + to.at(r, 0)).cast(),
+                    y_pixel: to.pixel(),
                     y_row: to.row(),
                     y_image: 0,
                     y_vector: to.panel(),
-                    y_group: shape.group_outputs().div_ceil(LANES) * to.panel(),
+                    y_group: to.channels(config.groups).of_group() * to.panel(),
                     rows: if flat { 1 } else { rows.len() },
                     cols: if flat { rows.len() * shape.ow } else { shape.ow },
-                    residual: residual.map_or(std::ptr::null(), |residual| residual.at(image, r, 0)),
+                    residual: residual.map_or(std::ptr::null(), |residual| residual.at(image, r, 0).cast()),
                     residual_row: residual.map_or(0, |residual| residual.layout.row()),
                     residual_vector: residual.map_or(0, |residual| residual.layout.panel()),
                     relu,
+                    narrow: E::NARROW,
                 };
-                launch(isa, gather);
+                launch_in(isa, E::ARITHMETIC, gather);
             }
         }
     });
@@ -160,14 +163,14 @@ fn direct(
 }
 
 #[allow(clippy::too_many_arguments)] // each is a different thing
-fn winograd_conv(
+fn winograd_conv<E: Stored>(
     isa: Isa,
     shape: &ConvShape,
-    x: &Map,
+    x: &Map<E>,
     weights: &Weights,
-    residual: Option<&Map>,
+    residual: Option<&Map<E>>,
     relu: bool,
-    y: &mut Map,
+    y: &mut Map<E>,
 ) -> Result<()> {
     let packed = weights.transformed(isa, tile_vectors(isa, shape.o, usize::MAX))?;
     let Some(first) = packed.first() else { return Ok(()) };
@@ -176,7 +179,7 @@ fn winograd_conv(
     // Squares whose inputs and products stay close to the core; at least two tiles of them, for the weights' sake.
     let most = ((1 << 20) / (4 * POSITIONS * (shape.c + shape.o))).clamp(28, 112);
     let by_blocks = shape.n * each < 28 * threads && blocks >= threads;
-    let (to, panels) = (y.layout, x.layout.panels());
+    let to = y.layout;
     let shared = y.shared();
     threads::shares(threads, |range| {
         for t in range {
@@ -184,7 +187,7 @@ fn winograd_conv(
             let all = shape.n * each;
             let (blocks, Range { start, end }) =
                 if by_blocks { (part(blocks), 0..all) } else { (0..blocks, part(all)) };
-            let mut scratch = Scratch::new(panels, blocks.len() * first.vectors, most.min(end - start));
+            let mut scratch = Scratch::new(shape.c / LANES, blocks.len() * first.vectors, most.min(end - start));
             let mut at = start;
             while at < end {
                 let (image, square) = (at / each, at % each);
@@ -193,9 +196,7 @@ fn winograd_conv(
                 let count = left.div_ceil(left.div_ceil(most));
                 let squares = Squares {
                     x: x.at(image, 0, 0),
-                    x_row: x.layout.row(),
-                    x_panel: x.layout.panel(),
-                    panels,
+                    from: x.layout,
                     size: (shape.oh, shape.ow),
                     first: square,
                     count,
@@ -203,13 +204,11 @@ fn winograd_conv(
                     blocks: (blocks.start, blocks.end),
                     bias: weights.bias.as_ptr(),
                     residual: residual.map_or(std::ptr::null(), |residual| residual.at(image, 0, 0)),
-                    residual_row: residual.map_or(0, |residual| residual.layout.row()),
-                    residual_panel: residual.map_or(0, |residual| residual.layout.panel()),
+                    residual_layout: residual.map_or(to, |residual| residual.layout),
                     relu,
                     // SAFETY: the image lies in the map.
                     y: unsafe { shared.get().add(image * to.image() + to.at(0, 0)) },
-                    y_row: to.row(),
-                    y_panel: to.panel(),
+                    to,
                 };
                 // SAFETY: shares compute different squares or channels; the scratch holds `most`.
                 unsafe { squares.run(isa, &mut scratch) };
@@ -221,27 +220,27 @@ fn winograd_conv(
 }
 
 /// `x wᵀ + b` of vectors, kept as maps of one pixel: (N · O) values.
-pub(super) fn linear(isa: Isa, x: &Map, weights: &Weights) -> Result<Vec<f32>> {
+pub(super) fn linear<E: Stored>(isa: Isa, x: &Map<E>, weights: &Weights) -> Result<Vec<f32>> {
     let Layout { n, shape: from, .. } = x.layout;
     if (from.channels, from.height, from.width) != (weights.group_inputs, 1, 1) {
         bail!("a linear layer of {} inputs does not fit {} channels", weights.group_inputs, from.channels);
     }
-    let packed = weights.direct(isa, tile_vectors(isa, weights.outputs, usize::MAX))?;
+    let packed = weights.direct(isa, E::ARITHMETIC, tile_vectors(isa, weights.outputs, usize::MAX))?;
     // Images side by side, as pixels of a row.
-    let panels = x.layout.panels();
-    let mut rows = vec![0f32; panels * n * LANES];
+    let (panels, pixel) = (x.layout.channels(1), x.layout.pixel());
+    let mut rows = Buffer::<E>::new(panels.count() * n * pixel);
     for (image, values) in x.values.as_slice().chunks_exact(x.layout.image()).enumerate() {
-        for (panel, values) in values.chunks(x.layout.panel()).enumerate().take(panels) {
-            rows[(panel * n + image) * LANES..][..LANES].copy_from_slice(&values[..LANES]);
+        for (panel, values) in values.chunks(x.layout.panel()).enumerate().take(panels.count()) {
+            rows.as_mut_slice()[(panel * n + image) * pixel..][..pixel].copy_from_slice(&values[..pixel]);
         }
     }
-    let run = |panel: usize| Run { offset: panel * n * LANES, len: LANES.min(from.channels - panel * LANES) };
-    let runs = [(0..panels).map(run).collect::<Vec<_>>()];
+    let run = |panel: usize| Run { offset: panel * n * LANES, len: panels.units(panel) };
+    let runs = [(0..panels.count()).map(run).collect::<Vec<_>>()];
     let mut logits = vec![0f32; n * weights.outputs];
-    let shared = crate::cpu::buffer::Shared(logits.as_mut_ptr());
+    let shared = Shared(logits.as_mut_ptr());
     threads::shares(packed.blocks(), |blocks| {
         let gather = Gather {
-            scratch: rows.as_ptr(),
+            scratch: rows.as_ptr().cast(),
             images: 1,
             x_step: 1,
             x_image: 0,
@@ -264,9 +263,10 @@ pub(super) fn linear(isa: Isa, x: &Map, weights: &Weights) -> Result<Vec<f32>> {
             residual_row: 0,
             residual_vector: 0,
             relu: false,
+            narrow: false,
         };
         // SAFETY: rows and logits hold all images; shares write different outputs.
-        unsafe { launch(isa, gather) };
+        unsafe { launch_in(isa, E::ARITHMETIC, gather) };
     });
     Ok(logits)
 }

@@ -6,6 +6,7 @@ use candle_core::{Result, bail};
 use super::weights::Weights;
 use crate::PoolConfig;
 use crate::cpu::forward::{NormRun, constant_norm};
+use crate::cpu::isa::Arithmetic;
 use crate::cpu::standardize::effective;
 use crate::graph::{Graph, Op};
 
@@ -138,7 +139,7 @@ pub(super) fn lower(graph: &Graph) -> Result<Option<(Vec<Step>, Id)>> {
                 }
                 let relu = relu_after(out);
                 relu.into_iter().for_each(|next| absorb(&mut out, next));
-                if !weights.supported() {
+                if !weights.supported(Arithmetic::Single) {
                     return Ok(None);
                 }
                 Step::Conv { input, weights: Box::new(weights), residual, relu: relu.is_some(), out }

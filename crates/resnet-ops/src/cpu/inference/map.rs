@@ -1,33 +1,67 @@
-//! Activations as inference keeps them: panels of 16 channels, with a border of zeros that convolutions read.
+//! Activations as inference keeps them: panels of 16 channels, of 32 in bf16, with a border of zeros that convolutions
+//! read.
 
 use crate::cpu::buffer::{Buffer, Shared};
-use crate::cpu::geometry::{LANES, Window};
+use crate::cpu::element::{Bf16, Element};
+use crate::cpu::geometry::{LANES, Panels, Window};
+use crate::cpu::isa::Arithmetic;
 use crate::graph::MapShape;
 
-/// The layout of a batch: (image, panel, row, column, 16), each image's panels with a border around.
+/// What a map holds: f32, or bf16 that is multiplied in pairs.
+pub(super) trait Stored: Element {
+    const ARITHMETIC: Arithmetic;
+    /// Vectors of 16 channels in one panel, and values in one 32-bit unit.
+    const VALUES: usize = Self::ARITHMETIC.values();
+    /// Whether convolutions store bf16.
+    const NARROW: bool = Self::VALUES > 1;
+}
+
+impl Stored for f32 {
+    const ARITHMETIC: Arithmetic = Arithmetic::Single;
+}
+
+impl Stored for Bf16 {
+    const ARITHMETIC: Arithmetic = Arithmetic::Pairs;
+}
+
+/// The layout of a batch: (image, panel, row, column, channel of the panel), each image's panels with a border around.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Layout {
     pub n: usize,
     pub shape: MapShape,
     pub border: usize,
+    /// Values in one 32-bit unit (see [`Stored`]).
+    pub values: usize,
 }
 
 impl Layout {
-    /// One image's rows and columns, the border included.
+    /// One image's rows and columns in units, the border included.
     pub(super) fn window(&self) -> Window {
         let (rows, cols) = (self.shape.height + 2 * self.border, self.shape.width + 2 * self.border);
         Window { row: 0, col: 0, rows, cols, row_step: 1, col_step: 1, split: 1 }
     }
     /// Values from one row to the next.
     pub(super) fn row(&self) -> usize {
-        self.window().row_len()
+        self.window().row_len() * self.values
+    }
+    /// Values of one pixel of a panel, which are its channels.
+    pub(super) fn pixel(&self) -> usize {
+        LANES * self.values
+    }
+    /// The channels, those of each group in panels of their own.
+    pub(super) fn channels(&self, groups: usize) -> Panels {
+        Panels { groups, channels: self.shape.channels / groups, values: self.values }
     }
     pub(super) fn panels(&self) -> usize {
-        self.shape.channels.div_ceil(LANES)
+        self.channels(1).count()
     }
     /// Values of one panel.
     pub(super) fn panel(&self) -> usize {
-        self.window().panel_len()
+        self.window().panel_len() * self.values
+    }
+    /// Offset of 16 channels, counted in vectors.
+    pub(super) fn vector(&self, vector: usize) -> usize {
+        vector / self.values * self.panel() + vector % self.values * LANES
     }
     pub(super) fn image(&self) -> usize {
         self.panels() * self.panel()
@@ -38,30 +72,31 @@ impl Layout {
     /// Offset of a pixel of the first panel of the first image; the border has negative rows and columns.
     pub(super) fn at(&self, row: isize, col: isize) -> usize {
         let border = self.border as isize;
-        (row + border) as usize * self.row() + (col + border) as usize * LANES
+        (row + border) as usize * self.row() + (col + border) as usize * self.pixel()
     }
 }
 
 /// A batch of activations.
-pub(super) struct Map {
+pub(super) struct Map<E> {
     pub layout: Layout,
-    pub values: Buffer<f32>,
+    pub values: Buffer<E>,
 }
 
-impl Map {
+impl<E: Stored> Map<E> {
     /// Unspecified inside, zero in the border. Nothing depends on channels beyond the last.
     pub(super) fn new(layout: Layout) -> Self {
         let mut map = Self { layout, values: Buffer::new(layout.len()) };
         let (border, row, panel) = (layout.border, layout.row(), layout.panel());
+        let edge = border * layout.pixel();
         if border > 0 {
             let height = layout.shape.height + 2 * border;
             for image in map.values.as_mut_slice().chunks_exact_mut(panel) {
                 for (r, values) in image.chunks_exact_mut(row).take(height).enumerate() {
                     if r < border || r + border >= height {
-                        values.fill(0.);
+                        values.fill(E::default());
                     } else {
-                        values[..border * LANES].fill(0.);
-                        values[row - border * LANES..].fill(0.);
+                        values[..edge].fill(E::default());
+                        values[row - edge..].fill(E::default());
                     }
                 }
             }
@@ -69,12 +104,12 @@ impl Map {
         map
     }
 
-    pub(super) fn shared(&mut self) -> Shared<f32> {
+    pub(super) fn shared(&mut self) -> Shared<E> {
         self.values.shared()
     }
 
     /// Pointer to a pixel of the first panel of an image.
-    pub(super) fn at(&self, image: usize, row: isize, col: isize) -> *const f32 {
+    pub(super) fn at(&self, image: usize, row: isize, col: isize) -> *const E {
         // SAFETY: inside the map, as callers stay within its border.
         unsafe { self.values.as_ptr().add(image * self.layout.image() + self.layout.at(row, col)) }
     }

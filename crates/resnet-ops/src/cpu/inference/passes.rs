@@ -1,35 +1,33 @@
 //! Everything between convolutions: the input and the output, poolings, sums.
 
-use super::map::{Layout, Map};
+use super::map::{Layout, Map, Stored};
 use crate::PoolConfig;
-use crate::cpu::buffer::Shared;
 use crate::cpu::geometry::LANES;
-use crate::cpu::isa::{Isa, Kernel, Simd, launch};
+use crate::cpu::isa::{Isa, Kernel, Simd, launch_in};
 use crate::cpu::threads;
 use crate::graph::MapShape;
 
 /// A batch (N, C, H, W) as a map.
-pub(super) fn input(isa: Isa, x: &[f32], layout: Layout) -> Map {
-    let mut map = Map::new(layout);
+pub(super) fn input<E: Stored>(isa: Isa, x: &[f32], layout: Layout) -> Map<E> {
+    let mut map = Map::<E>::new(layout);
     let MapShape { channels, height, width } = layout.shape;
     let shared = map.shared();
     threads::shares(layout.n * height, |rows| {
         for r in rows {
             let (image, row) = (r / height, r % height);
-            for panel in 0..layout.panels() {
-                let first = panel * LANES;
-                let kernel = InputRow {
+            for vector in 0..channels.div_ceil(LANES) {
+                let first = vector * LANES;
+                let at = image * layout.image() + layout.vector(vector) + layout.at(row as isize, 0);
+                let kernel = InputRow::<E> {
                     x: x[((image * channels + first) * height + row) * width..].as_ptr(),
                     plane: height * width,
                     channels: LANES.min(channels - first),
                     pixels: width,
                     // SAFETY: every share writes its own rows.
-                    out: unsafe {
-                        shared.get().add(image * layout.image() + panel * layout.panel() + layout.at(row as isize, 0))
-                    },
+                    out: unsafe { shared.get().add(at) },
                 };
                 // SAFETY: the planes and the map hold the row.
-                unsafe { launch(isa, kernel) };
+                unsafe { launch_in(isa, E::ARITHMETIC, kernel) };
             }
         }
     });
@@ -37,15 +35,15 @@ pub(super) fn input(isa: Isa, x: &[f32], layout: Layout) -> Map {
 }
 
 /// One row of up to 16 planes, pixel by pixel.
-struct InputRow {
+struct InputRow<E> {
     x: *const f32,
     plane: usize,
     channels: usize,
     pixels: usize,
-    out: *mut f32,
+    out: *mut E,
 }
 
-impl Kernel for InputRow {
+impl<E: Stored> Kernel for InputRow<E> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
@@ -60,7 +58,7 @@ impl Kernel for InputRow {
                 }
                 S::transpose(&mut rows);
                 for (p, &row) in rows.iter().enumerate().take(n) {
-                    S::store(self.out.add((first + p) * LANES), row);
+                    E::store::<S>(self.out.add((first + p) * LANES * E::VALUES), row, LANES);
                 }
             }
         }
@@ -68,17 +66,17 @@ impl Kernel for InputRow {
 }
 
 /// A map as a batch (N, C, H, W).
-pub(super) fn output(map: &Map) -> Vec<f32> {
+pub(super) fn output<E: Stored>(map: &Map<E>) -> Vec<f32> {
     let layout = map.layout;
     let MapShape { channels, height, width } = layout.shape;
     let mut out = Vec::with_capacity(layout.n * layout.shape.count());
     let values = map.values.as_slice();
     for image in 0..layout.n {
         for channel in 0..channels {
-            let panel = image * layout.image() + channel / LANES * layout.panel() + channel % LANES;
+            let first = image * layout.image() + layout.vector(channel / LANES) + channel % LANES;
             for row in 0..height {
-                let at = panel + layout.at(row as isize, 0);
-                out.extend((0..width).map(|col| values[at + col * LANES]));
+                let at = first + layout.at(row as isize, 0);
+                out.extend((0..width).map(|col| values[at + col * layout.pixel()].to_f32()));
             }
         }
     }
@@ -86,10 +84,10 @@ pub(super) fn output(map: &Map) -> Vec<f32> {
 }
 
 /// Calls `row(image, panel, row, out)` for every row of every panel of a new map.
-fn by_rows(layout: Layout, row: impl Fn(usize, usize, usize, *mut f32) + Sync) -> Map {
-    let mut map = Map::new(layout);
+fn by_rows<E: Stored>(layout: Layout, row: impl Fn(usize, usize, usize, *mut E) + Sync) -> Map<E> {
+    let mut map = Map::<E>::new(layout);
     let (height, panels) = (layout.shape.height, layout.panels());
-    let shared: Shared<f32> = map.shared();
+    let shared = map.shared();
     threads::shares(layout.n * panels * height, |rows| {
         for r in rows {
             let (image, panel, i) = (r / height / panels, r / height % panels, r % height);
@@ -101,22 +99,29 @@ fn by_rows(layout: Layout, row: impl Fn(usize, usize, usize, *mut f32) + Sync) -
     map
 }
 
-impl Map {
-    fn row(&self, image: usize, panel: usize, row: usize) -> *const f32 {
+impl<E: Stored> Map<E> {
+    fn row(&self, image: usize, panel: usize, row: usize) -> *const E {
         self.at(image, row as isize, 0).wrapping_add(panel * self.layout.panel())
     }
 }
 
 /// `x · scale + shift` by channel.
-pub(super) fn affine(isa: Isa, x: &Map, scale: &[f32], shift: &[f32], relu: bool, layout: Layout) -> Map {
+pub(super) fn affine<E: Stored>(
+    isa: Isa,
+    x: &Map<E>,
+    (scale, shift): (&[f32], &[f32]),
+    relu: bool,
+    layout: Layout,
+) -> Map<E> {
     let whole = |values: &[f32]| {
         let mut values = values.to_vec();
-        values.resize(values.len().next_multiple_of(LANES), 0.);
+        values.resize(values.len().next_multiple_of(layout.pixel()), 0.);
         values
     };
     let (scale, shift) = (whole(scale), whole(shift));
     by_rows(layout, |image, panel, i, out| {
-        let (scale, shift) = (scale[panel * LANES..].as_ptr(), shift[panel * LANES..].as_ptr());
+        let first = panel * layout.pixel();
+        let (scale, shift) = (scale[first..].as_ptr(), shift[first..].as_ptr());
         let kernel = RowPass {
             a: x.row(image, panel, i),
             b: std::ptr::null(),
@@ -127,81 +132,86 @@ pub(super) fn affine(isa: Isa, x: &Map, scale: &[f32], shift: &[f32], relu: bool
             pixels: layout.shape.width,
         };
         // SAFETY: both maps hold the row.
-        unsafe { launch(isa, kernel) };
+        unsafe { launch_in(isa, E::ARITHMETIC, kernel) };
     })
 }
 
 /// `a + b`, or `a` alone.
-pub(super) fn add(isa: Isa, a: &Map, b: Option<&Map>, relu: bool, layout: Layout) -> Map {
+pub(super) fn add<E: Stored>(isa: Isa, a: &Map<E>, b: Option<&Map<E>>, relu: bool, layout: Layout) -> Map<E> {
     by_rows(layout, |image, panel, i, out| {
         let b = b.map_or(std::ptr::null(), |b| b.row(image, panel, i));
         let (scale, shift) = (std::ptr::null(), std::ptr::null());
         let kernel = RowPass { a: a.row(image, panel, i), b, scale, shift, relu, out, pixels: layout.shape.width };
         // SAFETY: all maps hold the row.
-        unsafe { launch(isa, kernel) };
+        unsafe { launch_in(isa, E::ARITHMETIC, kernel) };
     })
 }
 
 /// One row of one panel: `a · scale + shift + b`, where they are not null.
-struct RowPass {
-    a: *const f32,
-    b: *const f32,
+struct RowPass<E> {
+    a: *const E,
+    b: *const E,
     scale: *const f32,
     shift: *const f32,
     relu: bool,
-    out: *mut f32,
+    out: *mut E,
     pixels: usize,
 }
 
-impl Kernel for RowPass {
+impl<E: Stored> Kernel for RowPass<E> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         // SAFETY: every operand holds the row.
         unsafe {
             let affine = !self.scale.is_null();
-            let (scale, shift) =
-                if affine { (S::load(self.scale), S::load(self.shift)) } else { (S::splat(1.), S::splat(0.)) };
-            for at in (0..self.pixels).map(|p| p * LANES) {
-                let mut value = S::load(self.a.add(at));
+            for vector in 0..E::VALUES {
+                let (mut scale, mut shift) = (S::splat(1.), S::splat(0.));
                 if affine {
-                    value = S::fma(value, scale, shift);
+                    scale = S::load(self.scale.add(vector * LANES));
+                    shift = S::load(self.shift.add(vector * LANES));
                 }
-                if !self.b.is_null() {
-                    value = S::add(value, S::load(self.b.add(at)));
+                for at in (0..self.pixels).map(|p| (p * E::VALUES + vector) * LANES) {
+                    let mut value = E::load::<S>(self.a.add(at), LANES);
+                    if affine {
+                        value = S::fma(value, scale, shift);
+                    }
+                    if !self.b.is_null() {
+                        value = S::add(value, E::load::<S>(self.b.add(at), LANES));
+                    }
+                    if self.relu {
+                        value = S::max(S::splat(0.), value);
+                    }
+                    E::store::<S>(self.out.add(at), value, LANES);
                 }
-                if self.relu {
-                    value = S::max(S::splat(0.), value);
-                }
-                S::store(self.out.add(at), value);
             }
         }
     }
 }
 
 /// The maximum of each window.
-pub(super) fn max_pool(isa: Isa, x: &Map, config: &PoolConfig, layout: Layout) -> Map {
+pub(super) fn max_pool<E: Stored>(isa: Isa, x: &Map<E>, config: &PoolConfig, layout: Layout) -> Map<E> {
     let from = x.layout.shape;
     by_rows(layout, |image, panel, i, out| {
         let top = (i * config.stride.0) as isize - config.padding.0 as isize;
         let rows = (0..config.kernel.0 as isize).map(|k| top + k).filter(|r| (0..from.height as isize).contains(r));
-        let rows: Vec<*const f32> = rows.map(|r| x.row(image, panel, r as usize)).collect();
+        let rows: Vec<*const E> = rows.map(|r| x.row(image, panel, r as usize)).collect();
         let kernel = MaxRow { rows: &rows, width: from.width, config, out, pixels: layout.shape.width };
         // SAFETY: both maps hold the rows.
-        unsafe { launch(isa, kernel) };
+        unsafe { launch_in(isa, E::ARITHMETIC, kernel) };
     })
 }
 
-struct MaxRow<'a> {
+struct MaxRow<'a, E> {
     /// The rows of the window that lie inside.
-    rows: &'a [*const f32],
+    rows: &'a [*const E],
     width: usize,
     config: &'a PoolConfig,
-    out: *mut f32,
+    out: *mut E,
     pixels: usize,
 }
 
-impl Kernel for MaxRow<'_> {
+impl<E: Stored> Kernel for MaxRow<'_, E> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
@@ -211,69 +221,74 @@ impl Kernel for MaxRow<'_> {
             let last = (left + self.config.kernel.1 as isize).min(self.width as isize) as usize;
             // SAFETY: the columns lie inside.
             unsafe {
-                let mut best = S::splat(f32::NEG_INFINITY);
-                for row in self.rows {
-                    for col in first..last {
-                        best = S::max(best, S::load(row.add(col * LANES)));
+                for vector in 0..E::VALUES {
+                    let at = |pixel: usize| (pixel * E::VALUES + vector) * LANES;
+                    let mut best = S::splat(f32::NEG_INFINITY);
+                    for row in self.rows {
+                        for col in first..last {
+                            best = S::max(best, E::load::<S>(row.add(at(col)), LANES));
+                        }
                     }
+                    E::store::<S>(self.out.add(at(pixel)), best, LANES);
                 }
-                S::store(self.out.add(pixel * LANES), best);
             }
         }
     }
 }
 
 /// The mean over all pixels.
-pub(super) fn global_avg_pool(isa: Isa, x: &Map, layout: Layout) -> Map {
+pub(super) fn global_avg_pool<E: Stored>(isa: Isa, x: &Map<E>, layout: Layout) -> Map<E> {
     let MapShape { height, width, .. } = x.layout.shape;
     by_rows(layout, |image, panel, _, out| {
         let kernel = MeanOfPanel { x: x.row(image, panel, 0), row: x.layout.row(), height, width, out };
         // SAFETY: the map holds the panel.
-        unsafe { launch(isa, kernel) };
+        unsafe { launch_in(isa, E::ARITHMETIC, kernel) };
     })
 }
 
-struct MeanOfPanel {
-    x: *const f32,
+struct MeanOfPanel<E> {
+    x: *const E,
     row: usize,
     height: usize,
     width: usize,
-    out: *mut f32,
+    out: *mut E,
 }
 
-impl Kernel for MeanOfPanel {
+impl<E: Stored> Kernel for MeanOfPanel<E> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         // SAFETY: as the caller promises.
         unsafe {
-            let mut sum = S::splat(0.);
-            for r in 0..self.height {
-                for c in 0..self.width {
-                    sum = S::add(sum, S::load(self.x.add(r * self.row + c * LANES)));
+            for vector in 0..E::VALUES {
+                let mut sum = S::splat(0.);
+                for r in 0..self.height {
+                    for c in 0..self.width {
+                        let at = r * self.row + (c * E::VALUES + vector) * LANES;
+                        sum = S::add(sum, E::load::<S>(self.x.add(at), LANES));
+                    }
                 }
+                let mean = S::splat(1. / (self.height * self.width) as f32);
+                E::store::<S>(self.out.add(vector * LANES), S::fma(sum, mean, S::splat(0.)), LANES);
             }
-            let mean = S::splat(1. / (self.height * self.width) as f32);
-            S::store(self.out, S::fma(sum, mean, S::splat(0.)));
         }
     }
 }
 
 /// Every stride-th pixel, channels shifted by `before`; zeros elsewhere.
-pub(super) fn shortcut(x: &Map, stride: (usize, usize), before: usize, layout: Layout) -> Map {
-    let channels = x.layout.shape.channels;
+pub(super) fn shortcut<E: Stored>(x: &Map<E>, stride: (usize, usize), before: usize, layout: Layout) -> Map<E> {
+    let (channels, pixel) = (x.layout.shape.channels, x.layout.pixel());
     let values = x.values.as_slice();
-    by_rows(layout, |image, panel, i, out| {
+    by_rows(layout, |image, panel, i, out: *mut E| {
         let row = image * x.layout.image() + x.layout.at((i * stride.0) as isize, 0);
         for p in 0..layout.shape.width {
-            let at = row + p * stride.1 * LANES;
-            let lane = |lane: usize| match (panel * LANES + lane).checked_sub(before) {
-                Some(c) if c < channels => values[at + c / LANES * x.layout.panel() + c % LANES],
-                _ => 0.,
+            let at = row + p * stride.1 * pixel;
+            let lane = |lane: usize| match (panel * pixel + lane).checked_sub(before) {
+                Some(c) if c < channels => values[at + x.layout.vector(c / LANES) + c % LANES],
+                _ => E::default(),
             };
-            let lanes: [f32; LANES] = std::array::from_fn(lane);
             // SAFETY: the row of the new map holds this pixel.
-            unsafe { std::ptr::copy_nonoverlapping(lanes.as_ptr(), out.add(p * LANES), LANES) };
+            (0..pixel).for_each(|i| unsafe { out.add(p * pixel + i).write(lane(i)) });
         }
     })
 }

@@ -23,8 +23,8 @@ pub(super) struct Weights {
     pub outputs: usize,
     pub group_inputs: usize,
     pub kernel: (usize, usize),
-    /// For tiles 1, 2 and 4 vectors wide.
-    direct: [OnceLock<Packed>; 3],
+    /// In f32 and in pairs of bf16, for tiles 1, 2 and 4 vectors wide.
+    direct: [[OnceLock<Packed>; 3]; 2],
     /// For tiles 1 and 2 vectors wide.
     transformed: [OnceLock<Vec<Packed>>; 2],
 }
@@ -51,9 +51,10 @@ impl Weights {
     }
 
     /// Whether the kernels apply: groups of whole panels, every or every second column.
-    pub(super) fn supported(&self) -> bool {
+    pub(super) fn supported(&self, arithmetic: Arithmetic) -> bool {
         let ConvConfig { stride, groups, .. } = self.config;
-        let whole = self.group_inputs.is_multiple_of(LANES) && (self.outputs / groups).is_multiple_of(LANES);
+        let panel = LANES * arithmetic.values();
+        let whole = self.group_inputs.is_multiple_of(panel) && (self.outputs / groups).is_multiple_of(panel);
         stride.1 <= 2 && (groups == 1 || whole)
     }
 
@@ -76,10 +77,10 @@ impl Weights {
     }
 
     /// Packed for tiles of so many vectors.
-    pub(super) fn direct(&self, isa: Isa, vectors: usize) -> Result<&Packed> {
+    pub(super) fn direct(&self, isa: Isa, arithmetic: Arithmetic, vectors: usize) -> Result<&Packed> {
         let shape = self.shape(1, (1, 1), (1, 1));
-        cached(&self.direct[width_index(vectors)], || {
-            let (kind, taps) = ((isa, Arithmetic::Single), geometry::forward_taps(&shape));
+        cached(&self.direct[arithmetic.values() - 1][width_index(vectors)], || {
+            let (kind, taps) = ((isa, arithmetic), geometry::forward_taps(&shape));
             Ok(Packed::new(kind, &self.values()?, &shape, &taps, vectors, Direction::Forward))
         })
     }

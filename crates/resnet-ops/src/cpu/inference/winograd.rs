@@ -1,6 +1,7 @@
 //! Winograd's algorithm F(4×4, 3×3): a 4×4 square of outputs from 36 products instead of 144 (Lavin and Gray 2016,
 //! "Fast Algorithms for Convolutional Neural Networks", section 4.3).
 
+use super::map::{Layout, Stored};
 use crate::cpu::buffer::Buffer;
 use crate::cpu::gather::Gather;
 use crate::cpu::geometry::{ConvShape, LANES, Run};
@@ -44,12 +45,10 @@ pub(super) fn transform_weights(isa: Isa, weight: &[f32], (o, c): (usize, usize)
 }
 
 /// Some squares of one image, for some blocks of output channels.
-pub(super) struct Squares<'a> {
+pub(super) struct Squares<'a, E> {
     /// The input's pixel (0, 0) of the first panel; around it a border of at least one zero.
-    pub x: *const f32,
-    pub x_row: usize,
-    pub x_panel: usize,
-    pub panels: usize,
+    pub x: *const E,
+    pub from: Layout,
     /// Rows and columns of the map.
     pub size: (usize, usize),
     /// First square, counted row by row, and how many.
@@ -59,13 +58,12 @@ pub(super) struct Squares<'a> {
     /// Blocks of output channels.
     pub blocks: (usize, usize),
     pub bias: *const f32,
-    pub residual: *const f32,
-    pub residual_row: usize,
-    pub residual_panel: usize,
+    /// Pixel (0, 0) of the map that is added, or null.
+    pub residual: *const E,
+    pub residual_layout: Layout,
     pub relu: bool,
-    pub y: *mut f32,
-    pub y_row: usize,
-    pub y_panel: usize,
+    pub y: *mut E,
+    pub to: Layout,
 }
 
 /// Values from one position to the next, for so many vectors: an odd number of cache lines, because a transform touches
@@ -81,37 +79,42 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    pub(super) fn new(panels: usize, vectors: usize, count: usize) -> Self {
+    pub(super) fn new(inputs: usize, vectors: usize, count: usize) -> Self {
         Self {
-            inputs: Buffer::new(POSITIONS * position_len(panels * count)),
+            inputs: Buffer::new(POSITIONS * position_len(inputs * count)),
             products: Buffer::new(POSITIONS * position_len(vectors * count)),
         }
     }
 }
 
-impl Squares<'_> {
+impl<E: Stored> Squares<'_, E> {
     fn columns(&self) -> usize {
         self.size.1.div_ceil(OUT)
+    }
+
+    /// Vectors of input channels.
+    fn inputs(&self) -> usize {
+        self.from.shape.channels / LANES
     }
 
     /// Computes the squares.
     ///
     /// # Safety
-    /// The pointers must be valid for the map; `scratch` must be made for as many panels, vectors and squares.
+    /// The pointers must be valid for the map; `scratch` must be made for as many vectors of channels and squares.
     pub(super) unsafe fn run(&self, isa: Isa, scratch: &mut Scratch) {
         let Some(first) = self.weights.first() else { return };
         let (vectors, count) = (first.vectors, self.count);
         let inputs = scratch.inputs.as_mut_slice().as_mut_ptr();
         let products = scratch.products.as_mut_slice().as_mut_ptr();
         let blocks = self.blocks.1 - self.blocks.0;
-        let runs: Vec<Run> = (0..self.panels).map(|p| Run { offset: p * count * LANES, len: LANES }).collect();
+        let runs: Vec<Run> = (0..self.inputs()).map(|v| Run { offset: v * count * LANES, len: LANES }).collect();
         let runs = [runs];
         // SAFETY: as the caller promises.
         unsafe {
             launch(isa, Inputs { squares: self, out: inputs });
             for (position, weights) in self.weights.iter().enumerate() {
                 let gather = Gather {
-                    scratch: inputs.add(position * position_len(self.panels * count)),
+                    scratch: inputs.add(position * position_len(self.inputs() * count)),
                     images: 1,
                     x_step: 1,
                     x_image: 0,
@@ -137,6 +140,7 @@ impl Squares<'_> {
                     residual_row: 0,
                     residual_vector: 0,
                     relu: false,
+                    narrow: false,
                 };
                 launch(isa, gather);
             }
@@ -145,35 +149,36 @@ impl Squares<'_> {
     }
 }
 
-/// Bᵀ d B of every square and panel: (position, panel, square, 16).
-struct Inputs<'a> {
-    squares: &'a Squares<'a>,
+/// Bᵀ d B of every square and vector of channels: (position, vector, square, 16).
+struct Inputs<'a, E> {
+    squares: &'a Squares<'a, E>,
     out: *mut f32,
 }
 
-impl Kernel for Inputs<'_> {
+impl<E: Stored> Kernel for Inputs<'_, E> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let k = self.squares;
         let (height, width) = (k.size.0 as isize, k.size.1 as isize);
+        let (inputs, row_len, pixel) = (k.inputs(), k.from.row() as isize, k.from.pixel());
         for square in 0..k.count {
             let at = k.first + square;
             let (row, col) = ((at / k.columns() * OUT) as isize - 1, (at % k.columns() * OUT) as isize - 1);
-            for panel in 0..k.panels {
+            for vector in 0..inputs {
                 // SAFETY: rows and columns -1 to the size are in the map; further ones are not read.
                 unsafe {
-                    let x = k.x.add(panel * k.x_panel);
+                    let x = k.x.add(k.from.vector(vector));
                     let mut d = [[S::splat(0.); IN]; IN];
                     for (i, d) in d.iter_mut().enumerate() {
                         let r = row + i as isize;
                         if r > height {
                             continue;
                         }
-                        let x = x.wrapping_offset(r * k.x_row as isize + col * LANES as isize);
+                        let x = x.wrapping_offset(r * row_len + col * pixel as isize);
                         for (j, d) in d.iter_mut().enumerate() {
                             if col + (j as isize) <= width {
-                                *d = S::load(x.wrapping_add(j * LANES));
+                                *d = E::load::<S>(x.wrapping_add(j * pixel), LANES);
                             }
                         }
                     }
@@ -183,8 +188,8 @@ impl Kernel for Inputs<'_> {
                     }
                     for (i, d) in d.iter().enumerate() {
                         for (j, &value) in input_transform::<S>(*d).iter().enumerate() {
-                            let position = (i * IN + j) * position_len(k.panels * k.count);
-                            S::store(self.out.add(position + (panel * k.count + square) * LANES), value);
+                            let position = (i * IN + j) * position_len(inputs * k.count);
+                            S::store(self.out.add(position + (vector * k.count + square) * LANES), value);
                         }
                     }
                 }
@@ -214,13 +219,13 @@ unsafe fn input_transform<S: Simd>(d: [S::V; IN]) -> [S::V; IN] {
 }
 
 /// Aᵀ m A of every square, with bias, addition and ReLU.
-struct Outputs<'a> {
-    squares: &'a Squares<'a>,
+struct Outputs<'a, E> {
+    squares: &'a Squares<'a, E>,
     products: *const f32,
     vectors: usize,
 }
 
-impl Kernel for Outputs<'_> {
+impl<E: Stored> Kernel for Outputs<'_, E> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
@@ -248,18 +253,19 @@ impl Kernel for Outputs<'_> {
                         half.iter_mut().zip(column).for_each(|(row, value)| row[j] = value);
                     }
                     let bias = S::load(k.bias.add((first + vector) * LANES));
-                    let y = k.y.add((first + vector) * k.y_panel + row * k.y_row + col * LANES);
-                    let at = (first + vector) * k.residual_panel + row * k.residual_row + col * LANES;
+                    let start = |map: &Layout| map.vector(first + vector) + row * map.row() + col * map.pixel();
+                    let (y, at) = (k.y.add(start(&k.to)), start(&k.residual_layout));
                     for (i, half) in half.iter().enumerate().take(rows) {
                         for (j, &value) in output_transform::<S>(*half).iter().enumerate().take(cols) {
                             let mut sum = S::add(value, bias);
                             if !k.residual.is_null() {
-                                sum = S::add(sum, S::load(k.residual.add(at + i * k.residual_row + j * LANES)));
+                                let at = at + i * k.residual_layout.row() + j * k.to.pixel();
+                                sum = S::add(sum, E::load::<S>(k.residual.add(at), LANES));
                             }
                             if k.relu {
                                 sum = S::max(S::splat(0.), sum);
                             }
-                            S::store(y.add(i * k.y_row + j * LANES), sum);
+                            E::store::<S>(y.add(i * k.to.row() + j * k.to.pixel()), sum, LANES);
                         }
                     }
                 }

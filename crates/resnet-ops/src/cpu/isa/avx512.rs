@@ -132,6 +132,11 @@ impl Simd for Avx512Pairs {
     common!();
 
     #[inline(always)]
+    unsafe fn store_bf16_pair(p: *mut u16, low: __m512, high: __m512) {
+        unsafe { _mm512_storeu_ps(p.cast(), Self::neighbours(low, high)) }
+    }
+
+    #[inline(always)]
     unsafe fn multiply_add(x: __m512, w: __m512, acc: __m512) -> __m512 {
         // SAFETY: only the type of the bits changes.
         unsafe {

@@ -96,6 +96,15 @@ pub(crate) trait Simd: Copy {
     unsafe fn store_part(p: *mut f32, v: Self::V, n: usize);
     unsafe fn load_bf16(p: *const u16) -> Self::V;
     unsafe fn store_bf16(p: *mut u16, v: Self::V);
+    /// Two vectors, one behind the other.
+    #[inline(always)]
+    unsafe fn store_bf16_pair(p: *mut u16, low: Self::V, high: Self::V) {
+        // SAFETY: as the caller promises, of 32 values.
+        unsafe {
+            Self::store_bf16(p, low);
+            Self::store_bf16(p.add(16), high);
+        }
+    }
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
@@ -162,7 +171,7 @@ impl Arithmetic {
     }
 
     /// Values in one 32-bit unit of a scratch.
-    pub(crate) fn values(self) -> usize {
+    pub(crate) const fn values(self) -> usize {
         match self {
             Self::Single => 1,
             Self::Pairs => 2,
