@@ -1,5 +1,7 @@
 //! Everything between convolutions: the input and the output, poolings, sums.
 
+use std::ops::Range;
+
 use super::map::{Layout, Map, Stored};
 use crate::PoolConfig;
 use crate::cpu::geometry::LANES;
@@ -281,14 +283,26 @@ pub(super) fn shortcut<E: Stored>(x: &Map<E>, stride: (usize, usize), before: us
     let values = x.values.as_slice();
     by_rows(layout, |image, panel, i, out: *mut E| {
         let row = image * x.layout.image() + x.layout.at((i * stride.0) as isize, 0);
+        // Where each channel of the panel comes from; runs of them are copied together.
+        let mut runs: Vec<Range<usize>> = Vec::new();
+        let from = |lane: usize| (panel * pixel + lane).checked_sub(before).filter(|&c| c < channels);
+        let mut starts = Vec::new();
+        for (lane, c) in (0..pixel).filter_map(|lane| Some((lane, from(lane)?))) {
+            match runs.last_mut() {
+                Some(run) if c % LANES != 0 && run.end == lane => run.end += 1,
+                _ => {
+                    runs.push(lane..lane + 1);
+                    starts.push(row + x.layout.vector(c / LANES) + c % LANES);
+                }
+            }
+        }
         for p in 0..layout.shape.width {
-            let at = row + p * stride.1 * pixel;
-            let lane = |lane: usize| match (panel * pixel + lane).checked_sub(before) {
-                Some(c) if c < channels => values[at + x.layout.vector(c / LANES) + c % LANES],
-                _ => E::default(),
-            };
             // SAFETY: the row of the new map holds this pixel.
-            (0..pixel).for_each(|i| unsafe { out.add(p * pixel + i).write(lane(i)) });
+            let out = unsafe { std::slice::from_raw_parts_mut(out.add(p * pixel), pixel) };
+            out.fill(E::default());
+            for (run, start) in runs.iter().zip(&starts) {
+                out[run.clone()].copy_from_slice(&values[start + p * stride.1 * pixel..][..run.len()]);
+            }
         }
     })
 }
