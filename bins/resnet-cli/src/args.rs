@@ -6,6 +6,7 @@ use std::sync::Arc;
 use candle_core::Device;
 use clap::{Args, ValueEnum};
 use resnet_data::{Dataset, OnBroken, Split};
+use resnet_ops::{Graph, Inference};
 use resnet_train::recipe::Compute;
 
 use crate::device::DeviceChoice;
@@ -90,6 +91,24 @@ impl Dtype {
             Dtype::F32 => "f32",
             Dtype::Bf16 => "bf16",
         }
+    }
+}
+
+/// What a network is run in that does not train.
+#[derive(Args)]
+pub struct InferenceArgs {
+    /// What the network computes in; bf16 is faster where the processor multiplies it, and keeps three digits
+    #[arg(long, value_enum, default_value_t = Dtype::F32)]
+    pub dtype: Dtype,
+}
+
+impl InferenceArgs {
+    /// The network or a part of it, made ready.
+    ///
+    /// # Errors
+    /// If a parameter cannot be read.
+    pub fn ready(&self, graph: &Graph) -> candle_core::Result<Inference> {
+        Inference::new(&graph.clone().with_compute_dtype(self.dtype.compute().dtype()))
     }
 }
 

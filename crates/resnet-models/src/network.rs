@@ -125,6 +125,9 @@ impl Network {
     /// # }
     /// ```
     ///
+    /// After [`Network::with_compute_dtype`] with bf16 it computes in bf16 where the processor multiplies it
+    /// (AVX512-BF16): nearly twice as fast, logits within a few hundredths of their largest.
+    ///
     /// # Errors
     /// If a parameter cannot be read.
     pub fn into_inference(self) -> Result<Inference> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use candle_core::{DType, Device};
 use resnet_data::vectors::VectorWriter;
 
-use crate::args::{DatasetArgs, DeviceArgs, ImagesArgs, LoaderArgs, NormalizeArgs, WeightsArgs};
+use crate::args::{DatasetArgs, DeviceArgs, ImagesArgs, InferenceArgs, LoaderArgs, NormalizeArgs, WeightsArgs};
 use crate::images::Images;
 use crate::{network, output};
 
@@ -26,6 +26,8 @@ pub struct Args {
     #[command(flatten)]
     loader: LoaderArgs,
     #[command(flatten)]
+    inference: InferenceArgs,
+    #[command(flatten)]
     device: DeviceArgs,
 }
 
@@ -37,9 +39,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let images = Images::new(&args.images.images, transform, &args.loader, loaded.image_size(&args.normalize))?;
     let width = loaded.network.config().features();
     let mut writer = VectorWriter::create(&args.output, width)?;
-    let embedding = loaded.network.embedding()?;
+    let embedding = args.inference.ready(&loaded.network.embedding()?)?;
     let read = images.for_each_batch("embedding", |batch, paths| {
-        let features = embedding.forward_t(&batch.to_device(&device)?, false)?;
+        let features = embedding.forward(&batch.to_device(&device)?)?;
         let features = features.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.to_vec2::<f32>()?;
         for (path, values) in paths.iter().zip(features) {
             writer.push(&path.display().to_string(), &values)?;

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use candle_core::Device;
 use resnet_data::{Dataset, Loader, LoaderConfig, Split};
-use resnet_models::Network;
+use resnet_ops::Inference;
 use resnet_train::metrics::Evaluation;
 use resnet_train::trainer::{evaluate, progress_for_stderr, reestimate_statistics};
 use resnet_train::views;
 use serde::Serialize;
 
-use crate::args::{DatasetArgs, DeviceArgs, JsonArgs, LoaderArgs, NormalizeArgs, WeightsArgs};
+use crate::args::{DatasetArgs, DeviceArgs, InferenceArgs, JsonArgs, LoaderArgs, NormalizeArgs, WeightsArgs};
 use crate::failure::bad_input;
 use crate::images::batch_size;
 use crate::network::{self, Loaded};
@@ -38,6 +38,8 @@ pub struct Args {
     #[command(flatten)]
     loader: LoaderArgs,
     #[command(flatten)]
+    inference: InferenceArgs,
+    #[command(flatten)]
     device: DeviceArgs,
     #[command(flatten)]
     json: JsonArgs,
@@ -62,17 +64,18 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if args.reestimate_bn {
         reestimate(&args, &loaded, &name, &device)?;
     }
+    let network = args.inference.ready(loaded.network.graph())?;
     let result = if args.crop == Crop::Center {
         let transform = loaded.transform(&args.normalize, &args.data, Some(&dataset))?;
         let loader = Loader::new(dataset, transform, loader_config(&args, &loaded))?;
         let mut progress = progress_for_stderr();
-        let result = evaluate(&loaded.network, &loader, &device, None, &mut *progress)?;
+        let result = evaluate(&network, &loader, &device, None, &mut *progress)?;
         progress.finish();
         result.ok_or_else(|| anyhow::anyhow!("the evaluation was stopped"))?
     } else {
         let normalize = loaded.normalize(&args.normalize, &args.data)?;
         let views = Views::new(args.crop.into(), loaded.image_size(&args.normalize), &normalize)?;
-        many_views(&loaded.network, &*dataset, &views, &device)?
+        many_views(&network, &*dataset, &views, &device)?
     };
     let evaluated = Evaluated { dataset: name, split: args.split.to_string(), result };
     if args.json.json { output::json(&evaluated) } else { output::text(sentence(&evaluated)) }
@@ -92,7 +95,12 @@ fn fitting(dataset: Arc<dyn Dataset>, loaded: &Loaded, name: &str) -> anyhow::Re
     Err(bad_input(format!("--dataset {name} has {want} classes, the weights {have}: choose weights trained on it")))
 }
 
-fn many_views(network: &Network, dataset: &dyn Dataset, views: &Views, device: &Device) -> anyhow::Result<Evaluation> {
+fn many_views(
+    network: &Inference,
+    dataset: &dyn Dataset,
+    views: &Views,
+    device: &Device,
+) -> anyhow::Result<Evaluation> {
     let bar = output::image_bar("evaluating", dataset.len());
     let result = views::evaluate(network, dataset, views, device, |done, _| {
         bar.set_position(done as u64);

@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 
 use candle_core::{D, DType, Device};
-use candle_nn::ModuleT;
 use serde::Serialize;
 
-use crate::args::{DatasetArgs, DeviceArgs, ImagesArgs, JsonArgs, LoaderArgs, NormalizeArgs, WeightsArgs};
+use crate::args::{
+    DatasetArgs, DeviceArgs, ImagesArgs, InferenceArgs, JsonArgs, LoaderArgs, NormalizeArgs, WeightsArgs,
+};
 use crate::failure::bad_input;
 use crate::images::Images;
 use crate::network::{self, Loaded};
@@ -32,6 +33,8 @@ pub struct Args {
     data: DatasetArgs,
     #[command(flatten)]
     loader: LoaderArgs,
+    #[command(flatten)]
+    inference: InferenceArgs,
     #[command(flatten)]
     device: DeviceArgs,
     #[command(flatten)]
@@ -62,8 +65,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let names = class_names(&loaded, &args.data)?;
     let transform = loaded.transform(&args.normalize, &args.data, None)?;
     let images = Images::new(&args.images.images, transform, &args.loader, loaded.image_size(&args.normalize))?;
+    let network = args.inference.ready(loaded.network.graph())?;
     images.for_each_batch("classifying", |batch, paths| {
-        let logits = loaded.network.forward_t(&batch.to_device(&device)?, false)?;
+        let logits = network.forward(&batch.to_device(&device)?)?;
         let logits = logits.to_dtype(DType::F32)?.to_device(&Device::Cpu)?;
         let probabilities = candle_nn::ops::softmax(&logits, D::Minus1)?.to_vec2::<f32>()?;
         for ((path, probabilities), logits) in paths.iter().zip(probabilities).zip(logits.to_vec2::<f32>()?) {

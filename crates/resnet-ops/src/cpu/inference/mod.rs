@@ -8,7 +8,7 @@ mod passes;
 mod weights;
 mod winograd;
 
-use candle_core::{CpuStorage, CustomOp1, DType, Layout as TensorLayout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, DType, Layout as TensorLayout, Module, Result, Shape, Tensor, bail};
 
 use super::element::Bf16;
 use super::isa::{Arithmetic, Isa};
@@ -90,6 +90,12 @@ impl Inference {
             }
             _ => self.graph.forward_t(&x.detach(), false),
         }
+    }
+}
+
+impl Module for Inference {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.forward(x)
     }
 }
 
