@@ -1,4 +1,4 @@
-//! With the feature `cuda`: compiles the kernels to PTX, which the driver turns into machine code for the device at hand.
+//! Tells the code whether it is compiled without optimisation. With the feature `cuda`: compiles the kernels to PTX, which the driver turns into machine code for the device at hand.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,10 @@ const FILES: [&str; 8] = ["conv", "elementwise", "images", "layout", "loss", "no
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rustc-check-cfg=cfg(unoptimized)");
+    if env::var("OPT_LEVEL").is_ok_and(|level| level == "0") {
+        println!("cargo:rustc-cfg=unoptimized");
+    }
     if env::var_os("CARGO_FEATURE_CUDA").is_none() {
         return;
     }

@@ -4,7 +4,7 @@
 //! row follows.
 
 use super::geometry::{LANES, Run};
-use super::isa::Simd;
+use super::isa::{Kernel, Simd};
 
 /// Vectors that a tile is wide, as the index into [`Simd::ROWS`].
 pub(crate) fn width_index(vectors: usize) -> usize {
@@ -233,6 +233,28 @@ unsafe fn outer<S: Simd, const P: usize, const NV: usize>(t: &OuterTile) {
     }
 }
 
+/// A gather tile of fixed size.
+struct GatherKernel<'a, const P: usize, const NV: usize, const STEP: usize>(&'a GatherTile<'a>);
+
+impl<const P: usize, const NV: usize, const STEP: usize> Kernel for GatherKernel<'_, P, NV, STEP> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        unsafe { gather::<S, P, NV, STEP>(self.0) }
+    }
+}
+
+/// An outer-product tile of fixed size.
+struct OuterKernel<'a, const P: usize, const NV: usize>(&'a OuterTile);
+
+impl<const P: usize, const NV: usize> Kernel for OuterKernel<'_, P, NV> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        unsafe { outer::<S, P, NV>(self.0) }
+    }
+}
+
 macro_rules! by_rows {
     ($f:ident, $s:ty $(, $step:ident)?; $p:expr, $nv:expr, $t:expr; $($n:literal)*) => {
         match $nv {
@@ -242,10 +264,10 @@ macro_rules! by_rows {
         }
     };
     (@ROWS[$i:literal], $f:ident, $s:ty, $p:expr, $nv:literal, $step:ident; $t:expr; $($n:literal)*) => {
-        match $p { $($n if $n <= <$s>::ROWS[$i] => $f::<$s, $n, $nv, $step>($t),)* _ => unreachable!() }
+        match $p { $($n if $n <= <$s>::ROWS[$i] => <$s>::apart($f::<$n, $nv, $step>($t)),)* _ => unreachable!() }
     };
     (@ROWS[$i:literal], $f:ident, $s:ty, $p:expr, $nv:literal; $t:expr; $($n:literal)*) => {
-        match $p { $($n if $n <= <$s>::ROWS[$i] => $f::<$s, $n, $nv>($t),)* _ => unreachable!() }
+        match $p { $($n if $n <= <$s>::ROWS[$i] => <$s>::apart($f::<$n, $nv>($t)),)* _ => unreachable!() }
     };
 }
 
@@ -254,12 +276,12 @@ macro_rules! by_rows {
 /// `S::ROWS` for that width.
 #[inline(always)]
 pub(crate) unsafe fn gather_tile<S: Simd, const STEP: usize>(p: usize, nv: usize, t: &GatherTile) {
-    unsafe { by_rows!(gather, S, STEP; p, nv, t; 1 2 3 4 5 6 7 8 9 10 11 12 13 14) }
+    unsafe { by_rows!(GatherKernel, S, STEP; p, nv, t; 1 2 3 4 5 6 7 8 9 10 11 12 13 14) }
 }
 
 /// # Safety
 /// As [`gather_tile`]; at most 8 rows.
 #[inline(always)]
 pub(crate) unsafe fn outer_tile<S: Simd>(p: usize, nv: usize, t: &OuterTile) {
-    unsafe { by_rows!(outer, S; p, nv, t; 1 2 3 4 5 6 7 8) }
+    unsafe { by_rows!(OuterKernel, S; p, nv, t; 1 2 3 4 5 6 7 8) }
 }

@@ -32,6 +32,10 @@ impl Avx2 {
 }
 
 impl Simd for Avx2 {
+    #[cfg(unoptimized)]
+    unsafe fn apart<K: super::Kernel>(kernel: K) -> K::Output {
+        unsafe { launch(kernel) }
+    }
     type V = (__m256, __m256);
     const ROWS: [usize; 3] = [6, 0, 0];
 

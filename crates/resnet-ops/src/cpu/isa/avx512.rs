@@ -125,10 +125,18 @@ macro_rules! common {
 }
 
 impl Simd for Avx512 {
+    #[cfg(unoptimized)]
+    unsafe fn apart<K: super::Kernel>(kernel: K) -> K::Output {
+        unsafe { launch(kernel) }
+    }
     common!();
 }
 
 impl Simd for Avx512Pairs {
+    #[cfg(unoptimized)]
+    unsafe fn apart<K: super::Kernel>(kernel: K) -> K::Output {
+        unsafe { launch_in_pairs(kernel) }
+    }
     common!();
 
     #[inline(always)]

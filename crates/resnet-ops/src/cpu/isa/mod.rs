@@ -85,7 +85,7 @@ pub fn force_isa(isa: Option<Isa>) {
 /// # Safety
 /// All methods may be called only where the processor has the instruction set, and pointers must be valid for 16
 /// values, or for `n` in the `_part` methods, whose other lanes are zero.
-pub(crate) trait Simd: Copy {
+pub(crate) trait Simd: Copy + Sized {
     type V: Copy;
     /// Largest number of rows of a register tile that is 1, 2 or 4 vectors wide (0: not at all).
     const ROWS: [usize; 3];
@@ -130,6 +130,15 @@ pub(crate) trait Simd: Copy {
     /// Asks for the cache line of an address, which need not be valid.
     #[inline(always)]
     fn prefetch(_: *const u8) {}
+    /// Runs a part of a kernel, in a frame of its own where nothing is optimised: there every tile that is inlined has
+    /// its own place in its caller's frame, and all of them together do not fit into a thread's stack.
+    #[cfg(not(unoptimized))]
+    #[inline(always)]
+    unsafe fn apart<K: Kernel>(kernel: K) -> K::Output {
+        unsafe { kernel.run::<Self>() }
+    }
+    #[cfg(unoptimized)]
+    unsafe fn apart<K: Kernel>(kernel: K) -> K::Output;
     /// `acc` plus the product of two vectors of units: f32 values here, sums over pairs of bf16 in [`Pairs`].
     #[inline(always)]
     unsafe fn multiply_add(x: Self::V, w: Self::V, acc: Self::V) -> Self::V {

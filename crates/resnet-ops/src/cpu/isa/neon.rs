@@ -16,6 +16,10 @@ fn quads(f: impl Fn(usize) -> float32x4_t) -> [float32x4_t; 4] {
 }
 
 impl Simd for Neon {
+    #[cfg(unoptimized)]
+    unsafe fn apart<K: super::Kernel>(kernel: K) -> K::Output {
+        unsafe { launch(kernel) }
+    }
     type V = [float32x4_t; 4];
     const ROWS: [usize; 3] = [6, 0, 0];
 

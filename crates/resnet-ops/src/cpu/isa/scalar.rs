@@ -10,6 +10,10 @@ fn lanes(f: impl Fn(usize) -> f32) -> [f32; 16] {
 }
 
 impl Simd for Scalar {
+    #[cfg(unoptimized)]
+    unsafe fn apart<K: super::Kernel>(kernel: K) -> K::Output {
+        unsafe { kernel.run::<Self>() }
+    }
     type V = [f32; 16];
     const ROWS: [usize; 3] = [4, 0, 0];
 
