@@ -1,7 +1,7 @@
 //! The thousand classes of ImageNet (ILSVRC 2012).
 
 /// WordNet identifiers and short names, in the order of the labels; a line a class.
-const TABLE: &str = include_str!("../../../data/imagenet_classes.tsv");
+const TABLE: &str = include_str!("imagenet_classes.tsv");
 
 /// Short names of the classes, in the order of the labels.
 ///

@@ -194,7 +194,7 @@ fn configurations_that_cannot_be_used_are_named() {
 
 #[test]
 fn published_weights_are_of_networks_of_their_size() {
-    let table = include_str!("../../../data/pretrained.tsv");
+    let table = include_str!("../src/hub/pretrained.tsv");
     let known = published();
     assert!(known.is_sorted_by(|a, b| a.top1 >= b.top1));
     for (name, top1) in [("resnet50.tv_in1k", 76.130), ("resnet18.a1_in1k", 73.158)] {

@@ -2,7 +2,7 @@
 
 /// A row a set of weights: timm's name, top-1 in percent, and the size and crop that it was measured at; parameters in
 /// millions. From timm's `results/results-imagenet.csv`.
-const TABLE: &str = include_str!("../../../../data/pretrained.tsv");
+const TABLE: &str = include_str!("pretrained.tsv");
 
 /// A set of weights on the hub, under `timm/NAME`.
 #[derive(Debug, Clone, Copy, PartialEq)]
