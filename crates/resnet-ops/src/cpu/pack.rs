@@ -247,6 +247,7 @@ unsafe fn singles<S: Simd, E: Element, const KIND: u8>(pack: &Pack<E>, block: &B
 }
 
 /// Two neighbouring values are a unit.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // other processors have no such instructions
 struct Neighbours;
 
 impl<S: Pairs, E: Element> BlockKernel<S, E> for Neighbours {
@@ -270,6 +271,7 @@ impl<S: Pairs, E: Element> BlockKernel<S, E> for Neighbours {
 }
 
 #[inline(always)]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // other processors have no such instructions
 unsafe fn neighbours<S: Pairs, E: Element, const KIND: u8>(pack: &Pack<E>, block: &Block, low: usize, high: usize) {
     unsafe {
         let low = Reader::<S, E, KIND>::new(&pack.source, block.channel, low);
@@ -300,6 +302,7 @@ impl<E: Element> PairKernel for Pack<'_, E> {
 
 /// Two images of neighbour pairs as one scratch whose units hold one channel of both: the sum over pixels then takes two
 /// at a time. `panels` panels of the images become twice as many.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // other processors have no such instructions
 pub(crate) struct Interleave {
     pub a: *const f32,
     /// Null: zeros.

@@ -147,6 +147,7 @@ pub(crate) trait Simd: Copy + Sized {
 }
 
 /// Vectors of 16 units of two bf16 values, multiplied pair by pair into f32 sums.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // other processors have no such instructions
 pub(crate) trait Pairs: Simd {
     /// 32 values as 16 units: neighbours share a unit.
     unsafe fn neighbours(low: Self::V, high: Self::V) -> Self::V;
@@ -197,6 +198,7 @@ pub(crate) trait Kernel {
 }
 
 /// A kernel that exists for pairs of bf16 only.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // other processors have no such instructions
 pub(crate) trait PairKernel {
     /// # Safety
     /// As [`Kernel::run`].
