@@ -1,12 +1,26 @@
 //! The fused engine against the portable interpreter (in f64) on random shapes, on every instruction set that this
 //! machine has, and both against finite differences.
 
+use std::sync::{PoisonError, RwLock};
+
 use candle_core::{DType, Device, Result, Tensor, Var};
 use proptest::prelude::*;
 use resnet_ops::graph::{DropUnit, NormParameters};
 use resnet_ops::{
     AvgPoolConfig, Backend, ConvConfig, Graph, GraphBuilder, Inference, Isa, NormConfig, PoolConfig, Value, force_isa,
 };
+
+/// The instruction set in use, which all tests of this process share.
+static ISA: RwLock<()> = RwLock::new(());
+
+/// Computes something on the given instruction set, while no other test does so on another.
+fn on<R>(isa: Isa, compute: impl FnOnce() -> R) -> R {
+    let _alone = ISA.write().unwrap_or_else(PoisonError::into_inner);
+    force_isa(Some(isa));
+    let result = compute();
+    force_isa(None);
+    result
+}
 
 /// Repeatable values in ±1.
 fn noise(dims: &[usize], seed: u32) -> Tensor {
@@ -87,10 +101,7 @@ fn run_computing_in(
 fn compare(build: &Build, dims: &[usize], train: bool) {
     let reference = run(build, dims, DType::F64, Backend::Portable, train).unwrap();
     for isa in Isa::available() {
-        force_isa(Some(isa));
-        let ours = run(build, dims, DType::F32, Backend::Auto, train);
-        force_isa(None);
-        let ours = ours.unwrap();
+        let ours = on(isa, || run(build, dims, DType::F32, Backend::Auto, train)).unwrap();
         assert_eq!(ours.len(), reference.len());
         for (i, (ours, reference)) in ours.iter().zip(&reference).enumerate() {
             assert_eq!(ours.dims(), reference.dims());
@@ -287,10 +298,8 @@ proptest! {
         for (compute, tolerance) in [(DType::F32, 2e-4), (DType::BF16, 0.05)] {
             let graph = build(DType::F32).with_compute_dtype(compute);
             for isa in Isa::available() {
-                force_isa(Some(isa));
                 let inference = Inference::new(&graph).unwrap();
-                let ours = inference.forward(&x.to_dtype(DType::F32).unwrap());
-                force_isa(None);
+                let ours = on(isa, || inference.forward(&x.to_dtype(DType::F32).unwrap()));
                 prop_assert!(inference.is_folded());
                 let difference = (ours.unwrap().to_dtype(DType::F64).unwrap() - &reference).unwrap().abs().unwrap();
                 let largest = |t: &Tensor| t.flatten_all().unwrap().max(0).unwrap().to_scalar::<f64>().unwrap();
@@ -340,9 +349,7 @@ proptest! {
         };
         let reference = run(DType::F32, DType::F64, Backend::Portable).unwrap();
         for isa in Isa::available() {
-            force_isa(Some(isa));
-            let (ours, inferred) = (run(DType::BF16, DType::F32, Backend::Auto), infer());
-            force_isa(None);
+            let (ours, inferred) = on(isa, || (run(DType::BF16, DType::F32, Backend::Auto), infer()));
             let difference = (inferred.unwrap() - &reference[0]).unwrap().abs().unwrap();
             let excess = (difference - (reference[0].abs().unwrap() / 256.).unwrap()).unwrap();
             let excess = excess.flatten_all().unwrap().max(0).unwrap().to_scalar::<f64>().unwrap();
@@ -368,9 +375,7 @@ fn bf16_activations_stay_close() {
             let dims = [4, c, 8, 8];
             let reference = run(&build, &dims, DType::F64, Backend::Portable, true).unwrap();
             for isa in Isa::available() {
-                force_isa(Some(isa));
-                let ours = run_computing_in(DType::BF16, &build, &dims, DType::F32, Backend::Auto, true);
-                force_isa(None);
+                let ours = on(isa, || run_computing_in(DType::BF16, &build, &dims, DType::F32, Backend::Auto, true));
                 for (i, (ours, reference)) in ours.unwrap().iter().zip(&reference).enumerate() {
                     let norm = |t: &Tensor| t.sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap().sqrt();
                     let error = norm(&(ours.to_dtype(DType::F64).unwrap() - reference).unwrap());
@@ -429,6 +434,7 @@ fn parts_of_a_graph_make_the_whole() -> Result<()> {
 /// included, and statistics are updated once.
 #[test]
 fn recomputation_changes_nothing() -> Result<()> {
+    let _one_instruction_set = ISA.read().unwrap_or_else(PoisonError::into_inner);
     let run = |cut_at: &[usize], compute: DType| -> Result<(Vec<Tensor>, Tensor)> {
         let mut v = Vars::new(DType::F32);
         let mut g = Graph::builder();
