@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use candle_core::Result;
 
-use super::backward::{Backward, EndingPass};
+use super::backward::Backward;
 use super::buffer::Buffer;
 use super::conv::Epilogue;
 use super::element::Element;
 use super::elementwise::Store;
+use super::ending::EndingPass;
 use super::forward::Forward;
 use super::isa::{Kernel, Simd, launch};
 use super::plan::View;

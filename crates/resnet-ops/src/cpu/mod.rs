@@ -12,6 +12,7 @@ mod conv;
 mod deliver;
 mod element;
 mod elementwise;
+mod ending;
 mod escape;
 mod finish;
 mod forward;

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use candle_core::{Result, bail};
 
-use super::backward::{Backward, EndingPass, read_pixels};
+use super::backward::{Backward, read_pixels};
 use super::buffer::{Buffer, Shared};
 use super::conv::{Epilogue, Reading};
 use super::element::Element;
 use super::elementwise::Store;
+use super::ending::EndingPass;
 use super::forward::Forward;
 use super::isa::{Isa, Kernel, Simd, launch};
 use super::pack::Source;
