@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::buffer::{Buffer, Shared};
+use super::claims::Claims;
 use super::element::Element;
 use super::gather::{Gather, Outer};
 use super::geometry::{self, ConvShape, LANES, Panels, Phase, Run, Tap, Window};
@@ -147,7 +148,7 @@ pub(crate) fn pack_forward(isa: Isa, arithmetic: Arithmetic, weight: &[f32], sha
     Packed::new((isa, arithmetic), weight, shape, &geometry::forward_taps(shape), vectors, Direction::Forward)
 }
 
-/// The forward convolution; returns the epilogues of the shares, in order.
+/// The forward convolution; returns the epilogues of the items, in order.
 #[allow(clippy::too_many_arguments)] // each is a different thing
 pub(crate) fn forward<E: Element, P: Epilogue>(
     isa: Isa,
@@ -167,11 +168,13 @@ pub(crate) fn forward<E: Element, P: Epilogue>(
     let taps = geometry::forward_taps(shape);
     let bias = bias.map(|bias| padded(bias, weights));
     let image = (shape.h, shape.w, shape.c);
+    let claims = Claims::new(items.len());
     threads::shares(items.len(), |share| {
-        let (source, mut epilogue) = (source.source(), epilogue());
+        let source = source.source();
         let (mut scratch, mut own) = (Growing::default(), Growing::default());
         let mut blocks = Blocks::new(&taps, panels, BLOCK_ROWS / weights.vectors);
-        for item in &items[share] {
+        let mut compute = |i: usize| {
+            let (item, mut epilogue) = (&items[i], epilogue());
             let Item(parts) = item;
             let window = reading.window(shape, &parts[0], item.size());
             let x_image = panels.count() * window.panel_len();
@@ -215,9 +218,13 @@ pub(crate) fn forward<E: Element, P: Epilogue>(
             }
             // SAFETY: the results are there.
             unsafe { place.pass_on(isa, &mut epilogue) };
-        }
-        epilogue
-    })
+            claims.put(i, epilogue);
+        };
+        claims.begin(&share);
+        share.filter(|&i| claims.take(i)).for_each(&mut compute);
+        std::iter::from_fn(|| claims.left()).for_each(compute);
+    });
+    claims.results()
 }
 
 /// Packs a window of each of some images (h, w, channels) into scratches of one size that follow one another.
@@ -349,7 +356,7 @@ fn input_rows(shape: &ConvShape, part: &Part) -> Range<usize> {
 }
 
 /// Both gradients of a convolution. `dx` is computed only with `weights`; `dy` and `x` are read once, together.
-/// Returns the weight gradient in candle's order and the epilogues of the shares.
+/// Returns the weight gradient in candle's order and the epilogues of the items.
 #[allow(clippy::too_many_arguments)] // each is a different thing
 pub(crate) fn backward<E: Element, P: Epilogue>(
     isa: Isa,
@@ -373,8 +380,9 @@ pub(crate) fn backward<E: Element, P: Epilogue>(
     let items = items(shape, values * units, values == 2);
     let layout = GradientLayout::new(shape);
     let taps = geometry::forward_taps(shape);
+    let claims = Claims::new(items.len());
     let results = threads::shares(items.len(), |share| {
-        let (x, dy, mut epilogue) = (x.source(), dy.source(), epilogue());
+        let (x, dy) = (x.source(), dy.source());
         let mut own = Growing::default();
         let mut scratches = Scratches::default();
         let mut dw = wants_dw.then(|| Buffer::<f32>::new(layout.len()));
@@ -385,7 +393,9 @@ pub(crate) fn backward<E: Element, P: Epilogue>(
             let phases = weights.phases.iter();
             phases.map(|(p, w)| (p, w, Blocks::new(&p.taps, dy_panels, BLOCK_ROWS / w.vectors))).collect()
         });
-        for item in &items[share] {
+        // The sums of weight gradients are the share's; data gradients may be another's.
+        let mut compute = |i: usize, own_dw: bool, wants_dx: bool| {
+            let item = &items[i];
             let Item(parts) = item;
             let dy_window = gradients.window(shape, parts.last().unwrap_or(&parts[0]), item.size());
             let dy_image = dy_panels.count() * dy_window.panel_len();
@@ -394,7 +404,7 @@ pub(crate) fn backward<E: Element, P: Epilogue>(
             });
             let image = (shape.oh, shape.ow, shape.o);
             let g = pack_parts((isa, arithmetic), dy, image, windows, dy_panels, &mut scratches.dy);
-            if let Some(dw) = &mut dw {
+            if let Some(dw) = dw.as_mut().filter(|_| own_dw) {
                 let x_window = reading.window(shape, &parts[0], item.size());
                 let x_image = x_panels.count() * x_window.panel_len();
                 let windows = parts.iter().map(|part| (part.image, reading.window(shape, part, item.size())));
@@ -448,9 +458,10 @@ pub(crate) fn backward<E: Element, P: Epilogue>(
                 }
                 accumulate = true;
             }
-            if weights.is_none() {
-                continue;
+            if !wants_dx {
+                return;
             }
+            let mut epilogue = epilogue();
             let ranges = parts.iter().map(|part| shape.input_pixels(part.image, &input_rows(shape, part), &part.cols));
             let place = Placement::new(target, &mut own, ranges.collect(), shape.c);
             if phases.iter().any(|(_, packed, _)| packed.rows == 0) {
@@ -501,13 +512,20 @@ pub(crate) fn backward<E: Element, P: Epilogue>(
             }
             // SAFETY: the results are there.
             unsafe { place.pass_on(isa, &mut epilogue) };
+            claims.put(i, epilogue);
+        };
+        claims.begin(&share);
+        for i in share {
+            compute(i, true, weights.is_some() && claims.take(i));
         }
-        (dw, epilogue)
+        if weights.is_some() {
+            std::iter::from_fn(|| claims.left()).for_each(|i| compute(i, false, true));
+        }
+        dw
     });
-    let (parts, epilogues): (Vec<_>, Vec<_>) = results.into_iter().unzip();
-    let parts: Vec<Buffer<f32>> = parts.into_iter().flatten().collect();
+    let parts: Vec<Buffer<f32>> = results.into_iter().flatten().collect();
     let slices: Vec<&[f32]> = parts.iter().map(Buffer::as_slice).collect();
-    (wants_dw.then(|| layout.unpack(isa, &slices)), epilogues)
+    (wants_dw.then(|| layout.unpack(isa, &slices)), claims.results())
 }
 
 /// The scratches of a share of the backward pass.

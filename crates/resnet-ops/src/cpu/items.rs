@@ -51,18 +51,22 @@ pub(crate) fn items(shape: &ConvShape, row_units: usize, pairs: bool) -> Vec<Ite
     let (row_bytes, least) = (4 * row_units.max(1), if pairs { 2 } else { 1 });
     let scratch_bytes = scratch_bytes(shape);
     if shape.is_row() {
-        let size = scratch_bytes / row_bytes / PIXELS * PIXELS;
-        let size = size.min(shape.ow.div_ceil(threads).next_multiple_of(PIXELS)).max(2 * PIXELS);
+        // Every thread gets as many items as the others, and as many pixels, but for a few.
+        let units = shape.ow.div_ceil(PIXELS);
+        let shares = threads.min(units);
+        let size = (scratch_bytes / row_bytes / PIXELS).max(2);
+        let count = shares * units.div_ceil(shares).div_ceil(size);
         let part = |cols: Range<usize>| Part { image: 0, rows: 0..1, cols };
-        let item = |start: usize| {
-            let end = (start + size).min(shape.ow);
+        let item = |i: usize| {
+            let units = threads::part(i, count, units);
+            let (start, end) = (units.start * PIXELS, (units.end * PIXELS).min(shape.ow));
             let middle = start + (end - start).div_ceil(2);
             match pairs && middle < end {
                 true => Item(vec![part(start..middle), part(middle..end)]),
                 false => Item(vec![part(start..end)]),
             }
         };
-        return (0..shape.ow).step_by(size).map(item).collect();
+        return (0..count).map(item).collect();
     }
     // As many whole images as fit, or, where one is too large or the threads lack work, bands of rows.
     let fitting = scratch_bytes / (row_bytes * shape.oh);

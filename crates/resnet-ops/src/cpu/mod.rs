@@ -8,6 +8,7 @@ mod autograd;
 mod average_pool;
 mod backward;
 mod buffer;
+mod claims;
 mod conv;
 mod deliver;
 mod element;
