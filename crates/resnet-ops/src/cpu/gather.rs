@@ -78,8 +78,10 @@ impl Gather<'_> {
                     let last = k + 1 == self.blocks.len();
                     let rows: usize = runs.iter().map(|run| run.len).sum();
                     // The next block's weights come while this one's are multiplied: memory is slower than the tiles.
+                    // Beyond them nothing is asked for.
                     // SAFETY: the block's weights.
-                    let mut ahead = unsafe { self.weights.data.as_ptr().add(first) }.wrapping_add(rows * width);
+                    let weights = unsafe { self.weights.data.as_ptr().add(first) };
+                    let (mut ahead, end) = (weights.wrapping_add(rows * width), weights.wrapping_add(2 * rows * width));
                     for (image, r) in (0..self.images).flat_map(|image| (0..self.rows).map(move |r| (image, r))) {
                         for (start, p) in parts(self.cols, most) {
                             // SAFETY: the caller's scratch, weights and output hold all these pixels.
@@ -106,8 +108,8 @@ impl Gather<'_> {
                                             + group * self.x_group,
                                     ),
                                     runs,
-                                    weights: self.weights.data.as_ptr().add(first),
-                                    ahead,
+                                    weights,
+                                    ahead: if ahead < end { ahead } else { weights },
                                     y: self.y.byte_add(bytes * at),
                                     y_pixel: self.y_pixel,
                                     y_vector: self.y_vector,
