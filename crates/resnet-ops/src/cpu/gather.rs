@@ -2,7 +2,7 @@
 
 use super::geometry::{LANES, Run, parts};
 use super::isa::{Kernel, Simd};
-use super::tile::{GatherTile, OuterTile, gather_tile, outer_tile, width_index};
+use super::tile::{GatherTile, OuterTile, SCATTERED, Scattered, gather_tile, outer_tile, scattered_tile, width_index};
 use super::weights::Packed;
 
 /// `rows × cols` output pixels of one phase of some images.
@@ -68,10 +68,22 @@ impl Gather<'_> {
         let bytes = if self.narrow { 2 } else { 4 };
         // Values from the first vector of channels to another.
         let vector = |v: usize, len: usize| if self.narrow { v / 2 * len + v % 2 * LANES } else { v * len };
+        // Offsets of a pixel: units of the scratch, values of the output and of the residual.
+        let pixel = |(image, r, c): (usize, usize, usize)| {
+            (
+                image * self.x_image + r * self.x_row + c * STEP * LANES,
+                image * self.y_image + r * self.y_row + c * self.y_pixel,
+                // A residual comes with one image.
+                r * self.residual_row + c * self.y_pixel,
+            )
+        };
+        let several = self.images * self.rows > 1 && !self.cols.is_multiple_of(most);
+        let across = S::FEW_REGISTERS && nv == 1 && !self.narrow && several;
         for group in 0..self.groups {
             for block in self.outputs.0..self.outputs.1 {
-                let channels = width.min(outputs - block * width);
                 let first_channel = group * self.y_group + vector(block * nv, self.y_vector);
+                // Groups have whole panels where there is a residual.
+                let residual_channel = vector(group * outputs.div_ceil(LANES) + block * nv, self.residual_vector);
                 let mut row = 0;
                 for (k, runs) in self.blocks.iter().enumerate() {
                     let first = group * self.weights.group_len() + (block * self.weights.rows + row) * width;
@@ -82,53 +94,87 @@ impl Gather<'_> {
                     // SAFETY: the block's weights.
                     let weights = unsafe { self.weights.data.as_ptr().add(first) };
                     let (mut ahead, end) = (weights.wrapping_add(rows * width), weights.wrapping_add(2 * rows * width));
-                    for (image, r) in (0..self.images).flat_map(|image| (0..self.rows).map(move |r| (image, r))) {
-                        for (start, p) in parts(self.cols, most) {
-                            // SAFETY: the caller's scratch, weights and output hold all these pixels.
-                            unsafe {
-                                let at = image * self.y_image + r * self.y_row + start * self.y_pixel + first_channel;
-                                let bias = if k == 0 && !self.bias.is_null() {
-                                    self.bias.add(group * outputs + block * width)
-                                } else {
-                                    std::ptr::null()
-                                };
-                                let residual = if last && !self.residual.is_null() {
-                                    // A residual comes with one image, and groups of whole panels.
-                                    let first = group * outputs.div_ceil(LANES) + block * nv;
-                                    let pixel = r * self.residual_row + start * self.y_pixel;
-                                    self.residual.byte_add(bytes * (pixel + vector(first, self.residual_vector)))
-                                } else {
-                                    std::ptr::null()
-                                };
-                                let tile = GatherTile {
-                                    x: self.scratch.add(
-                                        image * self.x_image
-                                            + r * self.x_row
-                                            + start * STEP * LANES
-                                            + group * self.x_group,
-                                    ),
-                                    runs,
-                                    weights,
-                                    ahead: if ahead < end { ahead } else { weights },
-                                    y: self.y.byte_add(bytes * at),
-                                    y_pixel: self.y_pixel,
-                                    y_vector: self.y_vector,
-                                    channels,
-                                    accumulate: k > 0,
-                                    bias,
-                                    residual,
-                                    residual_vector: self.residual_vector,
-                                    relu: last && self.relu,
-                                    narrow: self.narrow,
-                                };
-                                gather_tile::<S, STEP>(p, nv, &tile);
-                                ahead = ahead.wrapping_add(rows * LANES);
+                    // SAFETY: the caller's scratch, weights and output hold all these pixels.
+                    let mut tile = |at: (usize, usize, usize)| unsafe {
+                        let (x, y, residual) = pixel(at);
+                        let tile = GatherTile {
+                            x: self.scratch.add(x + group * self.x_group),
+                            runs,
+                            weights,
+                            ahead: if ahead < end { ahead } else { weights },
+                            y: self.y.byte_add(bytes * (y + first_channel)),
+                            y_pixel: self.y_pixel,
+                            y_vector: self.y_vector,
+                            channels: width.min(outputs - block * width),
+                            accumulate: k > 0,
+                            bias: if k == 0 && !self.bias.is_null() {
+                                self.bias.add(group * outputs + block * width)
+                            } else {
+                                std::ptr::null()
+                            },
+                            residual: if last && !self.residual.is_null() {
+                                self.residual.byte_add(bytes * (residual + residual_channel))
+                            } else {
+                                std::ptr::null()
+                            },
+                            residual_vector: self.residual_vector,
+                            relu: last && self.relu,
+                            narrow: self.narrow,
+                        };
+                        ahead = ahead.wrapping_add(rows * LANES);
+                        tile
+                    };
+                    if across {
+                        // SAFETY: as above.
+                        unsafe { self.tiles_across_rows::<S, STEP>(most.min(SCATTERED), pixel, tile) };
+                    } else {
+                        for (image, r) in (0..self.images).flat_map(|image| (0..self.rows).map(move |r| (image, r))) {
+                            for (start, p) in parts(self.cols, most) {
+                                // SAFETY: as above.
+                                unsafe { gather_tile::<S, STEP>(p, nv, &tile((image, r, start))) };
                             }
                         }
                     }
                     row += rows;
                 }
             }
+        }
+    }
+
+    /// Cuts all pixels into tiles of `most`, whose pixels may lie in several rows.
+    #[inline(always)]
+    unsafe fn tiles_across_rows<'a, S: Simd, const STEP: usize>(
+        &self,
+        most: usize,
+        pixel: impl Fn((usize, usize, usize)) -> (usize, usize, usize),
+        mut tile: impl FnMut((usize, usize, usize)) -> GatherTile<'a>,
+    ) {
+        let in_row = |at: (usize, usize, usize)| match at {
+            (image, r, c) if c < self.cols => (image, r, c),
+            (image, r, _) if r + 1 < self.rows => (image, r + 1, 0),
+            (image, ..) => (image + 1, 0, 0),
+        };
+        let mut at = (0, 0, 0);
+        let mut left = self.images * self.rows * self.cols;
+        while left > 0 {
+            at = in_row(at);
+            let (p, tile, start) = (most.min(left), tile(at), pixel(at));
+            left -= p;
+            if at.2 + p <= self.cols {
+                // SAFETY: as the caller promises.
+                unsafe { gather_tile::<S, STEP>(p, 1, &tile) };
+                at.2 += p;
+                continue;
+            }
+            let mut pixels = Scattered::default();
+            for i in 0..p {
+                at = in_row(at);
+                let (x, y, residual) = pixel(at);
+                (pixels.x[i], pixels.y[i], pixels.residual[i]) = (x - start.0, y - start.1, residual - start.2);
+                at.2 += 1;
+            }
+            // SAFETY: as the caller promises.
+            unsafe { scattered_tile::<S>(p, &tile, &pixels) };
         }
     }
 }
@@ -165,6 +211,38 @@ impl Kernel for Outer<'_> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
+        if !S::FEW_REGISTERS {
+            // SAFETY: as the caller promises.
+            return unsafe { self.tiles::<S>() };
+        }
+        // Narrow tiles read so much for each product that pixels must come from the first cache: few at a time.
+        let cols = self.cols.min(OUTER_PIXELS);
+        let rows = (OUTER_PIXELS / cols).clamp(1, self.rows);
+        let images = if rows == self.rows { (OUTER_PIXELS / (rows * cols)).clamp(1, self.images) } else { 1 };
+        let mut part = self;
+        for (image, images) in parts(self.images, images) {
+            for (row, rows) in parts(self.rows, rows) {
+                for (col, cols) in parts(self.cols, cols) {
+                    (part.images, part.rows, part.cols) = (images, rows, cols);
+                    // SAFETY: as the caller promises, of these pixels.
+                    unsafe {
+                        part.x = self.x.add(image * self.x_image + row * self.x_row + col * LANES);
+                        part.dy = self.dy.add(image * self.dy_image + row * self.dy_row + col * LANES);
+                        part.tiles::<S>();
+                    }
+                    part.accumulate = true;
+                }
+            }
+        }
+    }
+}
+
+/// Pixels whose sums are taken at once where tiles are narrow: 16 channels of them, of both maps, fit into the first cache.
+const OUTER_PIXELS: usize = 192;
+
+impl Outer<'_> {
+    #[inline(always)]
+    unsafe fn tiles<S: Simd>(&self) {
         let panels = self.outputs.div_ceil(LANES);
         let most = S::ROWS[width_index(self.vectors)].min(8);
         let group_rows: usize = self.runs.iter().map(|run| run.len).sum();

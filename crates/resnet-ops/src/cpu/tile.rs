@@ -46,8 +46,63 @@ pub(crate) struct GatherTile<'a> {
     pub narrow: bool,
 }
 
+/// Where the pixels of a gather tile lie, counted from the first.
+pub(crate) trait Pixels: Copy {
+    /// Units of the scratch.
+    fn x(&self, p: usize) -> usize;
+    /// Values of the output.
+    fn y(&self, p: usize) -> usize;
+    /// Values of the map that is added.
+    fn residual(&self, p: usize) -> usize;
+}
+
+/// Pixels of one row, `STEP` pixels of the scratch and so many values of the output apart.
+#[derive(Clone, Copy)]
+struct Row<const STEP: usize>(usize);
+
+impl<const STEP: usize> Pixels for Row<STEP> {
+    #[inline(always)]
+    fn x(&self, p: usize) -> usize {
+        STEP * LANES * p
+    }
+    #[inline(always)]
+    fn y(&self, p: usize) -> usize {
+        p * self.0
+    }
+    #[inline(always)]
+    fn residual(&self, p: usize) -> usize {
+        p * self.0
+    }
+}
+
+/// Pixels of several rows.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Scattered {
+    pub x: [usize; SCATTERED],
+    pub y: [usize; SCATTERED],
+    pub residual: [usize; SCATTERED],
+}
+
+/// Largest number of scattered pixels of a tile.
+pub(crate) const SCATTERED: usize = 6;
+
+impl Pixels for Scattered {
+    #[inline(always)]
+    fn x(&self, p: usize) -> usize {
+        self.x[p]
+    }
+    #[inline(always)]
+    fn y(&self, p: usize) -> usize {
+        self.y[p]
+    }
+    #[inline(always)]
+    fn residual(&self, p: usize) -> usize {
+        self.residual[p]
+    }
+}
+
 #[inline(always)]
-unsafe fn gather<S: Simd, const P: usize, const NV: usize, const STEP: usize>(t: &GatherTile) {
+unsafe fn gather<S: Simd, const P: usize, const NV: usize>(t: &GatherTile, pixels: impl Pixels) {
     unsafe {
         let mut acc = [[S::splat(0.); NV]; P];
         if !t.bias.is_null() {
@@ -68,7 +123,7 @@ unsafe fn gather<S: Simd, const P: usize, const NV: usize, const STEP: usize>(t:
                     *value = S::load(w.add(LANES * v));
                 }
                 for (p, acc) in acc.iter_mut().enumerate() {
-                    let xp = S::splat(*x.add(STEP * LANES * p));
+                    let xp = S::splat(*x.add(pixels.x(p)));
                     for (a, &w) in acc.iter_mut().zip(&row) {
                         *a = S::multiply_add(xp, w, *a);
                     }
@@ -79,15 +134,15 @@ unsafe fn gather<S: Simd, const P: usize, const NV: usize, const STEP: usize>(t:
         }
         // Only loops that are unrolled may touch the sums, or they would live in memory: each step is one of its own.
         if t.narrow {
-            store_narrow::<S, P, NV>(acc, t);
+            store_narrow::<S, P, NV>(acc, t, pixels);
             return;
         }
         if t.channels == LANES * NV {
             if t.accumulate {
-                add::<S, P, NV>(&mut acc, t.y, t.y_pixel, t.y_vector);
+                add::<S, P, NV>(&mut acc, t.y, |p| pixels.y(p), t.y_vector);
             }
             if !t.residual.is_null() {
-                add::<S, P, NV>(&mut acc, t.residual, t.y_pixel, t.residual_vector);
+                add::<S, P, NV>(&mut acc, t.residual, |p| pixels.residual(p), t.residual_vector);
             }
             if t.relu {
                 for a in acc.as_flattened_mut() {
@@ -96,7 +151,7 @@ unsafe fn gather<S: Simd, const P: usize, const NV: usize, const STEP: usize>(t:
             }
             for (p, row) in acc.iter().enumerate() {
                 for (v, &a) in row.iter().enumerate() {
-                    S::store(t.y.add(p * t.y_pixel + v * t.y_vector), a);
+                    S::store(t.y.add(pixels.y(p) + v * t.y_vector), a);
                 }
             }
             return;
@@ -111,13 +166,13 @@ unsafe fn gather<S: Simd, const P: usize, const NV: usize, const STEP: usize>(t:
             for (v, sums) in sums.iter().enumerate() {
                 let n = t.channels.saturating_sub(LANES * v).min(LANES);
                 if n > 0 {
-                    let at = p * t.y_pixel + v * t.y_vector;
+                    let at = pixels.y(p) + v * t.y_vector;
                     let mut sum = S::load(sums.as_ptr());
                     if t.accumulate {
                         sum = S::add(sum, S::load_part(t.y.add(at), n));
                     }
                     if !t.residual.is_null() {
-                        sum = S::add(sum, S::load_part(t.residual.add(p * t.y_pixel + v * t.residual_vector), n));
+                        sum = S::add(sum, S::load_part(t.residual.add(pixels.residual(p) + v * t.residual_vector), n));
                     }
                     if t.relu {
                         sum = S::max(S::splat(0.), sum);
@@ -131,7 +186,11 @@ unsafe fn gather<S: Simd, const P: usize, const NV: usize, const STEP: usize>(t:
 
 /// The end of a tile whose results are kept as bf16: channels beyond the last become zero, up to a whole vector.
 #[inline(always)]
-unsafe fn store_narrow<S: Simd, const P: usize, const NV: usize>(mut acc: [[S::V; NV]; P], t: &GatherTile) {
+unsafe fn store_narrow<S: Simd, const P: usize, const NV: usize>(
+    mut acc: [[S::V; NV]; P],
+    t: &GatherTile,
+    pixels: impl Pixels,
+) {
     let (y, residual) = (t.y.cast::<u16>(), t.residual.cast::<u16>());
     // SAFETY: maps hold whole vectors of the tile's pixels and channels.
     unsafe {
@@ -139,7 +198,7 @@ unsafe fn store_narrow<S: Simd, const P: usize, const NV: usize>(mut acc: [[S::V
             for (p, row) in acc.iter_mut().enumerate() {
                 for (v, a) in row.iter_mut().enumerate() {
                     if t.channels > LANES * v {
-                        let at = p * t.y_pixel + v / 2 * t.residual_vector + v % 2 * LANES;
+                        let at = pixels.residual(p) + v / 2 * t.residual_vector + v % 2 * LANES;
                         *a = S::add(*a, S::load_bf16(residual.add(at)));
                     }
                 }
@@ -152,7 +211,7 @@ unsafe fn store_narrow<S: Simd, const P: usize, const NV: usize>(mut acc: [[S::V
         }
         for (p, row) in acc.iter().enumerate() {
             for i in 0..NV.div_ceil(2) {
-                let y = y.add(p * t.y_pixel + i * t.y_vector);
+                let y = y.add(pixels.y(p) + i * t.y_vector);
                 if 2 * i + 1 == NV {
                     S::store_bf16(y, row[2 * i]);
                 } else if t.channels > 2 * LANES * i {
@@ -167,13 +226,13 @@ unsafe fn store_narrow<S: Simd, const P: usize, const NV: usize>(mut acc: [[S::V
 unsafe fn add<S: Simd, const P: usize, const NV: usize>(
     acc: &mut [[S::V; NV]; P],
     from: *const f32,
-    pixel: usize,
+    pixel: impl Fn(usize) -> usize,
     vector: usize,
 ) {
     for (p, row) in acc.iter_mut().enumerate() {
         for (v, a) in row.iter_mut().enumerate() {
             // SAFETY: `from` holds the tile's pixels and channels.
-            *a = unsafe { S::add(*a, S::load(from.add(p * pixel + v * vector))) };
+            *a = unsafe { S::add(*a, S::load(from.add(pixel(p) + v * vector))) };
         }
     }
 }
@@ -240,7 +299,18 @@ impl<const P: usize, const NV: usize, const STEP: usize> Kernel for GatherKernel
     type Output = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        unsafe { gather::<S, P, NV, STEP>(self.0) }
+        unsafe { gather::<S, P, NV>(self.0, Row::<STEP>(self.0.y_pixel)) }
+    }
+}
+
+/// A gather tile of fixed size whose pixels are scattered, one vector wide.
+struct ScatteredKernel<'a, const P: usize>(&'a GatherTile<'a>, &'a Scattered);
+
+impl<const P: usize> Kernel for ScatteredKernel<'_, P> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        unsafe { gather::<S, P, 1>(self.0, *self.1) }
     }
 }
 
@@ -277,6 +347,23 @@ macro_rules! by_rows {
 #[inline(always)]
 pub(crate) unsafe fn gather_tile<S: Simd, const STEP: usize>(p: usize, nv: usize, t: &GatherTile) {
     unsafe { by_rows!(GatherKernel, S, STEP; p, nv, t; 1 2 3 4 5 6 7 8 9 10 11 12 13 14) }
+}
+
+/// # Safety
+/// The tile's pointers must be valid for `p` pixels, at most [`SCATTERED`], that lie where `pixels` says.
+#[inline(always)]
+pub(crate) unsafe fn scattered_tile<S: Simd>(p: usize, t: &GatherTile, pixels: &Scattered) {
+    unsafe {
+        match p {
+            1 => S::apart(ScatteredKernel::<1>(t, pixels)),
+            2 => S::apart(ScatteredKernel::<2>(t, pixels)),
+            3 => S::apart(ScatteredKernel::<3>(t, pixels)),
+            4 => S::apart(ScatteredKernel::<4>(t, pixels)),
+            5 => S::apart(ScatteredKernel::<5>(t, pixels)),
+            6 => S::apart(ScatteredKernel::<6>(t, pixels)),
+            _ => unreachable!(),
+        }
+    }
 }
 
 /// # Safety

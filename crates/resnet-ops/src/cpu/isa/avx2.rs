@@ -11,6 +11,32 @@ pub(super) unsafe fn launch<K: Kernel>(kernel: K) -> K::Output {
 }
 
 impl Avx2 {
+    /// Rows of a square become its columns.
+    #[inline(always)]
+    unsafe fn transpose_square(r: [__m256; 8]) -> [__m256; 8] {
+        unsafe {
+            let low = |i: usize| _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+            let high = |i: usize| _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+            // Columns of four rows within each half of a register.
+            let four = |a: __m256, b: __m256| (_mm256_shuffle_ps::<0x44>(a, b), _mm256_shuffle_ps::<0xee>(a, b));
+            let (t0, t1) = four(low(0), low(1));
+            let (t2, t3) = four(high(0), high(1));
+            let (t4, t5) = four(low(2), low(3));
+            let (t6, t7) = four(high(2), high(3));
+            let first = |a, b| _mm256_permute2f128_ps::<0x20>(a, b);
+            let second = |a, b| _mm256_permute2f128_ps::<0x31>(a, b);
+            [
+                first(t0, t4),
+                first(t1, t5),
+                first(t2, t6),
+                first(t3, t7),
+                second(t0, t4),
+                second(t1, t5),
+                second(t2, t6),
+                second(t3, t7),
+            ]
+        }
+    }
     #[inline(always)]
     unsafe fn narrow(v: __m256) -> __m128i {
         unsafe {
@@ -38,6 +64,7 @@ impl Simd for Avx2 {
     }
     type V = (__m256, __m256);
     const ROWS: [usize; 3] = [6, 0, 0];
+    const FEW_REGISTERS: bool = true;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self::V {
@@ -103,6 +130,22 @@ impl Simd for Avx2 {
             let zero = _mm256_setzero_ps();
             let low = _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(m.0, zero), v.0);
             (low, _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(m.1, zero), v.1))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose(rows: &mut [Self::V; 16]) {
+        unsafe {
+            // Four squares of 8×8; the two beside the diagonal change places.
+            let square = |at: usize, high: bool| {
+                let half: [__m256; 8] = std::array::from_fn(|i| if high { rows[at + i].1 } else { rows[at + i].0 });
+                Self::transpose_square(half)
+            };
+            let (a, b, c, d) = (square(0, false), square(0, true), square(8, false), square(8, true));
+            for i in 0..8 {
+                rows[i] = (a[i], c[i]);
+                rows[8 + i] = (b[i], d[i]);
+            }
         }
     }
 
