@@ -32,7 +32,9 @@ pub(crate) use autograd::run;
 pub(crate) use plan::Plan;
 
 #[cfg(feature = "cuda")]
-pub use driver::{Settings, adopt, cross_entropy, open, set_settings, settings, sgd, take_images};
+pub use driver::{
+    Settings, adopt, cross_entropy, open, refused_convolutions, set_settings, settings, sgd, take_images,
+};
 #[cfg(feature = "cuda")]
 pub use images::{ImageScale, ImageView};
 #[cfg(feature = "cuda")]
