@@ -11,6 +11,7 @@ mod array;
 mod autograd;
 mod backward;
 mod conv_shape;
+pub(crate) mod deliver;
 #[cfg(feature = "cuda")]
 mod driver;
 #[cfg(test)]
