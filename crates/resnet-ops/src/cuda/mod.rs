@@ -34,7 +34,7 @@ pub(crate) use plan::Plan;
 
 #[cfg(feature = "cuda")]
 pub use driver::{
-    Settings, adopt, cross_entropy, open, refused_convolutions, set_settings, settings, sgd, take_images,
+    Settings, adopt, cross_entropy, open, refused_convolutions, set_settings, settings, sgd, take_images, upload,
 };
 #[cfg(feature = "cuda")]
 pub use images::{ImageScale, ImageView};
