@@ -116,8 +116,7 @@ impl Library {
             self.prepared.insert(key, prepared);
         }
         // An algorithm that is on the list may refuse all the same, as PyTorch found too: then the next one has its turn.
-        loop {
-            let Some(bytes) = self.prepared.get(&key).and_then(|p| p.bytes(accumulate)) else { break };
+        while let Some(bytes) = self.prepared.get(&key).and_then(|p| p.bytes(accumulate)) {
             let workspace = self.workspace(bytes)?;
             let Some(prepared) = self.prepared.get_mut(&key) else { break };
             // SAFETY: the descriptors are of the operands' sizes; the workspace is as large as the algorithm wants.

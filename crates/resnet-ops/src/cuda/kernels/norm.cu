@@ -21,14 +21,17 @@ template <typename T, int V> DEVICE void norm_moments(const T *x, int pixels, in
     int c = (int)(blockIdx.x * group + t) * V, rows = (int)gridDim.y;
     bool inside = c < channels;
     float first[V] = {}, sum[V] = {}, square[V] = {}, n = 0.f;
-    if (inside) {
-        for (long long p = (long long)blockIdx.y * lanes + lane; p < pixels; p += (long long)rows * lanes) {
+    long long begin = (long long)blockIdx.y * lanes + lane;
+    if (inside && begin < pixels) {
+        // Differences to the first value: squares of the values themselves would cancel.
+        load<T, V>(x + begin * channels + c, first);
+        // Four pixels under way at once: one would leave a device's memory waiting.
+#pragma unroll 4
+        for (long long p = begin; p < pixels; p += (long long)rows * lanes) {
             float values[V];
             load<T, V>(x + p * channels + c, values);
 #pragma unroll
             for (int v = 0; v < V; v++) {
-                // Differences to the first value: squares of the values themselves would cancel.
-                if (n == 0.f) first[v] = values[v];
                 float d = values[v] - first[v];
                 sum[v] += d;
                 square[v] = fmaf(d, d, square[v]);
