@@ -2,13 +2,13 @@
 
     python3 docs/roofline.py
 
-The passes are those of resnet-ops/src/cuda: a convolution reads and writes each operand once; a norm reads its input for
-the moments, reads and writes for the result, and backwards reads gradient and input twice (with a residual: gradient, result
-and input, then gradient and input). Limits: H100 SXM, dense.
+The passes are those of resnet-ops/src/cuda: a convolution reads and writes each operand once, and reads its result once more
+where it adds to it; a norm reads its input for the moments, reads and writes for the result, and backwards reads gradient
+and input twice (with a residual: gradient, result and input, then gradient and input). Limits: NVIDIA's data sheets, dense.
 """
 
-BANDWIDTH = 3.35e12
-PEAK = {2: 989e12, 4: 67e12}  # bf16, f32
+BANDWIDTH = {"H100 SXM": 3.35e12, "H200": 4.8e12}
+PEAK = {2: 989e12, 4: 67e12}  # bf16, f32; both devices have the same
 
 
 def resnet50():
@@ -40,7 +40,8 @@ def resnet20():
     return layers, joins, shortcuts, 64 * 10 + 10
 
 
-def step(name, network, batch, size):
+def step(device, name, network, batch, size):
+    bandwidth = BANDWIDTH[device]
     layers, joins, other, parameters = network()
     operations = convolutions = norms = launches = 0
     for c, rows, o, kernel, stride, after in layers:
@@ -49,18 +50,20 @@ def step(name, network, batch, size):
         passes = 2 if c == 3 else 3  # the images get no gradient
         work, moved = 2 * y // size * weights // o, x + y + weights * size
         operations += passes * work
-        convolutions += passes * max(work / PEAK[size], moved / BANDWIDTH)
+        convolutions += passes * max(work / PEAK[size], moved / bandwidth)
         norms += y * (1 + 3 + 7 if after == "add" else 1 + 2 + 5)
         parameters += weights + 2 * o
         launches += passes + 2 + 6  # the weight's layout to and fro; norm: three forwards, three backwards
+    # SGD reads three values and writes two; a weight and its gradient are read in one dtype and written in the other.
+    updates = parameters * (5 * 4 + 2 * (4 + size))
     seconds = {
         "convolutions at their limits": convolutions,
-        f"norms, {norms / 1e9:.2f} GB": norms / BANDWIDTH,
-        "gradients that meet": 3 * sum(joins) * batch * size / BANDWIDTH,
-        "pool, shortcuts": other * batch * size / BANDWIDTH,
-        "accumulation by candle, SGD": parameters * 4 * 9 / BANDWIDTH,
+        f"norms, {norms / 1e9:.2f} GB": norms / bandwidth,
+        "gradients that meet": sum(joins) * batch * size / bandwidth,
+        "pool, shortcuts": other * batch * size / bandwidth,
+        "weights to and fro, SGD": updates / bandwidth,
     }
-    print(f"{name}, batch {batch}, {size} bytes a value, {parameters} parameters, {launches} launches and a few")
+    print(f"{device}, {name}, batch {batch}, {size} bytes a value, {parameters} parameters, {launches} launches and a few")
     print(f"  {operations / 1e12:.3f} TFLOP: {operations / PEAK[size] * 1e3:.3f} ms at the peak")
     for what, s in seconds.items():
         print(f"  {what}: {s * 1e3:.3f} ms")
@@ -68,6 +71,7 @@ def step(name, network, batch, size):
     print(f"  together {total * 1e3:.2f} ms: {batch / total:.0f} images/s")
 
 
-for size in PEAK:
-    step("ResNet-50", resnet50, 256, size)
-    step("ResNet-20", resnet20, 128, size)
+for device in BANDWIDTH:
+    for size in PEAK:
+        step(device, "ResNet-50", resnet50, 256, size)
+        step(device, "ResNet-20", resnet20, 128, size)

@@ -40,6 +40,17 @@ fn a_device_that_was_not_built_is_refused() {
     }
 }
 
+#[cfg(feature = "cuda")]
+#[test]
+fn a_cuda_device_that_is_not_there_is_refused() {
+    let run = resnet(&["bench", "infer", "--device", "cuda:99"]);
+    assert_eq!((run.code, run.stdout.as_str()), (Some(2), ""));
+    for part in ["--device cuda:99", "--device cpu"] {
+        assert!(run.stderr.contains(part), "{}", run.stderr);
+    }
+    assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
+}
+
 #[test]
 fn bench_wants_a_task_or_the_self_test() {
     assert_eq!(resnet(&["bench"]).code, Some(2));

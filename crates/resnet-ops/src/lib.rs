@@ -40,7 +40,11 @@ pub mod graph;
 pub mod portable;
 
 pub use config::{AvgPoolConfig, ConvConfig, NormConfig, PoolConfig};
+pub use cpu::Inference;
+#[cfg(not(feature = "cuda"))]
+pub use cpu::backward;
 pub use cpu::isa::{Isa, force_isa};
-pub use cpu::{Inference, backward};
+#[cfg(feature = "cuda")]
+pub use cuda::deliver::backward;
 pub use functions::{BatchStats, batch_norm, batch_norm_add_relu, conv2d, global_avg_pool2d, max_pool2d};
 pub use graph::{Backend, Graph, GraphBuilder, Noise, Value};

@@ -115,6 +115,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Task::Infer => bench_infer(&config)?,
         Task::Load => return Err(bad_input("bench load wants --data DIR")),
     };
+    note_refusals();
     let measured = Measured {
         task,
         dtype: args.dtype.name(),
@@ -140,6 +141,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     ))
 }
 
+/// Says what cuDNN left to slow kernels.
+fn note_refusals() {
+    #[cfg(feature = "cuda")]
+    for convolution in resnet_ops::cuda::refused_convolutions() {
+        output::note(format!("cuDNN has no algorithm for it, a slow kernel stood in: {convolution}"));
+    }
+}
+
 /// One line, or JSON object, a check.
 fn self_test(args: &Args) -> anyhow::Result<()> {
     let device = args.device.open()?;
@@ -160,6 +169,7 @@ fn self_test(args: &Args) -> anyhow::Result<()> {
     let dtype = args.dtype.compute().dtype();
     let passed = self_test::run(&device, dtype, args.device.tf32, &mut print)?;
     failed?;
+    note_refusals();
     if !passed {
         anyhow::bail!("{} does not compute what it should in {}", device::description(&device), args.dtype.name());
     }

@@ -14,9 +14,36 @@ pub(crate) struct Candidate {
 /// Workspace that an algorithm may ask for.
 pub(crate) const MOST_WORKSPACE: usize = 1 << 30;
 
-/// The first that works within the limit; with `repeatable`, the first of those that give the same bits every time.
-pub(crate) fn choose(candidates: &[Candidate], limit: usize, repeatable: bool) -> Option<usize> {
-    candidates.iter().position(|c| c.works && c.bytes <= limit && (c.deterministic || !repeatable))
+/// The order in which algorithms are tried: those that work within the limit, the best first; with `repeatable` those that
+/// give the same bits every time before all others.
+pub(crate) fn order(candidates: &[Candidate], limit: usize, repeatable: bool) -> Vec<usize> {
+    let fits = |&i: &usize| candidates[i].works && candidates[i].bytes <= limit;
+    let mut order: Vec<usize> = (0..candidates.len()).filter(fits).collect();
+    if repeatable {
+        // A stable sort: within each kind the order stays.
+        order.sort_by_key(|&i| !candidates[i].deterministic);
+    }
+    order
+}
+
+/// What a status of cuDNN 9 means for the algorithm that gave it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It does not do this shape, whatever the machine.
+    Refused,
+    /// Something is wrong with the installation, the device or its memory.
+    Failed,
+}
+
+/// Codes come in thousands: 1 and 4 are failures inside cuDNN, 2 parameters that are not allowed, 3 what is not supported,
+/// 5 failures of the device. Of the third thousand some mean the machine: a driver or runtime too old (3005, 3006), a
+/// library that is missing (3008, 3009).
+pub(crate) fn verdict(status: u32) -> Verdict {
+    match status {
+        3005 | 3006 | 3008 | 3009 => Verdict::Failed,
+        2000..4000 => Verdict::Refused,
+        _ => Verdict::Failed,
+    }
 }
 
 /// The size that a workspace of `held` bytes has to grow to for an algorithm that wants `wanted`: none where it is
@@ -34,19 +61,32 @@ mod tests {
     }
 
     #[test]
-    fn the_best_that_fits_is_chosen() {
+    fn what_fits_is_tried_in_order_and_what_repeats_first() {
         let all = [
             candidate(false, 0, true),
             candidate(true, 100, false),
             candidate(true, 4000, true),
             candidate(true, 50, true),
         ];
-        assert_eq!(choose(&all, 10_000, false), Some(1));
-        assert_eq!(choose(&all, 10_000, true), Some(2));
-        assert_eq!(choose(&all, 1000, true), Some(3));
-        assert_eq!(choose(&all, 60, false), Some(3));
-        assert_eq!(choose(&all, 10, false), None);
-        assert_eq!(choose(&[], 10, false), None);
+        assert_eq!(order(&all, 10_000, false), [1, 2, 3]);
+        assert_eq!(order(&all, 10_000, true), [2, 3, 1]);
+        assert_eq!(order(&all, 1000, true), [3, 1]);
+        assert_eq!(order(&all, 60, false), [3]);
+        assert_eq!(order(&all, 10, false), [0; 0]);
+        assert_eq!(order(&[], 10, false), [0; 0]);
+    }
+
+    #[test]
+    fn a_missing_library_is_no_refusal() {
+        // NOT_SUPPORTED, …_SHAPE, …_LAYOUT, BAD_PARAM_SHAPE_MISMATCH
+        for status in [3000, 3002, 3004, 2008] {
+            assert_eq!(verdict(status), Verdict::Refused);
+        }
+        // NOT_INITIALIZED, SUBLIBRARY_LOADING_FAILED, …_INCOMPATIBLE_CUDA_DRIVER, …_SUBLIBRARY_UNAVAILABLE, INTERNAL_ERROR,
+        // EXECUTION_FAILED
+        for status in [1001, 1008, 3005, 3009, 4000, 5000] {
+            assert_eq!(verdict(status), Verdict::Failed);
+        }
     }
 
     #[test]

@@ -9,6 +9,13 @@ use super::runtime::{Element, Runtime};
 /// Kernels count in 32 bits.
 const MOST_VALUES: usize = i32::MAX as usize;
 
+fn countable(count: usize) -> Result<()> {
+    if count > MOST_VALUES {
+        bail!("a map of {count} values is too large for the CUDA engine: take a smaller batch");
+    }
+    Ok(())
+}
+
 /// Whose memory it is.
 #[derive(Debug)]
 enum Owner<R: Runtime> {
@@ -39,9 +46,7 @@ impl<R: Runtime> Array<R> {
     /// # Errors
     /// If there are too many, or the device has no memory left.
     pub(crate) fn new(runtime: &R, count: usize, dtype: DType) -> Result<Self> {
-        if count > MOST_VALUES {
-            bail!("a map of {count} values is too large for the CUDA engine: take a smaller batch");
-        }
+        countable(count)?;
         let memory = runtime.allocate((count * dtype.size_in_bytes()).max(1))?;
         let address = runtime.address(&memory);
         Ok(Self { memory: Arc::new(Owner::Engine(memory)), address, count, dtype })
@@ -54,8 +59,9 @@ impl<R: Runtime> Array<R> {
     /// The values of a contiguous tensor of that dtype, where they lie.
     ///
     /// # Errors
-    /// If it is on another device, of another dtype, or not contiguous.
+    /// If it is on another device, of another dtype, too large, or not contiguous.
     pub(crate) fn borrow(runtime: &R, tensor: &Tensor, dtype: DType) -> Result<Self> {
+        countable(tensor.elem_count())?;
         let address = runtime.tensor_address(tensor, dtype)?;
         Ok(Self { memory: Arc::new(Owner::Tensor(tensor.clone())), address, count: tensor.elem_count(), dtype })
     }

@@ -14,6 +14,7 @@ use candle_core::{
 };
 
 use super::backward::Backward;
+use super::deliver::deliver;
 use super::forward::{Forward, Tape, input_shape};
 use super::plan::{ParameterId, Plan};
 use super::queue::Queue;
@@ -107,8 +108,9 @@ struct Gather {
 impl Gather {
     fn gradient(&self, place: usize, argument: &Tensor) -> Result<Option<Tensor>> {
         match self.leaves[place] {
-            Leaf::Parameter(id) => Ok(lock(&self.stash).remove(&id)),
-            Leaf::Tree => argument.zeros_like().map(Some),
+            Leaf::Parameter(id) => Ok(lock(&self.stash).remove(&id).and_then(|gradient| deliver(argument, gradient))),
+            // Any value does, so that candle goes on: the tree is a zero itself.
+            Leaf::Tree => Ok(Some(argument.detach())),
         }
     }
 }
@@ -257,7 +259,7 @@ impl<R: Runtime> CustomOp2 for Network<R> {
         self.result.cuda()
     }
     fn bwd(&self, x: &Tensor, parameters: &Tensor, _: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        Ok((self.backward(x, g)?, Some(parameters.zeros_like()?)))
+        Ok((self.backward(x, g)?, Some(parameters.detach())))
     }
 }
 

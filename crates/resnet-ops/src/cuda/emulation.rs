@@ -3,7 +3,6 @@
 use std::ffi::{CString, c_char, c_int, c_uint, c_void};
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use candle_core::{CpuStorage, DType, Result, Storage, Tensor, bail};
@@ -69,9 +68,6 @@ fn build() -> std::result::Result<Machine, String> {
 pub(crate) struct Emulation {
     pub backwards: bool,
 }
-
-/// Launches so far, in all tests of this process.
-pub(crate) static LAUNCHES: AtomicUsize = AtomicUsize::new(0);
 
 impl Emulation {
     /// Both orders of threads; empty, with a message, where there is no C++ compiler.
@@ -151,7 +147,6 @@ impl Runtime for Emulation {
         let Ok(name) = CString::new(kernel) else { bail!("no kernel {kernel:?}") };
         let (x, y, threads) = (grid.x as c_uint, grid.y as c_uint, THREADS as c_uint);
         let _busy = machine.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        LAUNCHES.fetch_add(1, Ordering::Relaxed);
         // SAFETY: the caller's arguments are the kernel's, by their order and sizes.
         let missing = unsafe {
             (machine.emulate)(name.as_ptr(), x, y, threads, pointers.as_mut_ptr(), c_int::from(self.backwards))

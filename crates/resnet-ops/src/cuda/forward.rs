@@ -6,6 +6,7 @@ use candle_core::{DType, Result, Tensor, bail};
 
 use super::array::Array;
 use super::conv_shape::{ConvPass, ConvShape};
+use super::launch::PACK_BYTES;
 use super::plan::{Plan, Step, Stored};
 use super::queue::{NormRun, Queue, Shortcut};
 use super::runtime::{Element, Runtime};
@@ -78,12 +79,16 @@ impl<'a, R: Runtime> Forward<'a, R> {
     }
 
     fn input(&self, x: &Tensor, shape: MapShape) -> Result<Array<R>> {
-        // What lies channels-last in the compute dtype already is read where it lies.
+        // What lies channels-last in the compute dtype already is read where it lies; not where it begins in the middle of
+        // a pack, as a part of a batch may: kernels and cuDNN read 16 bytes at once.
         let dtype = self.queue.element.dtype();
         if x.rank() == 4 && x.dtype() == dtype {
             let last = x.permute((0, 2, 3, 1))?;
             if last.is_contiguous() {
-                return Array::borrow(&self.queue.runtime, &last, dtype);
+                let borrowed = Array::borrow(&self.queue.runtime, &last, dtype)?;
+                if borrowed.address().is_multiple_of(PACK_BYTES) {
+                    return Ok(borrowed);
+                }
             }
         }
         let dims = [self.tape.n, shape.channels, shape.height * shape.width];

@@ -35,9 +35,12 @@ impl Grid {
     }
 }
 
+/// Bytes that a thread reads at once, from a multiple of them.
+pub(crate) const PACK_BYTES: u64 = 16;
+
 /// Channels that a thread reads at once: 16 bytes, where the channels divide into that.
 pub(crate) fn pack(channels: usize, element: Element) -> usize {
-    let widest = 16 / element.size();
+    let widest = PACK_BYTES as usize / element.size();
     if channels.is_multiple_of(widest) { widest } else { 1 }
 }
 
@@ -85,6 +88,13 @@ mod tests {
     fn packs_are_16_bytes_where_channels_allow_it() {
         assert_eq!((pack(64, Element::F32), pack(64, Element::Bf16)), (4, 8));
         assert_eq!((pack(3, Element::F32), pack(12, Element::F16)), (1, 1));
+    }
+
+    #[test]
+    fn strides_over_the_most_values_do_not_wrap() {
+        // FOR_EACH_INDEX adds the grid's threads to an index below the count, in 32 bits.
+        let Grid { x, y } = Grid::over(i32::MAX as usize);
+        assert!(y == 1 && (i32::MAX as usize).checked_add(x * THREADS).is_some_and(|last| last <= u32::MAX as usize));
     }
 
     #[test]

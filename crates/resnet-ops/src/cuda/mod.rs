@@ -11,6 +11,7 @@ mod array;
 mod autograd;
 mod backward;
 mod conv_shape;
+pub(crate) mod deliver;
 #[cfg(feature = "cuda")]
 mod driver;
 #[cfg(test)]
@@ -32,7 +33,9 @@ pub(crate) use autograd::run;
 pub(crate) use plan::Plan;
 
 #[cfg(feature = "cuda")]
-pub use driver::{Settings, adopt, cross_entropy, open, set_settings, settings, sgd, take_images};
+pub use driver::{
+    Settings, adopt, cross_entropy, open, refused_convolutions, set_settings, settings, sgd, take_images, upload,
+};
 #[cfg(feature = "cuda")]
 pub use images::{ImageScale, ImageView};
 #[cfg(feature = "cuda")]

@@ -419,8 +419,10 @@ impl<R: Runtime> Queue<R> {
         let (out, taps) = (self.map(n * to.count())?, Array::new(&self.runtime, n * to.count(), DType::U8)?);
         let window = Self::window([c.kernel, c.stride, c.padding], n, from, to);
         let args = [Address(x.address()), window, Address(out.address()), Address(taps.address())];
-        // SAFETY: the maps have the window's sizes.
-        unsafe { self.runtime.launch(Module::Pool, &self.typed("max_pool"), Grid::over(out.count()), &args)? };
+        let width = pack(from.channels, self.element);
+        let (kernel, grid) = (self.packed("max_pool", width), Grid::over(out.count() / width));
+        // SAFETY: the maps have the window's sizes, and packs do not cross a pixel.
+        unsafe { self.runtime.launch(Module::Pool, &kernel, grid, &args)? };
         Ok((out, taps))
     }
 
@@ -439,9 +441,10 @@ impl<R: Runtime> Queue<R> {
         let out = self.map(n * from.count())?;
         let window = Self::window([c.kernel, c.stride, c.padding], n, from, to);
         let args = [Address(dy.address()), Address(taps.address()), window, Address(out.address())];
-        let kernel = self.typed("max_pool_backward");
-        // SAFETY: the maps have the window's sizes.
-        unsafe { self.runtime.launch(Module::Pool, &kernel, Grid::over(out.count()), &args)? };
+        let width = pack(from.channels, self.element);
+        let (kernel, grid) = (self.packed("max_pool_backward", width), Grid::over(out.count() / width));
+        // SAFETY: as above.
+        unsafe { self.runtime.launch(Module::Pool, &kernel, grid, &args)? };
         Ok(out)
     }
 
@@ -461,9 +464,10 @@ impl<R: Runtime> Queue<R> {
         let out = self.map(n * written.count())?;
         let window = Self::window([c.kernel, c.stride, c.padding], n, from, to);
         let args = [Address(x.address()), window, Address(out.address())];
-        let kernel = self.typed(if backward { "average_pool_backward" } else { "average_pool" });
-        // SAFETY: the maps have the window's sizes.
-        unsafe { self.runtime.launch(Module::Pool, &kernel, Grid::over(out.count()), &args)? };
+        let width = pack(from.channels, self.element);
+        let kernel = self.packed(if backward { "average_pool_backward" } else { "average_pool" }, width);
+        // SAFETY: the maps have the window's sizes, and packs do not cross a pixel.
+        unsafe { self.runtime.launch(Module::Pool, &kernel, Grid::over(out.count() / width), &args)? };
         Ok(out)
     }
 

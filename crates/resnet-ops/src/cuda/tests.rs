@@ -1,5 +1,7 @@
 //! The engine on the emulated device against the portable interpreter in f64.
 
+mod shapes;
+
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Result, Tensor, Var};

@@ -1,5 +1,6 @@
 //! Every operation and golden value on a device, so that one call on a new machine tells whether it computes right.
 
+mod large;
 mod operations;
 mod training;
 
@@ -72,6 +73,11 @@ pub fn run(device: &Device, dtype: DType, rounded: bool, done: &mut (dyn FnMut(&
                 let tolerance = if name.contains("+ relu") { tolerances.decision } else { tolerances.operation };
                 tell(Check::new(format!("{name}, {when}"), error, tolerance));
             }
+        }
+        if device.is_cuda() {
+            // In the size that ResNet-50 is trained in.
+            let error = large::error(device, dtype, 256, 224, 8);
+            tell(Check::new("256 images of 224x224, as their parts", error, tolerances.operation));
         }
         training::all(device, &mut tell)?;
         for arch in golden::names() {

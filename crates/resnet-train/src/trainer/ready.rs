@@ -18,7 +18,18 @@ pub(super) struct Ready {
 impl Ready {
     /// Takes a batch of the loader's to the device.
     pub(super) fn new(batch: Batch, device: &Device) -> Result<Self> {
-        let (images, labels) = (batch.images.to_device(device)?, batch.labels.to_device(device)?);
+        let (images, labels) = (to_device(&batch.images, device)?, batch.labels.to_device(device)?);
         Ok(Self { images, labels, mixed: batch.mixed, broken: batch.broken, count: batch.indices.len() })
     }
+}
+
+/// On a CUDA device the host does not wait for the work that was submitted before.
+#[cfg(feature = "cuda")]
+fn to_device(images: &Tensor, device: &Device) -> candle_core::Result<Tensor> {
+    resnet_ops::cuda::upload(images, device)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn to_device(images: &Tensor, device: &Device) -> candle_core::Result<Tensor> {
+    images.to_device(device)
 }

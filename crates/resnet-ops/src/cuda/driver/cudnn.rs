@@ -11,16 +11,14 @@ use candle_core::cuda_backend::cudarc::cudnn::{CudnnError, result, sys};
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 use candle_core::{CudaDevice, Error, Result};
 
+use super::refusals::refuse;
 use super::settings::{Settings, settings};
-use crate::cuda::algorithms::{Candidate, MOST_WORKSPACE, choose, grown};
+use crate::cuda::algorithms::{Candidate, MOST_WORKSPACE, Verdict, grown, order, verdict};
 use crate::cuda::conv_shape::{ConvPass, ConvShape};
 use crate::cuda::runtime::Element;
 
 /// Entries asked of cuDNN's lists of algorithms: it knows 10 at most, each with and without tensor cores.
 const LIST: usize = 24;
-
-/// Thousands of the status codes that say so, of which cuDNN 9 has several.
-const NOT_SUPPORTED: u32 = sys::cudnnStatus_t::CUDNN_STATUS_NOT_SUPPORTED as u32 / 1000;
 
 type Status<T> = std::result::Result<T, CudnnError>;
 
@@ -82,8 +80,7 @@ struct Key {
 struct Library {
     handle: sys::cudnnHandle_t,
     stream: Arc<CudaStream>,
-    /// None: cuDNN cannot do it.
-    prepared: HashMap<Key, Option<Prepared>>,
+    prepared: HashMap<Key, Prepared>,
     workspace: Option<CudaSlice<u8>>,
 }
 
@@ -102,7 +99,9 @@ fn wrap(error: CudnnError, key: &Key) -> Error {
 impl Library {
     fn new(stream: Arc<CudaStream>) -> Result<Self> {
         stream.context().bind_to_thread().map_err(Error::wrap)?;
-        let handle = result::create_handle().map_err(Error::wrap)?;
+        let handle = result::create_handle().map_err(|error| {
+            Error::wrap(error).context("cuDNN cannot start: all of its libraries must be found, and be of one version")
+        })?;
         let library = Self { handle, stream, prepared: HashMap::new(), workspace: None };
         // SAFETY: both are alive; the library keeps the stream as long as the handle.
         unsafe { result::set_stream(handle, library.stream.cu_stream().cast()) }.map_err(Error::wrap)?;
@@ -116,19 +115,22 @@ impl Library {
             let prepared = unsafe { self.prepare(&key, operands)? };
             self.prepared.insert(key, prepared);
         }
-        let Some(Some(bytes)) = self.prepared.get(&key).map(|p| p.as_ref().map(|p| p.bytes)) else {
-            return Ok(false);
-        };
-        let workspace = self.workspace(bytes)?;
-        let Some(Some(prepared)) = self.prepared.get(&key) else { return Ok(false) };
-        // SAFETY: the descriptors are of the operands' sizes; the workspace is as large as the algorithm wants. Whatever
-        // used the workspace before runs before on the same stream.
-        match unsafe { prepared.launch(self.handle, operands, out, workspace, accumulate) } {
-            Ok(()) => Ok(true),
-            // An algorithm may refuse to add to what is there.
-            Err(CudnnError(status)) if status as u32 / 1000 == NOT_SUPPORTED => Ok(false),
-            Err(error) => Err(wrap(error, &key)),
+        // An algorithm that is on the list may refuse all the same, as PyTorch found too: then the next one has its turn.
+        while let Some(bytes) = self.prepared.get(&key).and_then(|p| p.bytes(accumulate)) {
+            let workspace = self.workspace(bytes)?;
+            let Some(prepared) = self.prepared.get_mut(&key) else { break };
+            // SAFETY: the descriptors are of the operands' sizes; the workspace is as large as the algorithm wants.
+            // Whatever used the workspace before runs before on the same stream.
+            match unsafe { prepared.launch(self.handle, operands, out, workspace, accumulate) } {
+                Ok(()) => return Ok(true),
+                Err(error) => prepared.refused(error, accumulate).map_err(|error| wrap(error, &key))?,
+            }
         }
+        if !accumulate {
+            // What is not added to is computed into memory of its own next, and comes here again.
+            refuse(format!("{:?} of {:?} in {:?}", key.pass, key.shape, key.element));
+        }
+        Ok(false)
     }
 
     /// Where a workspace of so many bytes lies; null for none.
@@ -145,28 +147,63 @@ impl Library {
         })
     }
 
-    /// Descriptors and algorithm.
-    unsafe fn prepare(&self, key: &Key, operands: [u64; 2]) -> Result<Option<Prepared>> {
+    /// Descriptors and algorithms.
+    unsafe fn prepare(&self, key: &Key, operands: [u64; 2]) -> Result<Prepared> {
         let descriptors = Descriptors::new(key).map_err(|error| wrap(error, key))?;
         let list = match key.settings.search {
             // SAFETY: as the caller promises.
-            true => unsafe { self.measure(key, &descriptors, operands)? },
+            true => unsafe { self.measure(key, &descriptors, operands) }?,
             false => self.estimate(key, &descriptors),
         };
+        let mut list = match list {
+            Ok(list) => list,
+            Err(error) if verdict(error.0 as u32) == Verdict::Refused => Vec::new(),
+            Err(error) => return Err(wrap(error, key)),
+        };
+        for entry in &mut list {
+            // cuDNN's lists name the default math for f32 even where TF32 is not allowed.
+            if key.element == Element::F32 && !key.settings.tf32 {
+                entry.math = FMA;
+            }
+            if entry.candidate.works {
+                // The list's own figure is for the math that it names.
+                let bytes = self.workspace_bytes(&descriptors, entry);
+                entry.candidate.works = bytes.is_ok();
+                entry.candidate.bytes = entry.candidate.bytes.max(bytes.unwrap_or(0));
+            }
+        }
         let candidates: Vec<Candidate> = list.iter().map(|entry| entry.candidate).collect();
-        let repeatable = (!key.settings.search).then(|| choose(&candidates, MOST_WORKSPACE, true)).flatten();
         // Where no algorithm repeats to the bit, any is better than none.
-        let Some(chosen) = repeatable.or_else(|| choose(&candidates, MOST_WORKSPACE, false)) else { return Ok(None) };
-        let Entry { algorithm, math, candidate } = list[chosen];
-        // cuDNN's lists name the default math for f32 even where TF32 is not allowed.
-        let math = if key.element == Element::F32 && !key.settings.tf32 { FMA } else { math };
-        // SAFETY: the descriptor is alive.
-        unsafe { result::set_convolution_math_type(descriptors.conv, math) }.map_err(|error| wrap(error, key))?;
-        Ok(Some(Prepared { descriptors, algorithm, bytes: candidate.bytes }))
+        let order = order(&candidates, MOST_WORKSPACE, !key.settings.search);
+        let entries = order.into_iter().map(|i| list[i]).collect();
+        Prepared::new(descriptors, entries).map_err(|error| wrap(error, key))
     }
 
-    /// cuDNN's estimate; empty where it knows no algorithm.
-    fn estimate(&self, key: &Key, d: &Descriptors) -> Vec<Entry> {
+    fn workspace_bytes(&self, d: &Descriptors, entry: &Entry) -> Status<usize> {
+        // SAFETY: handle and descriptors are alive.
+        unsafe {
+            result::set_convolution_math_type(d.conv, entry.math)?;
+            match entry.algorithm {
+                Algorithm::Forward(algorithm) => {
+                    result::get_convolution_forward_workspace_size(self.handle, d.x, d.w, d.conv, d.y, algorithm)
+                }
+                Algorithm::BackwardData(algorithm) => {
+                    result::get_convolution_backward_data_workspace_size(self.handle, d.w, d.y, d.conv, d.x, algorithm)
+                }
+                Algorithm::BackwardFilter(algorithm) => result::get_convolution_backward_filter_workspace_size(
+                    self.handle,
+                    d.x,
+                    d.y,
+                    d.conv,
+                    d.w,
+                    algorithm,
+                ),
+            }
+        }
+    }
+
+    /// cuDNN's estimate.
+    fn estimate(&self, key: &Key, d: &Descriptors) -> Status<Vec<Entry>> {
         let mut count: c_int = 0;
         macro_rules! list {
             ($get:ident($($descriptor:expr),*), $algorithm:path, $line:ty) => {{
@@ -174,11 +211,9 @@ impl Library {
                 // SAFETY: handle and descriptors are alive, the list has room for LIST entries, `count` are written.
                 unsafe {
                     let first = list.as_mut_ptr().cast();
-                    let status = result::$get(self.handle, $($descriptor),*, LIST as c_int, &mut count, first);
-                    if status.is_err() {
-                        return Vec::new();
-                    }
-                    list[..count as usize].iter().map(|entry| entry!(entry.assume_init(), $algorithm)).collect()
+                    result::$get(self.handle, $($descriptor),*, LIST as c_int, &mut count, first)?;
+                    let written = list[..count as usize].iter();
+                    Ok(written.map(|entry| entry!(entry.assume_init(), $algorithm)).collect())
                 }
             }};
         }
@@ -208,7 +243,7 @@ impl Library {
     }
 
     /// Runs every algorithm on the operands, the result into a scratch: what is there may have to be added to.
-    unsafe fn measure(&self, key: &Key, d: &Descriptors, [a, b]: [u64; 2]) -> Result<Vec<Entry>> {
+    unsafe fn measure(&self, key: &Key, d: &Descriptors, [a, b]: [u64; 2]) -> Result<Status<Vec<Entry>>> {
         let [_, _, result_count] = key.shape.counts(key.pass);
         // SAFETY: cuDNN writes before it reads.
         let (scratch, space) = unsafe {
@@ -229,10 +264,10 @@ impl Library {
                     let status = sys::$find(
                         self.handle, $($argument),*, LIST as c_int, &mut count, first, space, MOST_WORKSPACE,
                     );
-                    if status.result().is_err() {
-                        return Ok(Vec::new());
-                    }
-                    list[..count as usize].iter().map(|entry| entry!(entry.assume_init(), $algorithm)).collect()
+                    status.result().map(|()| {
+                        let written = list[..count as usize].iter();
+                        written.map(|entry| entry!(entry.assume_init(), $algorithm)).collect()
+                    })
                 }
             }};
         }
@@ -277,11 +312,48 @@ const FMA: sys::cudnnMathType_t = sys::cudnnMathType_t::CUDNN_FMA_MATH;
 
 struct Prepared {
     descriptors: Descriptors,
-    algorithm: Algorithm,
-    bytes: usize,
+    /// What is left to try, the best first; the math of the first is set. Empty: cuDNN cannot do it.
+    entries: Vec<Entry>,
+    /// Whether the first has refused to add to what is there.
+    only_writes: bool,
 }
 
 impl Prepared {
+    fn new(descriptors: Descriptors, entries: Vec<Entry>) -> Status<Self> {
+        let prepared = Self { descriptors, entries, only_writes: false };
+        prepared.set_math()?;
+        Ok(prepared)
+    }
+
+    fn set_math(&self) -> Status<()> {
+        match self.entries.first() {
+            // SAFETY: the descriptor is alive.
+            Some(entry) => unsafe { result::set_convolution_math_type(self.descriptors.conv, entry.math) },
+            None => Ok(()),
+        }
+    }
+
+    /// The workspace of the next try; none where there is nothing to try.
+    fn bytes(&self, accumulate: bool) -> Option<usize> {
+        self.entries.first().filter(|_| !(accumulate && self.only_writes)).map(|entry| entry.candidate.bytes)
+    }
+
+    /// The algorithm that was tried gave this error: it is not tried again. The error comes back where it is none of the
+    /// algorithm's own and there is no other one.
+    fn refused(&mut self, error: CudnnError, accumulate: bool) -> Status<()> {
+        let verdict = verdict(error.0 as u32);
+        if accumulate && verdict == Verdict::Refused {
+            self.only_writes = true;
+            return Ok(());
+        }
+        if verdict == Verdict::Failed && self.entries.len() == 1 {
+            return Err(error);
+        }
+        self.entries.remove(0);
+        self.only_writes = false;
+        self.set_math()
+    }
+
     unsafe fn launch(
         &self,
         handle: sys::cudnnHandle_t,
@@ -294,10 +366,13 @@ impl Prepared {
         // Factors are f32 for all element types, and are read before the call returns.
         let (alpha, beta) = (std::ptr::from_ref(&alpha).cast(), std::ptr::from_ref(&beta).cast());
         let (a, b, out) = (a as *const c_void, b as *const c_void, out as *mut c_void);
-        let (d, bytes) = (&self.descriptors, self.bytes);
+        let Some(Entry { algorithm, candidate: Candidate { bytes, .. }, .. }) = self.entries.first().copied() else {
+            return Err(CudnnError(sys::cudnnStatus_t::CUDNN_STATUS_NOT_SUPPORTED));
+        };
+        let d = &self.descriptors;
         // SAFETY: as the caller promises.
         unsafe {
-            match self.algorithm {
+            match algorithm {
                 Algorithm::Forward(algorithm) => result::convolution_forward(
                     handle, alpha, d.x, a, d.w, b, d.conv, algorithm, space, bytes, beta, d.y, out,
                 ),

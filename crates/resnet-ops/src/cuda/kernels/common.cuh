@@ -6,6 +6,7 @@
 #ifdef __CUDACC__
 #define KERNEL(name, parameters) extern "C" __global__ void __launch_bounds__(256) name parameters
 #define DEVICE __device__ __forceinline__
+#define ALIGNED(address, size)
 #else
 #include "emulation.h"
 #define DEVICE inline
@@ -67,18 +68,20 @@ DEVICE void narrow(float x, f16 &y) {
 #endif
 }
 
-// V neighbouring channels, read and written as one.
+// V neighbouring channels, read and written as one; they begin at a multiple of their size, or a device stops.
 template <typename T, int V> struct alignas(sizeof(T) * V) Pack {
     T at[V];
 };
 
 template <typename T, int V> DEVICE void load(const T *from, float (&to)[V]) {
+    ALIGNED(from, alignof(Pack<T, V>));
     Pack<T, V> pack = *reinterpret_cast<const Pack<T, V> *>(from);
 #pragma unroll
     for (int v = 0; v < V; v++) to[v] = widen(pack.at[v]);
 }
 
 template <typename T, int V> DEVICE void store(const float (&from)[V], T *to) {
+    ALIGNED(to, alignof(Pack<T, V>));
     Pack<T, V> pack;
 #pragma unroll
     for (int v = 0; v < V; v++) narrow(from[v], pack.at[v]);

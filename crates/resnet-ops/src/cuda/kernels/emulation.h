@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -31,6 +32,10 @@ template <typename... A, void (*function)(A...)> struct Bound<function> {
     static void call(void **arguments) { spread(arguments, std::index_sequence_for<A...>{}); }
 };
 } // namespace emulation
+
+// The processor would read from anywhere: here it stops as a device does.
+#define ALIGNED(address, size)                                                                                         \
+    if ((size_t)(address) % (size)) std::fprintf(stderr, "%p is no multiple of %zu\n", (void *)(address), (size)), std::abort()
 
 #define threadIdx emulation::thread_index
 #define blockIdx emulation::block_index

@@ -21,14 +21,17 @@ template <typename T, int V> DEVICE void norm_moments(const T *x, int pixels, in
     int c = (int)(blockIdx.x * group + t) * V, rows = (int)gridDim.y;
     bool inside = c < channels;
     float first[V] = {}, sum[V] = {}, square[V] = {}, n = 0.f;
-    if (inside) {
-        for (long long p = (long long)blockIdx.y * lanes + lane; p < pixels; p += (long long)rows * lanes) {
+    long long begin = (long long)blockIdx.y * lanes + lane;
+    if (inside && begin < pixels) {
+        // Differences to the first value: squares of the values themselves would cancel.
+        load<T, V>(x + begin * channels + c, first);
+        // Four pixels under way at once: one would leave a device's memory waiting.
+#pragma unroll 4
+        for (long long p = begin; p < pixels; p += (long long)rows * lanes) {
             float values[V];
             load<T, V>(x + p * channels + c, values);
 #pragma unroll
             for (int v = 0; v < V; v++) {
-                // Differences to the first value: squares of the values themselves would cancel.
-                if (n == 0.f) first[v] = values[v];
                 float d = values[v] - first[v];
                 sum[v] += d;
                 square[v] = fmaf(d, d, square[v]);
@@ -132,18 +135,29 @@ KERNEL(norm_constant, (const float *running_mean, const float *running_var, int 
     }
 }
 
+// Whether a thread that strides over a map meets the same channels every time, so that it reads their factors once.
+DEVICE bool keeps_channels(unsigned packs) { return gridDim.x * blockDim.x % packs == 0; }
+
 // y = x · scale + shift (+ residual), rectified or not.
 template <typename T, int V>
 DEVICE void norm_apply(const T *x, const T *residual, unsigned count, int channels, const float *scale,
                        const float *shift, int relu, T *y) {
+    unsigned packs = channels / V;
+    float by[V], plus[V];
+    bool known = false, keeps = keeps_channels(packs);
     FOR_EACH_INDEX(i, count / V) {
-        int c = i % (channels / V) * V;
+        if (!known) {
+            int c = i % packs * V;
+            load<float, V>(scale + c, by);
+            load<float, V>(shift + c, plus);
+            known = keeps;
+        }
         float values[V], added[V];
         load<T, V>(x + i * V, values);
         if (residual) load<T, V>(residual + i * V, added);
 #pragma unroll
         for (int v = 0; v < V; v++) {
-            float value = fmaf(values[v], scale[c + v], shift[c + v]);
+            float value = fmaf(values[v], by[v], plus[v]);
             if (residual) value += added[v];
             values[v] = relu && value <= 0.f ? 0.f : value;
         }
@@ -153,7 +167,7 @@ DEVICE void norm_apply(const T *x, const T *residual, unsigned count, int channe
 
 // The gradient before the ReLU. Where there is a residual, the result y tells what the ReLU let pass, else x does.
 template <typename T, int V>
-DEVICE void rectify(const float (&x)[V], const T *y, const float *scale, const float *shift, float (&g)[V]) {
+DEVICE void rectify(const float (&x)[V], const T *y, const float (&scale)[V], const float (&shift)[V], float (&g)[V]) {
     float results[V];
     if (y) load<T, V>(y, results);
 #pragma unroll
@@ -174,17 +188,22 @@ DEVICE void norm_backward_sums(const T *dy, const T *y, const T *x, const float 
     bool inside = c < channels;
     float sum[V] = {}, product[V] = {};
     if (inside) {
+        // Read before the loop: the compiler cannot know that what is stored there is something else.
+        float centre[V], by[V], plus[V];
+        load<float, V>(mean + c, centre);
+        load<float, V>(scale + c, by);
+        load<float, V>(shift + c, plus);
         for (long long p = (long long)blockIdx.y * lanes + lane; p < pixels; p += (long long)rows * lanes) {
             long long at = p * channels + c;
             float g[V], values[V];
             load<T, V>(dy + at, g);
             load<T, V>(x + at, values);
-            if (relu) rectify<T, V>(values, y ? y + at : nullptr, scale + c, shift + c, g);
+            if (relu) rectify<T, V>(values, y ? y + at : nullptr, by, plus, g);
             if (rectified) store<T, V>(g, rectified + at);
 #pragma unroll
             for (int v = 0; v < V; v++) {
                 sum[v] += g[v];
-                product[v] = fmaf(g[v], values[v] - mean[c + v], product[v]);
+                product[v] = fmaf(g[v], values[v] - centre[v], product[v]);
             }
         }
     }
@@ -247,15 +266,25 @@ template <typename T, int V>
 DEVICE void norm_backward_apply(const T *dy, const T *x, const float *mean, const float *scale, const float *shift,
                                 int relu, const float *slope, const float *offset, unsigned count, int channels,
                                 T *dx) {
+    unsigned packs = channels / V;
+    float centre[V], by[V], plus[V], steep[V], up[V];
+    bool known = false, keeps = keeps_channels(packs);
     FOR_EACH_INDEX(i, count / V) {
-        int c = i % (channels / V) * V;
+        if (!known) {
+            int c = i % packs * V;
+            load<float, V>(mean + c, centre);
+            load<float, V>(scale + c, by);
+            load<float, V>(shift + c, plus);
+            load<float, V>(slope + c, steep);
+            load<float, V>(offset + c, up);
+            known = keeps;
+        }
         float g[V], values[V];
         load<T, V>(dy + i * V, g);
         load<T, V>(x + i * V, values);
-        if (relu) rectify<T, V>(values, nullptr, scale + c, shift + c, g);
+        if (relu) rectify<T, V>(values, nullptr, by, plus, g);
 #pragma unroll
-        for (int v = 0; v < V; v++)
-            g[v] = fmaf(scale[c + v], g[v], fmaf(slope[c + v], values[v] - mean[c + v], offset[c + v]));
+        for (int v = 0; v < V; v++) g[v] = fmaf(by[v], g[v], fmaf(steep[v], values[v] - centre[v], up[v]));
         store<T, V>(g, dx + i * V);
     }
 }

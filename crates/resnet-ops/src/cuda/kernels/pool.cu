@@ -33,36 +33,52 @@ DEVICE int end_window(int i, int stride, int padding, int windows) {
     return last < windows ? last : windows;
 }
 
-// The greatest value and its tap; of equal values the first counts, and a NaN is greater than all.
-template <typename T> DEVICE void max_pool(const T *x, Window s, T *y, unsigned char *taps) {
-    FOR_EACH_INDEX(i, (long long)s.n * s.oh * s.ow * s.c) {
-        Place at = place(i, s.oh, s.ow, s.c);
-        float best = 0.f;
-        int tap = -1;
+// Of V channels the greatest values and their taps; of equal values the first counts, and a NaN is greater than all.
+template <typename T, int V> DEVICE void max_pool(const T *x, Window s, T *y, unsigned char *taps) {
+    int packs = s.c / V;
+    FOR_EACH_INDEX(i, (long long)s.n * s.oh * s.ow * packs) {
+        Place at = place(i, s.oh, s.ow, packs);
+        float best[V] = {};
+        Pack<unsigned char, V> tap = {};
+        bool begun = false;
         for (int a = 0; a < s.kh; a++)
             for (int b = 0; b < s.kw; b++) {
                 int row = at.row * s.sh - s.ph + a, column = at.column * s.sw - s.pw + b;
                 if (row < 0 || row >= s.h || column < 0 || column >= s.w) continue;
-                float value = widen(x[((at.image * s.h + row) * s.w + column) * s.c + at.channel]);
-                if (tap < 0 || value > best || (value != value && best == best)) best = value, tap = a * s.kw + b;
+                float values[V];
+                load<T, V>(x + ((at.image * s.h + row) * s.w + column) * s.c + at.channel * V, values);
+#pragma unroll
+                for (int v = 0; v < V; v++) {
+                    float value = values[v];
+                    if (!begun || value > best[v] || (value != value && best[v] == best[v]))
+                        best[v] = value, tap.at[v] = (unsigned char)(a * s.kw + b);
+                }
+                begun = true;
             }
-        narrow(best, y[i]);
-        taps[i] = (unsigned char)tap;
+        store<T, V>(best, y + i * V);
+        *reinterpret_cast<Pack<unsigned char, V> *>(taps + i * V) = tap;
     }
 }
 
-template <typename T> DEVICE void max_pool_backward(const T *dy, const unsigned char *taps, Window s, T *dx) {
-    FOR_EACH_INDEX(i, (long long)s.n * s.h * s.w * s.c) {
-        Place at = place(i, s.h, s.w, s.c);
-        float sum = 0.f;
+template <typename T, int V>
+DEVICE void max_pool_backward(const T *dy, const unsigned char *taps, Window s, T *dx) {
+    int packs = s.c / V;
+    FOR_EACH_INDEX(i, (long long)s.n * s.h * s.w * packs) {
+        Place at = place(i, s.h, s.w, packs);
+        float sum[V] = {};
         int rows = end_window(at.row, s.sh, s.ph, s.oh), columns = end_window(at.column, s.sw, s.pw, s.ow);
         for (int a = first_window(at.row, s.kh, s.sh, s.ph); a < rows; a++)
             for (int b = first_window(at.column, s.kw, s.sw, s.pw); b < columns; b++) {
-                long long from = ((at.image * s.oh + a) * s.ow + b) * s.c + at.channel;
+                long long from = ((at.image * s.oh + a) * s.ow + b) * s.c + at.channel * V;
                 int tap = (at.row + s.ph - a * s.sh) * s.kw + at.column + s.pw - b * s.sw;
-                if (taps[from] == tap) sum += widen(dy[from]);
+                Pack<unsigned char, V> taken = *reinterpret_cast<const Pack<unsigned char, V> *>(taps + from);
+                float g[V];
+                load<T, V>(dy + from, g);
+#pragma unroll
+                for (int v = 0; v < V; v++)
+                    if (taken.at[v] == tap) sum[v] += g[v];
             }
-        narrow(sum, dx[i]);
+        store<T, V>(sum, dx + i * V);
     }
 }
 
@@ -72,30 +88,41 @@ DEVICE int covered(int o, int kernel, int stride, int padding, int size) {
     return (end < size ? end : size) - (begin > 0 ? begin : 0);
 }
 
-template <typename T> DEVICE void average_pool(const T *x, Window s, T *y) {
-    FOR_EACH_INDEX(i, (long long)s.n * s.oh * s.ow * s.c) {
-        Place at = place(i, s.oh, s.ow, s.c);
-        float sum = 0.f;
+template <typename T, int V> DEVICE void average_pool(const T *x, Window s, T *y) {
+    int packs = s.c / V;
+    FOR_EACH_INDEX(i, (long long)s.n * s.oh * s.ow * packs) {
+        Place at = place(i, s.oh, s.ow, packs);
+        float sum[V] = {};
         for (int a = 0; a < s.kh; a++)
             for (int b = 0; b < s.kw; b++) {
                 int row = at.row * s.sh - s.ph + a, column = at.column * s.sw - s.pw + b;
                 if (row < 0 || row >= s.h || column < 0 || column >= s.w) continue;
-                sum += widen(x[((at.image * s.h + row) * s.w + column) * s.c + at.channel]);
+                float values[V];
+                load<T, V>(x + ((at.image * s.h + row) * s.w + column) * s.c + at.channel * V, values);
+#pragma unroll
+                for (int v = 0; v < V; v++) sum[v] += values[v];
             }
-        narrow(sum / (covered(at.row, s.kh, s.sh, s.ph, s.h) * covered(at.column, s.kw, s.sw, s.pw, s.w)), y[i]);
+        float pixels = (float)(covered(at.row, s.kh, s.sh, s.ph, s.h) * covered(at.column, s.kw, s.sw, s.pw, s.w));
+#pragma unroll
+        for (int v = 0; v < V; v++) sum[v] /= pixels;
+        store<T, V>(sum, y + i * V);
     }
 }
 
-template <typename T> DEVICE void average_pool_backward(const T *dy, Window s, T *dx) {
-    FOR_EACH_INDEX(i, (long long)s.n * s.h * s.w * s.c) {
-        Place at = place(i, s.h, s.w, s.c);
-        float sum = 0.f;
+template <typename T, int V> DEVICE void average_pool_backward(const T *dy, Window s, T *dx) {
+    int packs = s.c / V;
+    FOR_EACH_INDEX(i, (long long)s.n * s.h * s.w * packs) {
+        Place at = place(i, s.h, s.w, packs);
+        float sum[V] = {};
         int rows = end_window(at.row, s.sh, s.ph, s.oh), columns = end_window(at.column, s.sw, s.pw, s.ow);
         for (int a = first_window(at.row, s.kh, s.sh, s.ph); a < rows; a++)
-            for (int b = first_window(at.column, s.kw, s.sw, s.pw); b < columns; b++)
-                sum += widen(dy[((at.image * s.oh + a) * s.ow + b) * s.c + at.channel]) /
-                       (covered(a, s.kh, s.sh, s.ph, s.h) * covered(b, s.kw, s.sw, s.pw, s.w));
-        narrow(sum, dx[i]);
+            for (int b = first_window(at.column, s.kw, s.sw, s.pw); b < columns; b++) {
+                float pixels = (float)(covered(a, s.kh, s.sh, s.ph, s.h) * covered(b, s.kw, s.sw, s.pw, s.w)), g[V];
+                load<T, V>(dy + ((at.image * s.oh + a) * s.ow + b) * s.c + at.channel * V, g);
+#pragma unroll
+                for (int v = 0; v < V; v++) sum[v] += g[v] / pixels;
+            }
+        store<T, V>(sum, dx + i * V);
     }
 }
 
@@ -122,17 +149,24 @@ template <typename T> DEVICE void pixel_mean_backward(const T *dy, int n, int pi
     }
 }
 
-#define POOL(T, name)                                                                                                  \
-    KERNEL(max_pool_##name, (const T *x, Window s, T *y, unsigned char *taps)) { max_pool<T>(x, s, y, taps); }         \
-    KERNEL(max_pool_backward_##name, (const T *dy, const unsigned char *taps, Window s, T *dx)) {                      \
-        max_pool_backward<T>(dy, taps, s, dx);                                                                         \
+#define WINDOWS(T, name, V)                                                                                            \
+    KERNEL(max_pool_##name##_##V, (const T *x, Window s, T *y, unsigned char *taps)) {                                 \
+        max_pool<T, V>(x, s, y, taps);                                                                                 \
     }                                                                                                                  \
-    KERNEL(average_pool_##name, (const T *x, Window s, T *y)) { average_pool<T>(x, s, y); }                            \
-    KERNEL(average_pool_backward_##name, (const T *dy, Window s, T *dx)) { average_pool_backward<T>(dy, s, dx); }      \
+    KERNEL(max_pool_backward_##name##_##V, (const T *dy, const unsigned char *taps, Window s, T *dx)) {                \
+        max_pool_backward<T, V>(dy, taps, s, dx);                                                                      \
+    }                                                                                                                  \
+    KERNEL(average_pool_##name##_##V, (const T *x, Window s, T *y)) { average_pool<T, V>(x, s, y); }                   \
+    KERNEL(average_pool_backward_##name##_##V, (const T *dy, Window s, T *dx)) {                                       \
+        average_pool_backward<T, V>(dy, s, dx);                                                                        \
+    }
+FOR_EACH_PACK(WINDOWS)
+
+#define PIXEL_MEAN(T, name)                                                                                            \
     KERNEL(pixel_mean_##name, (const T *x, int pixels, int channels, int group, T *y)) {                               \
         pixel_mean<T>(x, pixels, channels, group, y);                                                                  \
     }                                                                                                                  \
     KERNEL(pixel_mean_backward_##name, (const T *dy, int n, int pixels, int channels, T *dx)) {                        \
         pixel_mean_backward<T>(dy, n, pixels, channels, dx);                                                           \
     }
-FOR_EACH_TYPE(POOL)
+FOR_EACH_TYPE(PIXEL_MEAN)
