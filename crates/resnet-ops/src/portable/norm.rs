@@ -83,15 +83,14 @@ pub fn channel_affine(x: &Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>
 }
 
 /// The greater of each value of `x` (N, C, H, W) and its channel's threshold (C): the thresholded linear unit (Singh &
-/// Krishnan 2020, eq. 3).
+/// Krishnan 2020, eq. 3). Where they are equal, each gets half of the gradient, as in PyTorch.
 ///
 /// # Errors
 /// If the shapes do not fit together.
 pub fn channel_floor(x: &Tensor, threshold: &Tensor) -> Result<Tensor> {
     let (_, c, _, _) = x.dims4()?;
     let threshold = threshold.to_dtype(x.dtype())?.reshape((1, c, 1, 1))?;
-    // As a ReLU, whose gradient candle has right; that of its maximum goes to both where they are equal.
-    x.broadcast_sub(&threshold)?.relu()?.broadcast_add(&threshold)
+    x.broadcast_maximum(&threshold)
 }
 
 fn affine(y: Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>) -> Result<Tensor> {
