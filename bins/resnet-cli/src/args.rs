@@ -19,14 +19,14 @@ pub struct WeightsArgs {
     #[arg(long, value_name = "NAME")]
     pub arch: Option<String>,
     /// Weights: .safetensors, or a PyTorch checkpoint (.pth, .pt, .th)
-    #[arg(long, value_name = "FILE", required_unless_present = "hub", conflicts_with = "hub")]
+    #[arg(long, value_name = "FILE", conflicts_with = "hub")]
     pub weights: Option<PathBuf>,
-    /// Pretrained network: OWNER/NAME of the Hugging Face hub (timm/resnet50.a1_in1k), or a folder with config.json and
-    /// model.safetensors
+    /// Pretrained network: OWNER/NAME or OWNER/NAME@REVISION of the Hugging Face hub (timm/resnet50.a1_in1k), or a folder
+    /// with config.json and model.safetensors
     #[arg(long, value_name = "NAME|DIR")]
     pub hub: Option<String>,
     /// Branch, tag or commit of the hub's repository
-    #[arg(long, value_name = "REVISION", requires = "hub")]
+    #[arg(long, value_name = "REVISION", requires = "hub", conflicts_with = "weights")]
     pub revision: Option<String>,
 }
 

@@ -155,6 +155,8 @@ fn values_out_of_their_range() {
         (&["bench", "infer", "--steps", "0"], &["--steps"]),
         (&["eval", "--weights", "w.pth", "--mean", "1,2", "--std", "1,1,1"], &["--mean", "three numbers"]),
         (&["eval", "--weights", "w.pth", "--mean", "0,0,0"], &["--std"]),
+        (&["predict", "photo.jpg"], &["--hub", "--weights"]),
+        (&["predict", "--weights", "w.pth", "--revision", "v1", "photo.jpg"], &["--revision", "--weights"]),
     ] {
         assert_refused(&resnet(arguments), parts);
     }

@@ -45,6 +45,7 @@ fn predict_from_the_hub_then_without_a_network() {
     assert_refused(&run("1", "someone/other"), &["someone/other", "config.json", "HF_HUB_OFFLINE"]);
     assert_refused(&run("0", "someone/other"), &["someone/other", "config.json", "404"]);
     assert_refused(&run("0", "a/b/c"), &["a/b/c", "OWNER/NAME"]);
+    assert_refused(&run("0", "resnet18"), &["resnet18", "timm/resnet18.a1_in1k"]);
 }
 
 #[test]
@@ -80,6 +81,13 @@ fn embed_writes_the_features_of_a_folder() {
     assert_eq!(features.dims(), [12, 64]);
     let paths = std::fs::read_to_string(folder.path().join("f.paths.txt")).unwrap();
     assert_eq!(paths.lines().count(), 12);
+    // Where no image can be read, the file from before stays.
+    let kept = std::fs::read(folder.path().join("f.npy")).unwrap();
+    let out = folder.path().join("f.npy");
+    let embed = ["embed", "--arch", "resnet20", "--weights", text(&file), "--output", text(&out), "nowhere.jpg"];
+    assert_refused(&common::resnet(&embed), &["nowhere.jpg"]);
+    assert_eq!(std::fs::read(&out).unwrap(), kept);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 5);
     let embed = ["embed", "--arch", "resnet20", "--weights", text(&file), "--output", "f.csv", text(&data)];
     assert_refused(&common::resnet(&embed), &["f.csv", ".npy"]);
 }

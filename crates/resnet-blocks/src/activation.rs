@@ -10,6 +10,8 @@ pub enum Activation {
     Relu,
     /// `x σ(x)` (Hendrycks & Gimpel 2016; also called swish).
     Silu,
+    /// None: for norms that end with one of their own (see [`NormKind::EvoS0`](crate::NormKind::EvoS0)).
+    None,
 }
 
 impl Activation {
@@ -21,6 +23,7 @@ impl Activation {
                 let gate = graph.sigmoid(x);
                 graph.mul(x, gate)
             }
+            Self::None => x,
         }
     }
 }

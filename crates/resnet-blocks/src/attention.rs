@@ -1,6 +1,6 @@
 //! Weights for a branch's channels, from their means over all pixels.
 
-use candle_core::{Result, Tensor};
+use candle_core::{Result, Tensor, bail};
 use candle_nn::VarBuilder;
 use resnet_ops::{ConvConfig, GraphBuilder, Value};
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,22 @@ pub enum Attention {
     /// Efficient channel attention (Wang et al. 2020, eq. 6 and 12): a convolution along the channels, whose kernel
     /// grows with their logarithm.
     EfficientChannel,
+    /// Likewise with a kernel of that size.
+    ChannelKernel {
+        /// An odd number.
+        kernel: usize,
+    },
+}
+
+impl Attention {
+    /// The attention that a block of so many channels has, to be kept where channels are then taken away: pruned networks
+    /// have the kernels of the whole ones.
+    pub fn sized_for(self, channels: usize) -> Self {
+        match self {
+            Self::EfficientChannel => Self::ChannelKernel { kernel: channel_kernel(channels) },
+            other => other,
+        }
+    }
 }
 
 /// An attention with its parameters.
@@ -58,8 +74,11 @@ impl ChannelAttention {
                     fc2: pointwise(middle, channels, "fc2")?,
                 }
             }
-            Attention::EfficientChannel => {
-                let kernel = channel_kernel(channels);
+            Attention::EfficientChannel => return Self::new(attention.sized_for(channels), channels, vb),
+            Attention::ChannelKernel { kernel } => {
+                if kernel % 2 == 0 {
+                    bail!("a kernel of {kernel} along the channels is not odd");
+                }
                 Self::EfficientChannel { weight: vb.pp("conv").get_with_hints((1, 1, kernel), "weight", he())? }
             }
         })

@@ -1,11 +1,9 @@
 //! The layers that blocks are made of.
 
-use candle_core::{Result, Tensor, Var, bail};
+use candle_core::{Result, Tensor};
 use candle_nn::init::{FanInOut, NonLinearity, NormalOrUniform};
 use candle_nn::{Init, VarBuilder};
-use resnet_ops::graph::NormParameters;
-use resnet_ops::{ConvConfig, GraphBuilder, NormConfig, Value};
-use serde::{Deserialize, Serialize};
+use resnet_ops::{ConvConfig, GraphBuilder, Value};
 
 /// Something that appends itself to a network's graph.
 pub trait Layer {
@@ -79,84 +77,6 @@ impl Layer for Conv2d {
         match self.standardize {
             Some(eps) => graph.standardized_conv(path, x, &self.weight, eps, self.config),
             None => graph.conv(path, x, &self.weight, self.bias.as_ref(), self.config),
-        }
-    }
-}
-
-/// Which norm a network has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NormKind {
-    /// Batch norm (Ioffe & Szegedy 2015).
-    #[default]
-    Batch,
-    /// Group norm (Wu & He 2018).
-    Group {
-        /// Channel groups.
-        groups: usize,
-    },
-}
-
-/// A norm over a map; parameters `weight`, `bias` and, for batch norm, buffers `running_mean`, `running_var`, all (C).
-#[derive(Debug, Clone)]
-pub struct Norm2d(Kind);
-
-#[derive(Debug, Clone)]
-enum Kind {
-    Batch(NormParameters),
-    Group { weight: Tensor, bias: Tensor, groups: usize },
-}
-
-impl Norm2d {
-    /// Batch norm: scale 1, shift 0, statistics of a standard normal variable.
-    ///
-    /// # Errors
-    /// If the builder has no such tensors of that shape.
-    pub fn new(channels: usize, vb: VarBuilder) -> Result<Self> {
-        Self::with_scale(channels, 1., vb)
-    }
-
-    /// As [`Norm2d::new`] with another initial scale: 0 for the last norm of a block makes the block begin as the
-    /// identity (Goyal et al. 2017, 5.1).
-    ///
-    /// # Errors
-    /// If the builder has no such tensors of that shape.
-    pub fn with_scale(channels: usize, scale: f64, vb: VarBuilder) -> Result<Self> {
-        Self::of_kind(NormKind::Batch, channels, scale, vb)
-    }
-
-    /// Any norm, beginning with that scale and shift 0.
-    ///
-    /// # Errors
-    /// If the builder has no such tensors of that shape, or the channels do not divide into the groups.
-    pub fn of_kind(kind: NormKind, channels: usize, scale: f64, vb: VarBuilder) -> Result<Self> {
-        let weight = vb.get_with_hints(channels, "weight", Init::Const(scale))?;
-        let bias = vb.get_with_hints(channels, "bias", Init::Const(0.))?;
-        Ok(Self(match kind {
-            NormKind::Batch => Kind::Batch(NormParameters {
-                weight: Some(weight),
-                bias: Some(bias),
-                running_mean: Var::from_tensor(&vb.get_with_hints(channels, "running_mean", Init::Const(0.))?)?,
-                running_var: Var::from_tensor(&vb.get_with_hints(channels, "running_var", Init::Const(1.))?)?,
-                config: NormConfig::default(),
-            }),
-            NormKind::Group { groups } => {
-                if !channels.is_multiple_of(groups.max(1)) || groups == 0 {
-                    bail!("group norm: {channels} channels do not divide into {groups} groups");
-                }
-                Kind::Group { weight, bias, groups }
-            }
-        }))
-    }
-}
-
-impl Layer for Norm2d {
-    fn append(&self, graph: &mut GraphBuilder, path: &str, x: Value) -> Value {
-        match &self.0 {
-            Kind::Batch(parameters) => graph.norm(path, x, parameters),
-            Kind::Group { weight, bias, groups } => {
-                graph.group_norm(path, x, (weight, bias), *groups, NormConfig::default().eps)
-            }
         }
     }
 }

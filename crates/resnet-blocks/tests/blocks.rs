@@ -83,6 +83,9 @@ fn extended() -> Vec<BlockConfig> {
                     BlockConfig { anti_alias: Some(AntiAlias::Blur), ..base },
                     BlockConfig { anti_alias: Some(AntiAlias::Average), inner: 8, entry: 8, ..base },
                     BlockConfig { norm: NormKind::Group { groups: 2 }, ..base },
+                    BlockConfig { norm: NormKind::EvoS0 { groups: 2 }, activation: Activation::None, ..base },
+                    BlockConfig { norm: NormKind::FilterResponse, activation: Activation::None, ..base },
+                    base.with_attention(Attention::ChannelKernel { kernel: 5 }),
                     BlockConfig { standardize: Some(1e-8), naming: Naming::ResNetV2, ..base },
                 ]);
             }
@@ -189,11 +192,13 @@ fn gates_begin_where_their_bias_says() -> Result<()> {
 }
 
 #[test]
-fn impossible_rates_are_errors() {
+fn impossible_numbers_are_errors() {
     for config in [
         BlockConfig::basic(8, 8).with_drop_path(1.),
         BlockConfig::basic(8, 8).with_merge(Merge::Dropout { rate: -0.1 }),
         BlockConfig { norm: NormKind::Group { groups: 3 }, ..BlockConfig::basic(8, 8) },
+        BlockConfig { norm: NormKind::EvoS0 { groups: 0 }, ..BlockConfig::basic(8, 8) },
+        BlockConfig::basic(8, 8).with_attention(Attention::ChannelKernel { kernel: 4 }),
     ] {
         let parameters = Parameters::new(3, DType::F32, &Device::Cpu);
         assert!(ResidualBlock::new(&config, parameters.builder()).is_err(), "{config:?}");

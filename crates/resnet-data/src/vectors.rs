@@ -57,6 +57,18 @@ impl VectorWriter {
         Ok(())
     }
 
+    /// Whether nothing was appended yet.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// Gives the file up; one of that name from before stays.
+    pub fn discard(self) {
+        drop(self.form);
+        // What cannot be removed has a name that nobody asks for.
+        let _ = std::fs::remove_file(&self.temporary);
+    }
+
     /// Completes the file and gives it its name; tells the number of vectors in it.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ impl Hub {
     /// names the repository and the file. [`Error::Io`] where the cache cannot be written.
     pub fn fetch(&self, repository: &Repository, file: &str, progress: &mut dyn Progress) -> Result<PathBuf> {
         let place = repository.to_hf();
-        if let Some(path) = Cache::new(self.cache.clone()).repo(place.clone()).get(file) {
+        if let Some(path) = self.cached(repository, file) {
             return Ok(path);
         }
         let failed = |failure: Failure| {
@@ -60,6 +60,15 @@ impl Hub {
                 Err(failed(Failure::new(message, "try again")))
             }
         }
+    }
+}
+
+impl Hub {
+    /// The file in the cache. A commit may lie there without a name that points to it: so the hub's own tools leave it.
+    fn cached(&self, repository: &Repository, file: &str) -> Option<PathBuf> {
+        let place = Cache::new(self.cache.clone()).repo(repository.to_hf());
+        let commit = || Some(place.pointer_path(&repository.revision).join(file)).filter(|path| path.exists());
+        place.get(file).or_else(commit)
     }
 }
 
@@ -130,6 +139,10 @@ fn is_stale(error: &ApiError) -> bool {
 }
 
 fn remove_parts(blobs: &Path) -> Result<()> {
+    // Where nothing was downloaded yet, there is no folder.
+    if !blobs.is_dir() {
+        return Ok(());
+    }
     for entry in std::fs::read_dir(blobs).map_err(Error::io(blobs))? {
         let path = entry.map_err(Error::io(blobs))?.path();
         if path.extension().is_some_and(|extension| extension == "part") {
@@ -163,8 +176,19 @@ impl Failure {
                     let message = format!("the server refuses access ({status}), or has no such repository");
                     return Self::new(message, "check the name, set HF_TOKEN");
                 }
+                ureq::Error::StatusCode(429) => {
+                    let message = "the server takes no more requests for now (429)".to_string();
+                    return Self::new(message, "try again later, set HF_TOKEN");
+                }
+                ureq::Error::StatusCode(status) => {
+                    return Self::new(format!("the server fails ({status})"), "try again later");
+                }
                 _ => {}
             }
+        }
+        if let ApiError::IoError(error) = error {
+            let message = format!("the connection was cut ({error})");
+            return Self::new(message, "try again, which goes on after what has arrived");
         }
         Self::new(error.to_string(), "check the network (or HF_ENDPOINT)")
     }

@@ -20,6 +20,8 @@ pub enum Mood {
     Missing,
     /// Says 403 to everything.
     Forbidden,
+    /// Says another status to everything.
+    Failing(u16),
     /// Promises all, sends half and hangs up.
     CutOff,
     /// Sends half and calls it all.
@@ -78,6 +80,9 @@ impl Server {
 fn answer(request: &str, headers: &[String], files: &BTreeMap<String, Vec<u8>>, mood: Mood) -> Vec<u8> {
     let plain =
         |status: &str| format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").into_bytes();
+    if let Mood::Failing(status) = mood {
+        return plain(&format!("{status} Failing"));
+    }
     let path = request.split(' ').nth(1).unwrap_or_default();
     let Some(content) = files.get(path).filter(|_| mood != Mood::Missing) else {
         return plain("404 Not Found");

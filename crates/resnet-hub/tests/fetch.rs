@@ -73,6 +73,21 @@ fn a_revision_has_files_of_its_own() {
     assert!(error.to_string().contains("timm/resnet18.a1_in1k@v1") && !error.is_missing(), "{error}");
 }
 
+/// As Python's huggingface_hub leaves it: a snapshot, and no file in `refs` where the commit itself was asked for.
+#[test]
+fn a_commit_is_found_in_the_cache_of_other_tools() {
+    let cache = tempfile::tempdir().unwrap();
+    let snapshot =
+        cache.path().join("models--timm--resnet18.a1_in1k/snapshots/0123456789abcdef0123456789abcdef01234567");
+    std::fs::create_dir_all(&snapshot).unwrap();
+    std::fs::write(snapshot.join("config.json"), "{}").unwrap();
+    let hub = Hub { endpoint: "http://127.0.0.1:1".into(), cache: cache.path().into(), token: None, offline: true };
+    let at = |revision: &str| Repository::model("timm/resnet18.a1_in1k").unwrap().at(revision).unwrap();
+    let found = hub.fetch(&at("0123456789abcdef0123456789abcdef01234567"), "config.json", &mut ()).unwrap();
+    assert_eq!(found, snapshot.join("config.json"));
+    assert!(hub.fetch(&at("main"), "config.json", &mut ()).is_err());
+}
+
 #[test]
 fn failures_name_the_repository_the_file_and_the_way_out() {
     let told = |mood, part: &str| {
@@ -88,7 +103,10 @@ fn failures_name_the_repository_the_file_and_the_way_out() {
     };
     told(Mood::Missing, "404");
     told(Mood::Forbidden, "HF_TOKEN");
-    told(Mood::CutOff, "");
+    told(Mood::Failing(500), "the server fails (500); try again later");
+    told(Mood::Failing(429), "HF_TOKEN");
+    told(Mood::Failing(416), "416");
+    told(Mood::CutOff, "try again");
     told(Mood::Short, "50000 of 100000 bytes");
     told(Mood::Damaged, "SHA-256");
 }

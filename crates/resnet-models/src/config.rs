@@ -58,6 +58,11 @@ pub struct Config {
     pub widths: Vec<usize>,
     /// The convolutions of a block.
     pub branch: Branch,
+    /// The convolutions of each stage's blocks, where stages differ; in place of `branch`.
+    pub branches: Vec<Branch>,
+    /// Channels of every block's first and second convolution and output, in order, where a network was pruned; in place
+    /// of what follows from `widths`.
+    pub pruned: Vec<[usize; 3]>,
     /// Groups of the 3×3 convolutions of bottlenecks (Xie et al. 2017: the cardinality).
     pub groups: usize,
     /// Channels of a bottleneck's 3×3 convolution in each group, for every 64 of `widths`.
@@ -115,6 +120,8 @@ impl Default for Config {
             blocks: vec![2, 2, 2, 2],
             widths: vec![64, 128, 256, 512],
             branch: Branch::Basic,
+            branches: Vec::new(),
+            pruned: Vec::new(),
             groups: 1,
             group_width: 64,
             group_size: None,
@@ -199,7 +206,7 @@ impl Config {
 
     /// Channels after the last block.
     pub(crate) fn map_channels(&self) -> usize {
-        self.widths.last().map_or(self.stem_channels, |width| width * self.branch.expansion())
+        self.block_configs().last().map_or(self.stem_channels, |(_, block)| block.outputs)
     }
 
     /// What the classifier is called: `fc`, or `head.fc` in timm's pre-activation and configurable networks.
@@ -214,9 +221,10 @@ impl Config {
     pub fn block_configs(&self) -> Vec<(String, BlockConfig)> {
         let (total, mut inputs, mut all) = (self.blocks.iter().sum::<usize>(), self.stem_channels, Vec::new());
         for (stage, (&blocks, &width)) in self.blocks.iter().zip(&self.widths).enumerate() {
+            let branch = self.branches.get(stage).copied().unwrap_or(self.branch);
             for block in 0..blocks {
-                let outputs = width * self.branch.expansion();
-                let inner = match self.branch {
+                let outputs = width * branch.expansion();
+                let inner = match branch {
                     Branch::Single | Branch::Basic => outputs,
                     Branch::Bottleneck(StrideIn::First | StrideIn::Middle) => {
                         width * self.group_width / 64 * self.groups
@@ -227,14 +235,14 @@ impl Config {
                     Naming::ResNetV2 => format!("stages.{stage}.blocks.{block}"),
                     Naming::Configurable => format!("stages.{stage}.{block}"),
                 };
-                let config = BlockConfig {
+                let whole = BlockConfig {
                     inputs,
                     outputs,
                     inner,
                     entry: inner / self.entry_reduction.max(1),
                     groups: self.group_size.map_or(self.groups, |size| inner / size.max(1)),
                     stride: if stage > 0 && block == 0 { 2 } else { 1 },
-                    branch: self.branch,
+                    branch,
                     order: self.order,
                     activation: self.activation,
                     shortcut: self.shortcut,
@@ -250,8 +258,18 @@ impl Config {
                     shared_activation: self.shared_first_activation && all.is_empty(),
                     naming: self.naming,
                 };
+                let config = match self.pruned.get(all.len()) {
+                    Some(&[entry, inner, left]) => BlockConfig {
+                        entry,
+                        inner,
+                        outputs: left,
+                        attention: self.attention.map(|attention| attention.sized_for(outputs)),
+                        ..whole
+                    },
+                    None => whole,
+                };
+                inputs = config.outputs;
                 all.push((path, config));
-                inputs = outputs;
             }
         }
         all

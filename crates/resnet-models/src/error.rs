@@ -6,23 +6,31 @@ use crate::weights::{Mismatch, WeightsError};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No network of that name.
-    #[error("unknown network '{name}'; did you mean '{nearest}'? (`resnet list` shows all)")]
+    #[error("unknown network '{name}'; {}`resnet list` shows all", meant(nearest.as_deref()))]
     UnknownNetwork {
         /// As asked for.
         name: String,
-        /// The registry's nearest.
-        nearest: String,
+        /// The registry's nearest, where one is near.
+        nearest: Option<String>,
     },
     /// A network needs at least one class.
     #[error("a network needs at least one class")]
     NoClasses,
     /// Weights without their network's name.
-    #[error("{} does not name its network: add --arch NAME{}", file.display(), suggestion(fitting))]
+    #[error("{} does not name its network{}", file.display(), by_name(fitting))]
     Nameless {
         /// The weights' file.
         file: PathBuf,
         /// The networks that it fits.
         fitting: Vec<&'static str>,
+    },
+    /// The name of a network where that of weights is wanted.
+    #[error("{name} is a network, not weights of it: {}", of_network(known))]
+    Untagged {
+        /// The network.
+        name: String,
+        /// Repositories with its weights, the best first.
+        known: Vec<String>,
     },
     /// Weights of another network.
     #[error("{mismatch}{}", suggestion(fitting))]
@@ -68,6 +76,32 @@ pub enum Error {
     /// The tensor library's own.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
+}
+
+/// Where weights of a network are, as the end of a message.
+fn of_network(known: &[String]) -> String {
+    match known {
+        [] => "the hub is not known to have any; name a file with --weights FILE, or OWNER/NAME of a repository"
+            .to_owned(),
+        known => {
+            let some = known.iter().take(4).map(String::as_str).collect::<Vec<_>>().join(", ");
+            format!("there are {some} and others (`resnet list --pretrained` shows all)")
+        }
+    }
+}
+
+/// A name that was probably meant, as the middle of a message.
+fn meant(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |name| format!("did you mean '{name}'? "))
+}
+
+/// How to name a network to weights that do not, as the end of a message.
+fn by_name(fitting: &[&str]) -> String {
+    match fitting {
+        [] => ", and fits none that is known here; --arch NAME tells in what it differs from one of `resnet list`"
+            .to_owned(),
+        fitting => format!(": add --arch NAME{}", suggestion(fitting)),
+    }
 }
 
 /// The names of fitting networks as the end of a message.

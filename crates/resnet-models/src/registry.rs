@@ -3,7 +3,9 @@
 use resnet_blocks::{Branch, Order, ShortcutKind, StrideIn};
 
 use crate::weights::nearest;
-use crate::{Config, Error, timm};
+use crate::{Config, Error, old_names, timm};
+
+pub(crate) use old_names::renamed;
 
 use Branch::{Basic, Bottleneck, Single};
 use ShortcutKind::{A, B, None as Plain};
@@ -119,15 +121,17 @@ pub fn names() -> Vec<&'static str> {
     NETWORKS.iter().map(|entry| entry.name).collect()
 }
 
-/// The table's row of that name. What follows a dot names weights, not a network: `resnet50.a1_in1k` is `resnet50`.
+/// The table's row of that name. What follows a dot names weights, not a network: `resnet50.a1_in1k` is `resnet50`. Names
+/// that timm gave up (`gluon_resnet50_v1d`) are those that it has for them now.
 ///
 /// # Errors
 /// [`Error::UnknownNetwork`] with the nearest name.
 pub fn entry(name: &str) -> Result<&'static Entry, Error> {
+    let name = renamed(name).unwrap_or(name);
     let name = name.split_once('.').map_or(name, |(network, _)| network);
     NETWORKS.iter().find(|entry| entry.name == name).ok_or_else(|| Error::UnknownNetwork {
         name: name.to_string(),
-        nearest: nearest(name, NETWORKS.iter().map(|entry| entry.name)).unwrap_or("resnet18").to_string(),
+        nearest: nearest(name, NETWORKS.iter().map(|entry| entry.name)).map(str::to_string),
     })
 }
 

@@ -72,6 +72,9 @@ pub fn summarise(network: &Network, size: (usize, usize)) -> Result<Summary, Err
                 ("conv", weight.elem_count() + bias(b), weight.elem_count() as u64 * pixels)
             }
             Op::GroupNorm { weight, bias, .. } => ("group_norm", weight.elem_count() + bias.elem_count(), 0),
+            Op::ChannelAffine { weight, bias: b } => ("channel_affine", weight.elem_count() + bias(b), 0),
+            Op::ChannelFloor { threshold } => ("channel_floor", threshold.elem_count(), 0),
+            Op::DivideBySpread { .. } => ("divide_by_spread", 0, 0),
             Op::ChannelConv { weight } => {
                 ("channel_conv", weight.elem_count(), (weight.elem_count() * shape.channels) as u64)
             }

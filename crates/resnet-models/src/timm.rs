@@ -2,7 +2,7 @@
 
 use resnet_blocks::{Activation, AntiAlias, Attention, Branch, Naming, NormKind, Order, Projection, StrideIn};
 
-use crate::{Config, Stem, StemPool};
+use crate::{Config, Stem, StemPool, pruned};
 
 use Branch::Basic;
 use Part::*;
@@ -48,6 +48,14 @@ enum Part {
     Wide(usize),
     /// Group norm, standardised weights, zeros around the max-pool (Kolesnikov et al. 2020).
     Bit,
+    /// EvoNorm-S0 in 32 groups, activation included.
+    EvoNorm,
+    /// Filter response norm with thresholded linear units.
+    FilterResponse,
+    /// Fewer channels than the rest of the row says.
+    Pruned(&'static [[usize; 3]]),
+    /// Stages of other branches and widths.
+    Stages([Branch; 4], [usize; 4]),
 }
 
 /// The module of timm's, which decides order and names.
@@ -114,9 +122,11 @@ pub(crate) const ROWS: &[Row] = &[
     v1("resnext101_64x4d", [3, 4, 23, 3], BOTTLENECK, &[Groups(64, 4)]),
     v1("ecaresnet26t", [2, 2, 2, 2], BOTTLENECK, &[Tiered(32), AvgDown, Eca]),
     v1("ecaresnet50d", [3, 4, 6, 3], BOTTLENECK, &[Deep(32), AvgDown, Eca]),
+    v1("ecaresnet50d_pruned", [3, 4, 6, 3], BOTTLENECK, &[Deep(32), AvgDown, Eca, Pruned(pruned::ECA_50D)]),
     v1("ecaresnet50t", [3, 4, 6, 3], BOTTLENECK, &[Tiered(32), AvgDown, Eca]),
     v1("ecaresnetlight", [1, 1, 11, 3], BOTTLENECK, &[AvgDown, Eca]),
     v1("ecaresnet101d", [3, 4, 23, 3], BOTTLENECK, &[Deep(32), AvgDown, Eca]),
+    v1("ecaresnet101d_pruned", [3, 4, 23, 3], BOTTLENECK, &[Deep(32), AvgDown, Eca, Pruned(pruned::ECA_101D)]),
     v1("ecaresnet200d", [3, 24, 36, 3], BOTTLENECK, &[Deep(32), AvgDown, Eca]),
     v1("ecaresnet269d", [3, 30, 48, 8], BOTTLENECK, &[Deep(32), AvgDown, Eca]),
     v1("ecaresnext26t_32x4d", [2, 2, 2, 2], BOTTLENECK, &[Tiered(32), AvgDown, Groups(32, 4), Eca]),
@@ -156,6 +166,7 @@ pub(crate) const ROWS: &[Row] = &[
     v1("resnetrs270", [4, 29, 53, 4], BOTTLENECK, &[Deep(32), ConvPool, AvgDown, Se(4)]),
     v1("resnetrs350", [4, 36, 72, 4], BOTTLENECK, &[Deep(32), ConvPool, AvgDown, Se(4)]),
     v1("resnetrs420", [4, 44, 87, 4], BOTTLENECK, &[Deep(32), ConvPool, AvgDown, Se(4)]),
+    v1("test_resnet", [1, 1, 1, 1], Basic, &[Deep(16), AvgDown, Stages([Basic, Basic, BOTTLENECK, Basic], [32, 48, 48, 96])]),
     v2("resnetv2_50x1_bit", [3, 4, 6, 3], BOTTLENECK, &[Wide(1), Bit]),
     v2("resnetv2_50x3_bit", [3, 4, 6, 3], BOTTLENECK, &[Wide(3), Bit]),
     v2("resnetv2_101x1_bit", [3, 4, 23, 3], BOTTLENECK, &[Wide(1), Bit]),
@@ -174,6 +185,8 @@ pub(crate) const ROWS: &[Row] = &[
     v2("resnetv2_152", [3, 8, 36, 3], BOTTLENECK, &[]),
     v2("resnetv2_152d", [3, 8, 36, 3], BOTTLENECK, &[Deep(32), AvgDown]),
     v2("resnetv2_50d_gn", [3, 4, 6, 3], BOTTLENECK, &[Deep(32), AvgDown, GroupNorm]),
+    v2("resnetv2_50d_evos", [3, 4, 6, 3], BOTTLENECK, &[Deep(32), AvgDown, EvoNorm]),
+    v2("resnetv2_50d_frn", [3, 4, 6, 3], BOTTLENECK, &[Deep(32), AvgDown, FilterResponse]),
     byob("resnext26ts", [2, 2, 2, 2], &[Tiered(32), GroupSize(32)]),
     byob("seresnext26ts", [2, 2, 2, 2], &[Tiered(32), GroupSize(32), Se(16)]),
     byob("eca_resnext26ts", [2, 2, 2, 2], &[Tiered(32), GroupSize(32), Eca]),
@@ -241,6 +254,10 @@ impl Part {
                 stem_pool: StemPool::MaxOverZeros,
                 ..config
             },
+            EvoNorm => Config { norm: NormKind::EvoS0 { groups: 32 }, activation: Activation::None, ..config },
+            FilterResponse => Config { norm: NormKind::FilterResponse, activation: Activation::None, ..config },
+            Pruned(blocks) => Config { pruned: blocks.to_vec(), ..config },
+            Stages(branches, widths) => Config { branches: branches.to_vec(), widths: widths.to_vec(), ..config },
         }
     }
 }

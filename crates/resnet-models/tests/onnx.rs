@@ -9,7 +9,10 @@ use resnet_models::{Error, Parameters, create, onnx};
 fn every_family_is_written_with_all_its_weights() {
     let folder = tempfile::tempdir().unwrap();
     let archs = ["resnet20", "preact_resnet20", "resnet18", "resnet26t", "seresnet50", "ecaresnet50t", "resnetv2_50"];
-    for arch in archs {
+    let others = ["resnetv2_50d_gn", "resnetv2_50d_evos", "resnetv2_50d_frn", "test_resnet"];
+    let with = |norm: &'static str| move |arch: &'static str| (arch, norm);
+    let norms = ["InstanceNormalization", "ReduceMean", "ReduceMean", "BatchNormalization"];
+    for (arch, norm) in archs.into_iter().map(with("BatchNormalization")).chain(others.into_iter().zip(norms)) {
         let parameters = Parameters::new(1, DType::F32, &Device::Cpu);
         let network = create(arch, parameters.builder(), Some(3)).unwrap();
         let path = folder.path().join("net.onnx");
@@ -19,7 +22,7 @@ fn every_family_is_written_with_all_its_weights() {
         let weights: usize = parameters.named().iter().map(|(_, var)| var.elem_count() * 4).sum();
         assert!(bytes.len() > weights && bytes.len() < weights + weights / 4 + 100_000, "{arch}: {}", bytes.len());
         let has = |text: &str| bytes.windows(text.len()).any(|part| part == text.as_bytes());
-        assert!(has(onnx::INPUT) && has(onnx::OUTPUT) && has("BatchNormalization") && has("Gemm"), "{arch}");
+        assert!(has(onnx::INPUT) && has(onnx::OUTPUT) && has(norm) && has("Gemm"), "{arch}");
     }
 }
 

@@ -65,7 +65,10 @@ fn a_repository_of_timm() {
     let requests = server.requests();
     let offline = options(Hub { offline: true, ..server.hub(folder.path()) });
     let again = from_pretrained_with("hf-hub:timm/resnet18.a1_in1k", &offline, &mut ()).unwrap();
-    assert_eq!((logits(&again.network), server.requests()), (expected, requests));
+    assert_eq!((logits(&again.network), server.requests()), (expected.clone(), requests));
+    // timm's weights need no owner.
+    let short = from_pretrained_with("resnet18.a1_in1k", &offline, &mut ()).unwrap();
+    assert_eq!(logits(&short.network), expected);
     let error = from_pretrained_with("timm/resnet34.a1_in1k", &offline, &mut ()).err().unwrap().to_string();
     for part in ["timm/resnet34.a1_in1k", "config.json", "HF_HUB_OFFLINE", "folder"] {
         assert!(error.contains(part), "{error}");
@@ -131,6 +134,22 @@ fn folders_and_files_of_the_same_form() {
     assert!(error.contains("model.safetensors"), "{error}");
     std::fs::write(local.join("model.safetensors"), &bytes).unwrap();
     assert_eq!(from_pretrained(&text(&local)).unwrap().preprocessing.unwrap().crop, 0.95);
+    let named = fixture("timm_resnet18.json").replace(
+        "\"architecture\"",
+        r#""label_names": {"0": "n1", "4": "n2"}, "label_descriptions": {"n1": "tench"}, "num_classes": 5, "architecture""#,
+    );
+    std::fs::write(local.join("config.json"), named.replacen("\"num_classes\": 1000,", "", 1)).unwrap();
+    assert_eq!(from_pretrained(&text(&local)).unwrap().classes.unwrap(), ["tench", "1", "2", "3", "n2"]);
+    // torchvision's second version, by the sum in its name.
+    let second = folder.path().join("resnet50-11ad3fa6.pth");
+    let parameters = Parameters::new(3, DType::F32, &Device::Cpu);
+    resnet_models::create("resnet50", parameters.builder(), Some(5)).unwrap();
+    let tensors: Vec<(String, Tensor)> =
+        parameters.named().iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
+    weights::save_torch(&second, &tensors).unwrap();
+    let loaded = from_pretrained(&text(&second)).unwrap();
+    assert_eq!((224.0 / loaded.preprocessing.unwrap().crop) as usize, 232);
+    std::fs::remove_file(second).unwrap();
 
     let nameless = folder.path().join("mine.safetensors");
     std::fs::write(&nameless, &bytes).unwrap();
@@ -140,6 +159,11 @@ fn folders_and_files_of_the_same_form() {
     }
     let error = from_pretrained(&text(&folder.path().to_path_buf())).err().unwrap().to_string();
     assert!(error.contains("several files"), "{error}");
+    let foreign = folder.path().join("foreign.safetensors");
+    let tensor = Tensor::zeros((2, 3), DType::F32, &Device::Cpu).unwrap();
+    weights::save(&foreign, &[("features.0.weight".to_owned(), tensor)], &BTreeMap::new()).unwrap();
+    let error = from_pretrained(&text(&foreign)).err().unwrap().to_string();
+    assert!(error.contains("fits none that is known"), "{error}");
 }
 
 #[test]
@@ -175,8 +199,10 @@ fn configurations_that_cannot_be_used_are_named() {
     let transformers = fixture("transformers_resnet18.json");
     for (config, part) in [
         ("{}".to_owned(), "architecture"),
-        ("[".to_owned(), "no configuration"),
-        (timm.replace("\"resnet18\"", "\"resnet81\""), "resnet18"),
+        ("[".to_owned(), "no JSON"),
+        (timm.replace("[\n      3,", "[\n      \"3\","), "no configuration"),
+        (timm.replace("\"resnet18\"", "\"resnet81\""), "did you mean 'resnet18'"),
+        (timm.replace("\"resnet18\"", "\"vit_base_patch16_224\""), "network 'vit_base_patch16_224'; `resnet list`"),
         (timm.replace("bicubic", "lanczos"), "lanczos"),
         (timm.replace("\"crop_pct\": 0.95", "\"crop_pct\": 9.5"), "9.5"),
         (timm.replace("\"in_chans\": 3", "\"in_chans\": 1"), "in_chans"),
@@ -185,7 +211,7 @@ fn configurations_that_cannot_be_used_are_named() {
     ] {
         std::fs::write(&path, &config).unwrap();
         let error = from_pretrained(&folder.path().display().to_string()).err().unwrap().to_string();
-        assert!(error.contains(part), "{part}: {error}");
+        assert!(error.contains(part) && error.contains("config.json"), "{part}: {error}");
     }
     std::fs::write(&path, timm).unwrap();
     let error = from_pretrained(&folder.path().display().to_string()).err().unwrap().to_string();

@@ -22,6 +22,11 @@ const SMALL: &[&str] = &[
     "seresnext26ts",
     "resnet33ts",
     "resnetv2_50x1_bit",
+    "resnetv2_50d_evos",
+    "resnetv2_50d_frn",
+    "ecaresnet50d_pruned",
+    "ecaresnet101d_pruned",
+    "test_resnet",
 ];
 
 #[test]
@@ -63,6 +68,39 @@ fn every_network_trains_a_step_and_round_trips_its_weights() {
         };
         assert_eq!(bits(logits), bits(copy.forward_t(&x, false).unwrap()), "{name}");
         std::fs::remove_file(file).unwrap();
+    }
+}
+
+/// Inference folds what it knows; networks of other operations run as they are.
+#[test]
+fn inference_equals_evaluation_with_every_norm() {
+    let x: Vec<f32> = (0..2 * 3 * 64 * 64).map(|i| (i % 89) as f32 / 44. - 1.).collect();
+    let x = Tensor::from_vec(x, (2, 3, 64, 64), &Device::Cpu).unwrap();
+    for name in ["resnet10t", "resnetv2_50d_gn", "resnetv2_50d_evos", "resnetv2_50d_frn", "test_resnet"] {
+        let parameters = Parameters::new(1, DType::F32, &Device::Cpu);
+        let network = create(name, parameters.builder(), Some(5)).unwrap();
+        let wanted = network.forward_t(&x, false).unwrap();
+        let found = network.into_inference().unwrap().forward(&x).unwrap();
+        let largest = |t: Tensor| t.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+        let error = largest((found - &wanted).unwrap()) / largest(wanted);
+        assert!(error < 1e-4, "{name}: {error}");
+    }
+}
+
+#[test]
+fn pruned_and_mixed_networks_tell_their_widths() {
+    for (name, stem, maps) in
+        [("ecaresnet50d_pruned", 64, [19, 171, 818, 2022]), ("test_resnet", 32, [32, 48, 192, 96])]
+    {
+        let config = resnet_models::config(name).unwrap();
+        let parameters = Parameters::zeros(DType::F32, &Device::Cpu);
+        let network = create(name, parameters.builder(), None).unwrap();
+        let x = Tensor::zeros((1, 3, 64, 64), DType::F32, &Device::Cpu).unwrap();
+        let widths: Vec<_> = network.features(&x, &[1, 2, 3, 4]).unwrap().iter().map(|m| m.dim(1).unwrap()).collect();
+        assert_eq!((config.stem_channels, &widths[..], config.features()), (stem, &maps[..], maps[3]), "{name}");
+        // What a checkpoint says of its network makes the same one.
+        let text = serde_json::to_string(&config).unwrap();
+        assert_eq!(serde_json::from_str::<Config>(&text).unwrap(), config);
     }
 }
 
@@ -148,6 +186,7 @@ fn every_variant_of_the_second_paper_trains_and_repeats() {
 
 #[test]
 fn what_follows_a_dot_names_weights() {
+    assert_eq!(resnet_models::config("gluon_resnet50_v1d").unwrap().name, "resnet50d");
     assert_eq!(resnet_models::config("resnet50.a1_in1k").unwrap().name, "resnet50");
     assert!(resnet_models::config(".a1_in1k").is_err());
 }

@@ -45,6 +45,11 @@ const ALWAYS: &[&str] = &[
     "eca_resnet33ts",
     "resnetv2_50t",
     "resnetv2_50x1_bit",
+    "resnetv2_50d_evos",
+    "resnetv2_50d_frn",
+    "ecaresnet50d_pruned",
+    "ecaresnet101d_pruned",
+    "test_resnet",
 ];
 
 #[test]

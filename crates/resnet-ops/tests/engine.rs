@@ -5,7 +5,7 @@ use std::sync::{PoisonError, RwLock};
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use proptest::prelude::*;
-use resnet_ops::graph::{DropUnit, NormParameters};
+use resnet_ops::graph::{DropUnit, NormParameters, Spread};
 use resnet_ops::{
     AvgPoolConfig, Backend, ConvConfig, Graph, GraphBuilder, Inference, Isa, NormConfig, PoolConfig, Value, force_isa,
 };
@@ -166,7 +166,7 @@ proptest! {
 
     #[test]
     fn pointwise_operations_and_escapes_equal_portable(
-        n in 1usize..4, (h, w) in (2usize..7, 2usize..7), c in 1usize..20, kind in 0usize..12, train: bool,
+        n in 1usize..4, (h, w) in (2usize..7, 2usize..7), c in 1usize..20, kind in 0usize..15, train: bool,
     ) {
         compare(&move |g, v| between_convolutions(g, v, 2 * c, n, kind), &[n, 3, h, w], train);
     }
@@ -220,6 +220,12 @@ fn between_convolutions(g: &mut GraphBuilder, v: &mut Vars, c: usize, n: usize, 
         }
         9 => g.group_norm("gn", x, (&scale, &shift), 2, 1e-5),
         10 => g.blur_pool("blur", x, 2),
+        11 => g.divide_by_spread("deviation", y, Spread::Deviation, 2, 1e-3),
+        12 => g.divide_by_spread("rms", x, Spread::RootMeanSquare, c, 1e-3),
+        13 => {
+            let y = g.channel_affine("scaled", y, &scale, None);
+            g.channel_floor("floor", y, &shift)
+        }
         _ => {
             let y = g.zero_pad(y, (1, 2));
             g.max_pool("pool", y, PoolConfig::square(3, 2, 0))
@@ -230,6 +236,7 @@ fn between_convolutions(g: &mut GraphBuilder, v: &mut Vars, c: usize, n: usize, 
     let s = g.conv("s", used, &pixel_weight, None, ConvConfig::default());
     let used = g.mul(used, s);
     let used = g.group_norm("last", used, (&scale, &shift), 2, 1e-3);
+    let used = g.channel_affine("affine", used, &scale, Some(&shift));
     let y = g.global_avg_pool("avg", used);
     let y = g.channel_conv("eca", y, &channel_weight);
     let rest = g.given(&v.var(&[n, c, 1, 1]));
@@ -516,7 +523,7 @@ fn portable_gradients_equal_finite_differences() {
 
 #[test]
 fn rarer_gradients_equal_finite_differences() {
-    for kind in 0..12 {
+    for kind in 0..15 {
         // Dropout draws anew at every pass: without training it is the identity.
         let train = !matches!(kind, 4 | 5);
         finite_differences(&move |g, v| between_convolutions(g, v, 4, 2, kind), &[2, 3, 5, 4], train).unwrap();

@@ -48,6 +48,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         }
         Ok(())
     });
+    if read.is_err() && writer.is_empty() {
+        // Nothing to keep: what lies there already stays.
+        writer.discard();
+        return read;
+    }
     let vectors = writer.finish()?;
     output::text(format!("{}: {vectors} vectors of {width} values", args.output.display()))?;
     read

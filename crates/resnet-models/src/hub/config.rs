@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::labels::LabelNames;
 use super::source::PREPROCESSOR;
 use crate::{Config, Error, Interpolation, Preprocessing};
 
@@ -51,20 +52,27 @@ fn wrong(path: &Path, message: impl Into<String>) -> Error {
 
 fn parse<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
     let bytes = std::fs::read(path).map_err(|error| wrong(path, error.to_string()))?;
-    serde_json::from_slice(&bytes).map_err(|error| wrong(path, format!("it is no configuration: {error}")))
+    serde_json::from_slice(&bytes).map_err(|error| {
+        let what =
+            if error.is_data() { "it is no configuration" } else { "it is no JSON: delete it and fetch it again" };
+        wrong(path, format!("{what} ({error})"))
+    })
 }
 
 fn typed<T: DeserializeOwned>(path: &Path, value: Value) -> Result<T, Error> {
-    serde_json::from_value(value).map_err(|error| wrong(path, format!("it is no configuration: {error}")))
+    serde_json::from_value(value).map_err(|error| wrong(path, format!("it is no configuration ({error})")))
 }
 
 /// timm's form, in which the pictures' part stands under `pretrained_cfg`, or in old files beside the name.
 #[derive(Deserialize)]
 struct Timm {
     architecture: String,
+    num_classes: Option<usize>,
     #[serde(default)]
     model_args: BTreeMap<String, Value>,
-    label_names: Option<Vec<String>>,
+    label_names: Option<LabelNames>,
+    #[serde(default)]
+    label_descriptions: BTreeMap<String, String>,
     pretrained_cfg: Option<Value>,
 }
 
@@ -76,7 +84,9 @@ struct TimmWeights {
     interpolation: Option<String>,
     mean: Option<[f32; 3]>,
     std: Option<[f32; 3]>,
-    label_names: Option<Vec<String>>,
+    label_names: Option<LabelNames>,
+    #[serde(default)]
+    label_descriptions: BTreeMap<String, String>,
 }
 
 fn timm(path: &Path, value: Value) -> Result<ModelConfig, Error> {
@@ -104,8 +114,13 @@ fn timm(path: &Path, value: Value) -> Result<ModelConfig, Error> {
         std: weights.std.unwrap_or(usual.std),
     };
     check(path, &preprocessing)?;
-    let network = crate::config(&config.architecture)?;
-    Ok(ModelConfig { network, preprocessing: Some(preprocessing), classes: config.label_names.or(weights.label_names) })
+    let network =
+        crate::config(&config.architecture).map_err(|error| wrong(path, format!("`architecture`: {error}")))?;
+    let mut descriptions = config.label_descriptions;
+    descriptions.extend(weights.label_descriptions);
+    let names = config.label_names.or(weights.label_names);
+    let classes = names.map(|names| names.all(&descriptions, config.num_classes));
+    Ok(ModelConfig { network, preprocessing: Some(preprocessing), classes })
 }
 
 /// True for an argument that says what holds anyway. The number of classes is the weights' own.
@@ -114,6 +129,8 @@ fn is_usual(argument: &str, value: &Value) -> bool {
         "num_classes" => true,
         "in_chans" => value == 3,
         "global_pool" => value == "avg",
+        // These act in training only.
+        "drop_rate" | "drop_path_rate" | "drop_block_rate" | "zero_init_last" => true,
         _ => value.is_null(),
     }
 }

@@ -5,8 +5,10 @@
 //! torchvision (`resnet50-0676ba61.pth`) and of this project's trainer.
 
 mod config;
+mod labels;
 mod published;
 mod source;
+mod torchvision;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -67,13 +69,13 @@ pub struct Pretrained {
     pub file: PathBuf,
 }
 
-/// A pretrained network: `OWNER/NAME` or `OWNER/NAME@REVISION` on the hub, a folder with `config.json` and weights, or
-/// a file of weights.
+/// A pretrained network: `OWNER/NAME` or `OWNER/NAME@REVISION` on the hub, timm's name of weights without its owner
+/// (`resnet50.a1_in1k`), a folder with `config.json` and weights, or a file of weights.
 ///
 /// # Errors
 /// [`Error::Hub`] where a file cannot be downloaded, [`Error::Config`] where the configuration is none that is known,
-/// [`Error::UnknownNetwork`] and [`Error::Nameless`] where the network's name is, [`Error::Weights`] where the weights
-/// do not fit.
+/// [`Error::UnknownNetwork`] and [`Error::Nameless`] where the network's name is, [`Error::Untagged`] where a name is
+/// that of a network and not of weights, [`Error::Weights`] where the weights do not fit.
 ///
 /// ```no_run
 /// use candle_nn::ModuleT;
@@ -115,7 +117,10 @@ pub fn from_pretrained_with(
     };
     let preprocessing = match &config {
         Some(config) => config.preprocessing,
-        None => ours(&checkpoint, "preprocessing")?,
+        None => match ours(&checkpoint, "preprocessing")? {
+            Some(own) => Some(own),
+            None => torchvision::preprocessing(&checkpoint.file),
+        },
     };
     Ok(Pretrained {
         classes: classes.filter(|names: &Vec<String>| names.len() == network.config().classes),

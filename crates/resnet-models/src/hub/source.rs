@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use resnet_hub::{Hub, Progress, Repository};
 
-use super::{PretrainedOptions, config};
-use crate::Error;
+use super::{PretrainedOptions, config, published};
+use crate::{Error, registry};
 
 /// The configuration's name, in repositories and folders.
 const CONFIG: &str = "config.json";
@@ -55,7 +55,7 @@ pub(super) fn find(name: &str, options: &PretrainedOptions, progress: &mut dyn P
         // A file that is not there is reported by whoever reads it.
         return Ok(Files { config: None, weights: Weights::Here(path.to_owned()) });
     }
-    let repository = Repository::model(name.strip_prefix("hf-hub:").unwrap_or(name))?;
+    let repository = Repository::model(&whole_name(name)?)?;
     let repository = match &options.revision {
         Some(revision) => repository.at(revision)?,
         None => repository,
@@ -70,6 +70,28 @@ pub(super) fn find(name: &str, options: &PretrainedOptions, progress: &mut dyn P
         }
     }
     Ok(Files { config: Some(config), weights: Weights::There(hub, repository) })
+}
+
+/// Forms that the name of a repository has elsewhere: with timm's marks, or as the address of its page.
+const MARKS: [&str; 4] = ["hf-hub:", "hf_hub:", "https://huggingface.co/", "https://hf.co/"];
+
+/// `OWNER/NAME` of whatever form a name has; of timm's weights the owner may be left out.
+fn whole_name(name: &str) -> Result<String, Error> {
+    let name = MARKS.iter().find_map(|mark| name.strip_prefix(mark)).unwrap_or(name).trim_end_matches('/');
+    let (own, revision) = name.split_once('@').unwrap_or((name, ""));
+    if own.contains('/') {
+        return Ok(name.to_owned());
+    }
+    let own = registry::renamed(own).unwrap_or(own);
+    match (crate::config(own), own.contains('.')) {
+        (Ok(_), true) if revision.is_empty() => Ok(format!("timm/{own}")),
+        (Ok(_), true) => Ok(format!("timm/{own}@{revision}")),
+        (Ok(_), false) => {
+            let known = published().into_iter().filter(|row| row.arch() == own);
+            Err(Error::Untagged { name: own.to_owned(), known: known.map(|row| row.repository()).collect() })
+        }
+        (Err(_), _) => Ok(name.to_owned()),
+    }
 }
 
 /// Not the name of a repository, whose part after the slash has no ending of a file.
@@ -110,5 +132,28 @@ fn only_weights(folder: &Path) -> Result<PathBuf, Error> {
             let names: Vec<_> = several.iter().filter_map(|path| path.file_name()?.to_str()).take(4).collect();
             Err(wrong(format!("several files of weights are in it ({}): name one of them", names.join(", "))))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repositories_have_one_name() {
+        for (given, whole) in [
+            ("timm/resnet50.a1_in1k", "timm/resnet50.a1_in1k"),
+            ("hf-hub:timm/resnet50.a1_in1k@v1", "timm/resnet50.a1_in1k@v1"),
+            ("https://huggingface.co/microsoft/resnet-50/", "microsoft/resnet-50"),
+            ("resnet50.a1_in1k", "timm/resnet50.a1_in1k"),
+            ("resnet50.a1_in1k@refs/pr/1", "timm/resnet50.a1_in1k@refs/pr/1"),
+            ("gluon_resnet50_v1d", "timm/resnet50d.gluon_in1k"),
+            ("bert-base", "bert-base"),
+        ] {
+            assert_eq!(whole_name(given).unwrap(), whole);
+        }
+        let error = whole_name("resnet34").unwrap_err().to_string();
+        assert!(error.contains("timm/resnet34.a1_in1k") && error.contains("list --pretrained"), "{error}");
+        assert!(whole_name("resnet20").unwrap_err().to_string().contains("--weights"));
     }
 }

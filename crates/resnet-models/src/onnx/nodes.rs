@@ -1,7 +1,7 @@
 //! A graph's operations as ONNX's. Vectors (N, C) stay maps (N, C, 1, 1) until a fully connected layer.
 
 use candle_core::{DType, Device, Result, Tensor};
-use resnet_ops::graph::{MapShape, Node, NormParameters, Op};
+use resnet_ops::graph::{MapShape, Node, NormParameters, Op, Spread};
 use resnet_ops::{AvgPoolConfig, ConvConfig, Graph, portable};
 
 use super::proto::{Attribute, FLOAT, INT64, NodeProto, TensorProto};
@@ -113,6 +113,12 @@ impl Nodes {
                 self.pad(name, x(), &[0, 0, rows, columns, 0, 0, rows, columns], "constant")
             }
             Op::GroupNorm { weight, bias, groups, eps } => self.group_norm(name, x(), (weight, bias), *groups, *eps)?,
+            Op::DivideBySpread { spread, groups, eps } => self.spread(name, x(), *spread, *groups, *eps)?,
+            Op::ChannelAffine { weight, bias } => self.channel_affine(name, x(), weight, bias.as_ref())?,
+            Op::ChannelFloor { threshold } => {
+                let threshold = self.channels(&format!("{name}.threshold"), threshold)?;
+                self.node(name, "Max", vec![x(), threshold], Vec::new())
+            }
             Op::BlurPool { stride } => {
                 let padded = self.pad(&format!("{name}.padded"), x(), &[0, 0, 1, 1, 0, 0, 1, 1], "reflect");
                 let taps = [1f32, 2., 1., 2., 4., 2., 1., 2., 1.].map(|tap| tap / 16.);
@@ -168,11 +174,44 @@ impl Nodes {
         let read = vec![grouped, ones, zeros];
         let normal = self.node(&part("normal"), "InstanceNormalization", read, vec![float("epsilon", eps)]);
         let back = self.node(&part("back"), "Reshape", vec![normal, shape], Vec::new());
-        let channels = weight.elem_count();
-        let weight = self.tensor(&part("weight"), &weight.reshape((1, channels, 1, 1))?)?;
-        let scaled = self.node(&part("scaled"), "Mul", vec![back, weight], Vec::new());
-        let bias = self.tensor(&part("bias"), &bias.reshape((1, channels, 1, 1))?)?;
+        self.channel_affine(name, back, weight, Some(bias))
+    }
+
+    /// Each group as one row, over the root of its mean square, of the distances from its mean or of the values.
+    fn spread(&mut self, name: &str, x: String, spread: Spread, groups: usize, eps: f64) -> Result<String> {
+        let part = |what: &str| format!("{name}.{what}");
+        let mean = || vec![ints("axes", [2]), int("keepdims", 1)];
+        let shape = self.node(&part("shape"), "Shape", vec![x.clone()], Vec::new());
+        let split = self.integers(&part("groups"), &[0, groups as i64, -1]);
+        let grouped = self.node(&part("grouped"), "Reshape", vec![x, split], Vec::new());
+        let distance = match spread {
+            Spread::Deviation => {
+                let middle = self.node(&part("mean"), "ReduceMean", vec![grouped.clone()], mean());
+                self.node(&part("centred"), "Sub", vec![grouped.clone(), middle], Vec::new())
+            }
+            Spread::RootMeanSquare => grouped.clone(),
+        };
+        let square = self.node(&part("square"), "Mul", vec![distance.clone(), distance], Vec::new());
+        let power = self.node(&part("power"), "ReduceMean", vec![square], mean());
+        let eps = self.scalar(&part("eps"), eps)?;
+        let power = self.node(&part("power_eps"), "Add", vec![power, eps], Vec::new());
+        let root = self.node(&part("root"), "Sqrt", vec![power], Vec::new());
+        let even = self.node(&part("even"), "Div", vec![grouped, root], Vec::new());
+        Ok(self.node(name, "Reshape", vec![even, shape], Vec::new()))
+    }
+
+    fn channel_affine(&mut self, name: &str, x: String, weight: &Tensor, bias: Option<&Tensor>) -> Result<String> {
+        let part = |what: &str| format!("{name}.{what}");
+        let weight = self.channels(&part("weight"), weight)?;
+        let Some(bias) = bias else { return Ok(self.node(name, "Mul", vec![x, weight], Vec::new())) };
+        let scaled = self.node(&part("scaled"), "Mul", vec![x, weight], Vec::new());
+        let bias = self.channels(&part("bias"), bias)?;
         Ok(self.node(name, "Add", vec![scaled, bias], Vec::new()))
+    }
+
+    /// A constant (C) as (1, C, 1, 1).
+    fn channels(&mut self, name: &str, values: &Tensor) -> Result<String> {
+        self.tensor(name, &values.reshape((1, values.elem_count(), 1, 1))?)
     }
 
     fn pad(&mut self, name: &str, x: String, pads: &[i64], mode: &str) -> String {

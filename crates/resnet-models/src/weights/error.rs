@@ -33,7 +33,7 @@ pub enum WeightsError {
         found: String,
     },
     /// The file is cut off or contradicts itself.
-    #[error("{} is damaged: {reason}", file.display())]
+    #[error("{} is damaged: {reason}; delete it and fetch it again", file.display())]
     Damaged {
         /// The file read.
         file: PathBuf,

@@ -1,6 +1,6 @@
 use candle_core::Tensor;
 
-use super::{DropUnit, Graph, Node, NormParameters, Op, Value};
+use super::{DropUnit, Graph, Node, NormParameters, Op, Spread, Value};
 use crate::{AvgPoolConfig, ConvConfig, PoolConfig};
 
 /// Appends operations to a [`Graph`], one call each, in the order of execution.
@@ -130,6 +130,21 @@ impl GraphBuilder {
     /// Zeros around each map: so many rows above and below, columns left and right.
     pub fn zero_pad(&mut self, x: Value, padding: (usize, usize)) -> Value {
         self.push("", Op::ZeroPad { padding }, &[x])
+    }
+
+    /// `x` over the spread of each image's and group's channels and pixels.
+    pub fn divide_by_spread(&mut self, name: &str, x: Value, spread: Spread, groups: usize, eps: f64) -> Value {
+        self.push(name, Op::DivideBySpread { spread, groups, eps }, &[x])
+    }
+
+    /// A scale `weight` and a shift `bias` (C) for each channel.
+    pub fn channel_affine(&mut self, name: &str, x: Value, weight: &Tensor, bias: Option<&Tensor>) -> Value {
+        self.push(name, Op::ChannelAffine { weight: weight.clone(), bias: bias.cloned() }, &[x])
+    }
+
+    /// The greater of each value and its channel's `threshold` (C).
+    pub fn channel_floor(&mut self, name: &str, x: Value, threshold: &Tensor) -> Value {
+        self.push(name, Op::ChannelFloor { threshold: threshold.clone() }, &[x])
     }
 
     /// The graph that returns `output`.

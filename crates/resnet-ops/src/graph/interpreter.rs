@@ -94,6 +94,11 @@ pub(crate) fn apply(op: &Op, node: usize, inputs: &[Tensor], pass: Pass) -> Resu
         (Op::ZeroPad { padding: (rows, columns) }, [x]) => {
             x.pad_with_zeros(2, *rows, *rows)?.pad_with_zeros(3, *columns, *columns)
         }
+        (Op::DivideBySpread { spread, groups, eps }, [x]) => {
+            portable::divide_by_spread(&map(x)?, *spread, *groups, *eps)
+        }
+        (Op::ChannelAffine { weight, bias }, [x]) => portable::channel_affine(&map(x)?, Some(weight), bias.as_ref()),
+        (Op::ChannelFloor { threshold }, [x]) => portable::channel_floor(&map(x)?, threshold),
         (op, inputs) => bail!("graph: {op:?} does not take {} inputs", inputs.len()),
     }
 }

@@ -139,6 +139,36 @@ pub enum Op {
         /// Rows above and below, columns left and right.
         padding: (usize, usize),
     },
+    /// Values over the spread of their image's and group's channels and pixels.
+    DivideBySpread {
+        /// What they are divided by.
+        spread: Spread,
+        /// Channel groups.
+        groups: usize,
+        /// Added under the root.
+        eps: f64,
+    },
+    /// A scale and a shift for each channel.
+    ChannelAffine {
+        /// (C)
+        weight: Tensor,
+        /// (C)
+        bias: Option<Tensor>,
+    },
+    /// The greater of each value and its channel's threshold.
+    ChannelFloor {
+        /// (C)
+        threshold: Tensor,
+    },
+}
+
+/// What [`Op::DivideBySpread`] divides by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spread {
+    /// The root of the mean squared distance from the mean.
+    Deviation,
+    /// The root of the mean square.
+    RootMeanSquare,
 }
 
 /// What a dropout drops as one.
@@ -154,10 +184,14 @@ impl Op {
     /// The parameters that gradients flow to: weight and bias. A given map counts as a weight.
     pub fn parameters(&self) -> [Option<&Tensor>; 2] {
         match self {
-            Op::Conv { weight, bias, .. } | Op::Linear { weight, bias } => [Some(weight), bias.as_ref()],
+            Op::Conv { weight, bias, .. } | Op::Linear { weight, bias } | Op::ChannelAffine { weight, bias } => {
+                [Some(weight), bias.as_ref()]
+            }
             Op::Norm(p) => [p.weight.as_ref(), p.bias.as_ref()],
             Op::GroupNorm { weight, bias, .. } => [Some(weight), Some(bias)],
-            Op::ChannelConv { weight } | Op::Given(weight) => [Some(weight), None],
+            Op::ChannelConv { weight } | Op::Given(weight) | Op::ChannelFloor { threshold: weight } => {
+                [Some(weight), None]
+            }
             _ => [None, None],
         }
     }
@@ -166,7 +200,7 @@ impl Op {
     pub(crate) fn with_parameters(&self, [w, b]: [Option<Tensor>; 2]) -> Self {
         let mut op = self.clone();
         match &mut op {
-            Op::Conv { weight, bias, .. } | Op::Linear { weight, bias } => {
+            Op::Conv { weight, bias, .. } | Op::Linear { weight, bias } | Op::ChannelAffine { weight, bias } => {
                 *weight = w.unwrap_or_else(|| weight.clone());
                 *bias = b.or_else(|| bias.take());
             }
@@ -174,7 +208,9 @@ impl Op {
                 *weight = w.unwrap_or_else(|| weight.clone());
                 *bias = b.unwrap_or_else(|| bias.clone());
             }
-            Op::ChannelConv { weight } | Op::Given(weight) => *weight = w.unwrap_or_else(|| weight.clone()),
+            Op::ChannelConv { weight } | Op::Given(weight) | Op::ChannelFloor { threshold: weight } => {
+                *weight = w.unwrap_or_else(|| weight.clone());
+            }
             _ => {}
         }
         op

@@ -129,6 +129,18 @@ fn infer(op: &Op, inputs: &[MapShape], input: MapShape) -> Result<MapShape> {
         (Op::ZeroPad { padding }, &[x]) => {
             MapShape { height: x.height + 2 * padding.0, width: x.width + 2 * padding.1, ..x }
         }
+        (Op::DivideBySpread { groups, .. }, &[x]) => {
+            if *groups == 0 || x.channels % groups != 0 {
+                bail!("divide_by_spread: {groups} groups do not fit {x:?}");
+            }
+            x
+        }
+        (Op::ChannelAffine { .. } | Op::ChannelFloor { .. }, &[x]) => {
+            if op.parameters().into_iter().flatten().any(|p| p.dims() != [x.channels]) {
+                bail!("{op:?} does not fit {x:?}");
+            }
+            x
+        }
         (op, inputs) => bail!("{op:?} does not take {} inputs", inputs.len()),
     })
 }

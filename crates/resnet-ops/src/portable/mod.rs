@@ -10,15 +10,17 @@ mod norm;
 mod pointwise;
 mod pool;
 mod shortcut;
+mod spread;
 mod standardize;
 mod window;
 
 pub use blur::blur_pool2d;
 pub use channels::channel_conv;
 pub use conv::conv2d;
-pub use norm::{batch_norm_eval, batch_norm_train, group_norm};
+pub use norm::{batch_norm_eval, batch_norm_train, channel_affine, channel_floor, group_norm};
 pub use pointwise::sigmoid;
 pub(crate) use pointwise::{drop_images, drop_values};
 pub use pool::{avg_pool2d, global_avg_pool2d, max_pool2d};
 pub use shortcut::{pad_channels, subsample};
+pub use spread::divide_by_spread;
 pub use standardize::standardize_weight;

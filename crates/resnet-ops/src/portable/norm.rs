@@ -73,6 +73,26 @@ pub fn group_norm(
     affine(y, weight, bias)?.to_dtype(dtype)
 }
 
+/// `weight · x + bias` with a scale and a shift for each channel of `x` (N, C, H, W); both (C), or absent.
+///
+/// # Errors
+/// If the shapes do not fit together.
+pub fn channel_affine(x: &Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>) -> Result<Tensor> {
+    x.dims4()?;
+    affine(x.clone(), weight, bias)
+}
+
+/// The greater of each value of `x` (N, C, H, W) and its channel's threshold (C): the thresholded linear unit (Singh &
+/// Krishnan 2020, eq. 3). Where they are equal, each gets half of the gradient, as in PyTorch.
+///
+/// # Errors
+/// If the shapes do not fit together.
+pub fn channel_floor(x: &Tensor, threshold: &Tensor) -> Result<Tensor> {
+    let (_, c, _, _) = x.dims4()?;
+    let threshold = threshold.to_dtype(x.dtype())?.reshape((1, c, 1, 1))?;
+    x.broadcast_maximum(&threshold)
+}
+
 fn affine(y: Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>) -> Result<Tensor> {
     let (c, dtype) = (y.dim(1)?, y.dtype());
     let y = match weight {
@@ -86,7 +106,7 @@ fn affine(y: Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>) -> Result<T
 }
 
 /// Half precision is too coarse for sums over a whole batch: statistics are taken in f32.
-fn widen(x: &Tensor) -> Result<Tensor> {
+pub(super) fn widen(x: &Tensor) -> Result<Tensor> {
     match x.dtype() {
         DType::F16 | DType::BF16 => x.to_dtype(DType::F32),
         _ => Ok(x.clone()),

@@ -51,12 +51,14 @@ pub(super) fn share(name: &str, network: &Network, config: &FinetuneConfig) -> f
         let rest = name.strip_prefix(prefix)?;
         rest.split('.').next()?.parse().ok()
     };
-    let head = network.config().head();
+    // Behind the last stage stand the head, the last norm of pre-activation networks and the last 1×1 convolution of others.
+    let last_norm = if network.config().order.norm_first() { "bn1." } else { "norm." };
+    let behind = [network.config().head(), "norm.", "final_conv.", last_norm];
     // torchvision's names count stages from 1, timm's pre-activation networks from 0.
     let stage = match (number("layer"), number("stages.")) {
         (Some(stage), _) => stage,
         (None, Some(stage)) => stage + 1,
-        (None, None) if name.starts_with(head) || name.starts_with("norm.") => stages,
+        (None, None) if behind.iter().any(|start| name.starts_with(start)) => stages,
         (None, None) => 0,
     };
     config.stage_decay.powi(stages.saturating_sub(stage) as i32)

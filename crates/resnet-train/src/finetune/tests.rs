@@ -74,6 +74,22 @@ fn classes_count_alike_and_early_stages_learn_slowly() {
 }
 
 #[test]
+fn what_stands_behind_the_last_stage_learns_as_fast_as_the_head() {
+    for (arch, names) in [
+        ("resnet33ts", ["final_conv.conv.weight", "final_conv.bn.bias", "head.fc.weight"]),
+        ("preact_resnet20", ["bn1.weight", "bn1.bias", "fc.weight"]),
+        ("resnetv2_18d", ["norm.weight", "norm.bias", "head.fc.weight"]),
+    ] {
+        let parameters = Parameters::zeros(DType::F32, &Device::Cpu);
+        let network = create(arch, parameters.builder(), None).unwrap();
+        for name in names {
+            assert!(parameters.get(name).is_some(), "{arch}: {name}");
+            assert_eq!(steps::share(name, &network, &FinetuneConfig::default()), 1.0, "{arch}: {name}");
+        }
+    }
+}
+
+#[test]
 fn the_loss_is_pytorchs() {
     // torch.nn.functional.cross_entropy(logits, labels, weight, label_smoothing=0) by hand: weighted mean of -log p.
     let logits = Tensor::new(&[[1f32, 2.0, 0.5], [0.0, 0.0, 3.0]], &Device::Cpu).unwrap();
