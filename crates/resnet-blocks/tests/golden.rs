@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
-use candle_nn::ModuleT;
 use resnet_blocks::{
     Attention, BlockConfig, Branch, Layer, Merge, Naming, Order, Parameters, ResidualBlock, ShortcutKind,
 };

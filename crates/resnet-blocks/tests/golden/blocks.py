@@ -182,7 +182,8 @@ def libraries():
         kw["proj_layer"] = timm_v2.DownsampleConv if changes else None
         pre = dict(base, order="pre_activation", naming="res_net_v2")
         yield "timm, pre-activation", dict(pre, branch="basic"), timm_v2.PreActBasic(8, outputs, **kw)
-        yield "timm, pre-activation", dict(pre, branch=middle), timm_v2.PreActBottleneck(8, outputs, **kw)
+        # timm makes the channels within a multiple of 8.
+        yield "timm, pre-activation", dict(pre, branch=middle, inner=8), timm_v2.PreActBottleneck(8, outputs, **kw)
         yield (
             "timm, pre-activation, groups",
             dict(pre, branch="basic", groups=4),
