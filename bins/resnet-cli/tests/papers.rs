@@ -105,6 +105,8 @@ fn diagnostics_are_plotted_and_printed() {
         "signal.csv",
         "gradient.svg",
         "scaling.svg",
+        "scaling-signal.svg",
+        "scaling-signal.csv",
         "scaling.csv",
         "identity-preact_resnet20.csv",
         "shattered.csv",

@@ -96,7 +96,9 @@ pub enum Merge {
         /// Initial value of b.
         bias: f64,
     },
-    /// Dropout on the shortcut (Fig. 2f): values that stay are divided by 1 − rate.
+    /// Dropout on the shortcut (Fig. 2f): in training, values that stay are divided by 1 − rate, as in the layers of
+    /// Caffe, Torch and PyTorch, so that the mean is the input; in evaluation it is the identity. (The paper speaks of
+    /// "a scale of λ with an expectation of 0.5", which is dropout without that division.)
     Dropout {
         /// The share that is dropped.
         rate: f64,

@@ -1,5 +1,6 @@
 //! Every combination of branch, order and shortcut: shapes, gradients of all parameters, equality of the interpreters.
 
+use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Result, Tensor, Var};
 use candle_nn::ModuleT;
 use resnet_blocks::{
@@ -37,9 +38,10 @@ fn plain() -> Vec<BlockConfig> {
     all
 }
 
-/// What He et al. 2016, Table 1 does to the shortcut, in every order.
+/// What He et al. 2016, Table 1 does to the shortcut, in every order and on every branch.
 fn merged() -> Vec<BlockConfig> {
     let merges = [
+        Merge::Scaled { shortcut: 0., branch: 1. },
         Merge::Scaled { shortcut: 0.5, branch: 1. },
         Merge::Scaled { shortcut: 0.5, branch: 0.5 },
         Merge::ExclusiveGate { bias: -1. },
@@ -47,13 +49,13 @@ fn merged() -> Vec<BlockConfig> {
         Merge::Dropout { rate: 0.5 },
     ];
     let mut all = Vec::new();
+    let shapes = [(ShortcutKind::A, 16, 2), (ShortcutKind::A, 8, 1), (ShortcutKind::B, 12, 2)];
     for merge in merges {
         for order in Order::ALL {
-            for (shortcut, outputs, stride) in
-                [(ShortcutKind::A, 16, 2), (ShortcutKind::A, 8, 1), (ShortcutKind::B, 12, 2)]
-            {
-                let branch = BRANCHES[all.len() % BRANCHES.len()];
-                all.push(block(branch, outputs, stride).with_shortcut(shortcut).with_order(order).with_merge(merge));
+            for branch in BRANCHES {
+                all.extend(shapes.map(|(shortcut, outputs, stride)| {
+                    block(branch, outputs, stride).with_shortcut(shortcut).with_order(order).with_merge(merge)
+                }));
             }
         }
     }
@@ -106,6 +108,15 @@ fn input(dtype: DType) -> Result<Var> {
     Var::from_tensor(&Tensor::from_vec(values, (2, 8, 6, 5), &Device::Cpu)?.to_dtype(dtype)?)
 }
 
+/// A variable's gradient. Behind a factor of 0 candle leaves gradients out; they are zero.
+fn gradient(config: &BlockConfig, gradients: &GradStore, name: &str, var: &Var) -> Result<Tensor> {
+    match (gradients.get(var.as_tensor()), config.merge) {
+        (Some(gradient), _) => Ok(gradient.clone()),
+        (None, Merge::Scaled { shortcut: 0., .. }) if name.starts_with("downsample") => var.zeros_like(),
+        (None, _) => panic!("{config:?}: {name} has no gradient"),
+    }
+}
+
 /// Output and all gradients of the block, by name; a fixed weighting makes every output count differently.
 fn results(config: &BlockConfig, dtype: DType, backend: Backend) -> Result<Vec<(String, Tensor)>> {
     let parameters = Parameters::new(3, dtype, &Device::Cpu);
@@ -122,7 +133,7 @@ fn results(config: &BlockConfig, dtype: DType, backend: Backend) -> Result<Vec<(
     let gradients = (&y * weights)?.sum_all()?.backward()?;
     let mut all = vec![("y".to_string(), y)];
     for (name, var) in std::iter::once(("x".to_string(), x)).chain(parameters.trainable()) {
-        all.push((name.clone(), gradients.get(var.as_tensor()).unwrap_or_else(|| panic!("{name}")).clone()));
+        all.push((name.clone(), gradient(config, &gradients, &name, &var)?));
     }
     all.into_iter().map(|(name, tensor)| Ok((name, tensor.to_dtype(DType::F64)?))).collect()
 }
@@ -158,18 +169,19 @@ fn every_variant_has_the_gradients_of_finite_differences() -> Result<()> {
         };
         let gradients = loss()?.backward()?;
         for (name, var) in std::iter::once(("x".to_string(), x.clone())).chain(parameters.trainable()) {
-            let gradient = gradients.get(var.as_tensor()).unwrap_or_else(|| panic!("{config:?}: {name}"));
-            let (values, i) = (var.flatten_all()?.to_vec1::<f64>()?, var.elem_count() / 2);
+            let gradient = gradient(&config, &gradients, &name, &var)?;
+            // Along a direction in which every value moves, each by another amount.
+            let direction: Vec<f64> = (0..var.elem_count()).map(|i| ((i * 31) % 61) as f64 / 30. - 1.01).collect();
+            let direction = Tensor::from_vec(direction, var.shape(), &Device::Cpu)?;
+            let values = var.as_detached_tensor().copy()?;
             let at = |delta: f64| -> Result<f64> {
-                let mut moved = values.clone();
-                moved[i] += delta;
-                var.set(&Tensor::from_vec(moved, var.shape(), &Device::Cpu)?)?;
+                var.set(&(&values + (&direction * delta)?)?)?;
                 loss()?.to_scalar::<f64>()
             };
             let numeric = (at(1e-6)? - at(-1e-6)?) / 2e-6;
-            at(0.)?;
-            let ours = gradient.flatten_all()?.to_vec1::<f64>()?[i];
-            assert!((numeric - ours).abs() < 1e-4 * numeric.abs().max(1.), "{config:?}: {name}: {ours}, {numeric}");
+            var.set(&values)?;
+            let ours = (gradient * direction)?.sum_all()?.to_scalar::<f64>()?;
+            assert!((numeric - ours).abs() < 1e-5 * numeric.abs().max(1.), "{config:?}: {name}: {ours}, {numeric}");
         }
     }
     Ok(())
@@ -188,6 +200,69 @@ fn gates_begin_where_their_bias_says() -> Result<()> {
     let expected = (&x * (1. - 1. / (1. + 6f64.exp())))?;
     let difference = (block.forward_t(&x, true)? - expected)?.abs()?.max_all()?.to_scalar::<f32>()?;
     assert!(difference < 1e-6, "{difference}");
+    Ok(())
+}
+
+/// Elements of what a block in training adds to what it would give without its branch, or without its shortcut.
+fn difference(config: BlockConfig, without: BlockConfig) -> Result<Vec<Vec<f32>>> {
+    let parameters = Parameters::new(3, DType::F32, &Device::Cpu);
+    let forward = |config: &BlockConfig| -> Result<Tensor> {
+        let block = ResidualBlock::new(config, parameters.builder())?;
+        block.graph().noise().set(4, 7);
+        block.forward_t(input(DType::F32)?.as_tensor(), true)
+    };
+    (forward(&config)? - forward(&without)?)?.flatten_from(1)?.to_vec2()
+}
+
+/// He et al. 2016, Fig. 2f: half of the shortcut's values are zero, the others twice what they were; in evaluation it is
+/// the identity.
+#[test]
+fn dropout_takes_values_of_the_shortcut_alone() -> Result<()> {
+    for branch in [Branch::Basic, Branch::Bottleneck(StrideIn::First)] {
+        let base = block(branch, 8, 1).with_order(Order::PreActivation);
+        let config = base.with_merge(Merge::Dropout { rate: 0.5 });
+        let shortcut = difference(config, base.with_shortcut(ShortcutKind::None))?.concat();
+        let x = input(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        let near = |a: f32, b: f32| (a - b).abs() < 1e-5;
+        assert!(shortcut.iter().zip(&x).all(|(s, x)| near(*s, 0.) || near(*s, 2. * x)));
+        let kept = shortcut.iter().zip(&x).filter(|(s, x)| near(**s, 2. * **x)).count() as f64 / x.len() as f64;
+        // Five standard deviations of 480 draws.
+        assert!((kept - 0.5).abs() < 5. * (0.25 / x.len() as f64).sqrt(), "{kept}");
+
+        let parameters = Parameters::new(3, DType::F32, &Device::Cpu);
+        let evaluated = |config: &BlockConfig| -> Result<Vec<f32>> {
+            let block = ResidualBlock::new(config, parameters.builder())?;
+            block.forward_t(input(DType::F32)?.as_tensor(), false)?.flatten_all()?.to_vec1()
+        };
+        assert_eq!(evaluated(&config)?, evaluated(&base)?);
+    }
+    Ok(())
+}
+
+/// Huang et al. 2016: an image skips the whole branch, or has it divided by the share that stays, so that the mean over
+/// draws is what evaluation gives.
+#[test]
+fn stochastic_depth_takes_whole_branches_of_images() -> Result<()> {
+    let (rate, mut skipped, mut draws) = (0.3f64, 0, 0);
+    for branch in [Branch::Basic, Branch::Bottleneck(StrideIn::Middle)] {
+        let base = block(branch, 8, 1).with_order(Order::PreActivation);
+        let parameters = Parameters::new(3, DType::F32, &Device::Cpu);
+        let x = input(DType::F32)?.as_detached_tensor();
+        let dropping = ResidualBlock::new(&base.with_drop_path(rate), parameters.builder())?;
+        let always = ResidualBlock::new(&base, parameters.builder())?;
+        let f = (always.forward_t(&x, true)? - &x)?.flatten_from(1)?.to_vec2::<f32>()?;
+        for step in 0..200 {
+            dropping.graph().noise().set(1, step);
+            let ours = (dropping.forward_t(&x, true)? - &x)?.flatten_from(1)?.to_vec2::<f32>()?;
+            for (ours, f) in ours.iter().zip(&f) {
+                let is = |scale: f32| ours.iter().zip(f).all(|(a, b)| (a - scale * b).abs() < 1e-4);
+                assert!(is(0.) || is(1. / 0.7));
+                (skipped, draws) = (skipped + usize::from(is(0.)), draws + 1);
+            }
+        }
+    }
+    let share = f64::from(skipped as u32) / f64::from(draws);
+    assert!((share - rate).abs() < 5. * (rate * (1. - rate) / f64::from(draws)).sqrt(), "{share} of {draws}");
     Ok(())
 }
 

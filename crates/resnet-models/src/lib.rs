@@ -39,7 +39,10 @@ pub use hub::{Pretrained, PretrainedOptions, from_pretrained, from_pretrained_wi
 pub use network::Network;
 pub use preprocessing::{Interpolation, Preprocessing};
 pub use registry::{Entry, NETWORKS, config, entry, names};
-pub use resnet_blocks::{Merge, Order, Parameters, ShortcutKind};
+pub use resnet_blocks::{
+    Activation, AntiAlias, Attention, Branch, Merge, Naming, NormKind, Order, Parameters, Projection, ShortcutKind,
+    StrideIn,
+};
 pub use summary::{LayerSummary, Summary, summarise, summary};
 
 /// The network of that name, with its parameters from `vb` and, if given, another number of classes.

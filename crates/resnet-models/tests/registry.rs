@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Device, Tensor};
 use candle_nn::ModuleT;
 use resnet_models::weights::{AssignOptions, assign, load, save};
-use resnet_models::{Config, Merge, NETWORKS, Network, Order, Parameters, create, names, summary};
+use resnet_models::{
+    Attention, Branch, Config, Merge, NETWORKS, Network, Order, Parameters, ShortcutKind, StrideIn, create, names,
+    summary,
+};
 
 /// Of timm's networks, those with at most 30 million parameters and one of each kind of part.
 const SMALL: &[&str] = &[
@@ -144,43 +147,91 @@ fn multiply_adds_are_those_of_the_table() {
     assert_eq!(compared, 7);
 }
 
-#[test]
-fn every_variant_of_the_second_paper_trains_and_repeats() {
+/// Every shortcut and order of He et al. 2016 on basic and bottleneck branches, and what others added to the block.
+fn variants() -> Vec<Config> {
     let merges = [
         Merge::Identity,
+        Merge::Scaled { shortcut: 0.5, branch: 1. },
         Merge::Scaled { shortcut: 0.5, branch: 0.5 },
         Merge::ExclusiveGate { bias: -6. },
         Merge::ShortcutGate { bias: -6. },
         Merge::Dropout { rate: 0.5 },
     ];
-    let x: Vec<f32> = (0..4 * 3 * 16 * 16).map(|i| (i % 89) as f32 / 44. - 1.).collect();
-    let x = Tensor::from_vec(x, (4, 3, 16, 16), &Device::Cpu).unwrap();
-    let targets = Tensor::new(&[1u32, 3, 5, 7], &Device::Cpu).unwrap();
-    for order in Order::ALL {
-        for merge in merges {
-            let config = Config { order, merge, drop_path: 0.5, ..Config::cifar("variant", 1) };
-            let trained = || -> Vec<(String, Vec<u32>)> {
-                let parameters = Parameters::new(1, DType::F32, &Device::Cpu);
-                let network = Network::new(&config, parameters.builder()).unwrap();
-                for step in 0..2 {
-                    network.noise().set(5, step);
-                    let logits = network.forward_t(&x, true).unwrap();
-                    let gradients = candle_nn::loss::cross_entropy(&logits, &targets).unwrap().backward().unwrap();
-                    for (name, var) in parameters.trainable() {
-                        let gradient = gradients.get(var.as_tensor()).unwrap_or_else(|| panic!("{config:?}: {name}"));
-                        var.set(&(var.as_detached_tensor() - (gradient * 0.01).unwrap()).unwrap()).unwrap();
-                    }
-                }
-                let bits = |var: &Var| -> Vec<u32> {
-                    let values = var.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-                    values.into_iter().map(|value| if value.is_finite() { value.to_bits() } else { panic!() }).collect()
-                };
-                parameters.named().iter().map(|(name, var)| (name.clone(), bits(var))).collect()
-            };
-            assert_eq!(trained(), trained(), "{config:?}");
-            let text = serde_json::to_string(&config).unwrap();
-            assert_eq!(serde_json::from_str::<Config>(&text).unwrap(), config);
+    let mut all = Vec::new();
+    for branch in [Branch::Basic, Branch::Bottleneck(StrideIn::First)] {
+        let shortcut = if branch == Branch::Basic { ShortcutKind::A } else { ShortcutKind::B };
+        let base = Config { branch, shortcut, drop_path: 0.5, ..Config::cifar("variant", 1) };
+        for order in Order::ALL {
+            all.extend(merges.map(|merge| Config { order, merge, ..base.clone() }));
+            all.push(Config { order, shortcut: ShortcutKind::C, ..base.clone() });
         }
+        let attention = Some(Attention::SqueezeExcitation { reduction: 16 });
+        all.push(Config { attention, ..base.clone() });
+        all.push(Config { widths: vec![32, 64, 128], ..base });
+    }
+    // ResNeXt (Xie et al. 2017), and a bottleneck twice as wide within.
+    let bottleneck = Branch::Bottleneck(StrideIn::Middle);
+    let base = Config { branch: bottleneck, shortcut: ShortcutKind::B, ..Config::cifar("variant", 1) };
+    all.push(Config { groups: 4, group_width: 32, ..base.clone() });
+    all.push(Config { group_width: 128, ..base });
+    all
+}
+
+/// The parameters after two steps of gradient descent from fresh weights.
+fn trained(config: &Config) -> (Network, Parameters) {
+    let x = variant_images();
+    let targets = Tensor::new(&[1u32, 3, 5, 7], &Device::Cpu).unwrap();
+    let parameters = Parameters::new(1, DType::F32, &Device::Cpu);
+    let network = Network::new(config, parameters.builder()).unwrap();
+    for step in 0..2 {
+        network.noise().set(5, step);
+        let logits = network.forward_t(&x, true).unwrap();
+        let gradients = candle_nn::loss::cross_entropy(&logits, &targets).unwrap().backward().unwrap();
+        for (name, var) in parameters.trainable() {
+            let gradient = gradients.get(var.as_tensor()).unwrap_or_else(|| panic!("{config:?}: {name}"));
+            var.set(&(var.as_detached_tensor() - (gradient * 0.01).unwrap()).unwrap()).unwrap();
+        }
+    }
+    (network, parameters)
+}
+
+fn variant_images() -> Tensor {
+    let x: Vec<f32> = (0..4 * 3 * 16 * 16).map(|i| (i % 89) as f32 / 44. - 1.).collect();
+    Tensor::from_vec(x, (4, 3, 16, 16), &Device::Cpu).unwrap()
+}
+
+/// Finite values, as bits.
+fn bits(tensor: &Tensor) -> Vec<u32> {
+    let values = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    values.into_iter().map(|value| if value.is_finite() { value.to_bits() } else { panic!("{value}") }).collect()
+}
+
+#[test]
+fn every_variant_of_a_block_trains_repeats_and_round_trips_its_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("variant.safetensors");
+    for config in variants() {
+        let (network, parameters) = trained(&config);
+        let all = |p: &Parameters| -> Vec<(String, Vec<u32>)> {
+            p.named().iter().map(|(name, var)| (name.clone(), bits(var))).collect()
+        };
+        assert_eq!(all(&parameters), all(&trained(&config).1), "{config:?}");
+        let fresh = Parameters::new(1, DType::F32, &Device::Cpu);
+        let _ = Network::new(&config, fresh.builder()).unwrap();
+        for (name, var) in parameters.trainable() {
+            assert_ne!(bits(&var), bits(&fresh.get(&name).unwrap()), "{config:?}: {name} has not moved");
+        }
+
+        let tensors: Vec<_> = parameters.named().into_iter().map(|(n, v)| (n, v.as_detached_tensor())).collect();
+        save(&file, &tensors, &BTreeMap::new()).unwrap();
+        let other = Parameters::zeros(DType::F32, &Device::Cpu);
+        let text = serde_json::to_string(&config).unwrap();
+        let copy = Network::new(&serde_json::from_str(&text).unwrap(), other.builder()).unwrap();
+        assert_eq!(copy.config(), &config);
+        assign(&load(&file).unwrap(), &other.named(), &AssignOptions::default()).unwrap();
+        assert_eq!(all(&other), all(&parameters), "{config:?}");
+        let logits = |network: &Network| bits(&network.forward_t(&variant_images(), false).unwrap());
+        assert_eq!(logits(&copy), logits(&network), "{config:?}");
     }
 }
 

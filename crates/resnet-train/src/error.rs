@@ -179,6 +179,17 @@ impl Error {
         }
     }
 
+    /// Whether a training diverged: a loss, a gradient, a weight or a logit is infinite or not a number.
+    pub fn is_divergence(&self) -> bool {
+        matches!(
+            self,
+            Self::LossNotFinite { .. }
+                | Self::GradientNotFinite { .. }
+                | Self::WeightNotFinite { .. }
+                | Self::LogitsNotFinite { .. }
+        )
+    }
+
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Error::Io { action, path, source }

@@ -68,16 +68,27 @@ fn the_gradient_is_the_sum_of_equation_five() {
 /// He et al. 2016, equation (8).
 #[test]
 fn what_passes_the_shortcuts_is_the_product_of_their_factors() {
+    let (network, parameters) = network("preact_resnet32");
     for lambda in [0.5, 0.9, 1.0, 1.2] {
-        let result = scaling("preact_resnet32", lambda, 1, &batch(4)).unwrap();
+        let result = scaling(network.config(), &parameters, lambda, &batch(4)).unwrap();
         assert_eq!(result.rows.iter().map(|row| row.units).collect::<Vec<_>>(), [4, 4, 4]);
         for row in &result.rows {
             assert!((row.measured / row.predicted - 1.0).abs() < 0.05, "{row:?}");
         }
     }
     for arch in ["plain20", "resnet20"] {
-        assert!(scaling(arch, 0.5, 1, &batch(2)).unwrap_err().is_bad_input(), "{arch}");
+        let (network, parameters) = self::network(arch);
+        assert!(scaling(network.config(), &parameters, 0.5, &batch(2)).unwrap_err().is_bad_input(), "{arch}");
     }
+    // A factor of 1 changes nothing: what is measured is the given weights' own, a checkpoint's too.
+    let moved = parameters.get("layer2.3.conv1.weight").unwrap();
+    moved.set(&(moved.as_detached_tensor() * 3.0).unwrap()).unwrap();
+    let own = signal(&network, &batch(4)).unwrap();
+    for (ours, own) in scaling(network.config(), &parameters, 1.0, &batch(4)).unwrap().signals.iter().zip(&own) {
+        assert!((ours.signal / own.signal - 1.0).abs() < 1e-4 && (ours.gradient / own.gradient - 1.0).abs() < 1e-3);
+    }
+    let message = scaling(network.config(), &Parameters::new(1, DType::F32, &Device::Cpu), 0.5, &batch(2)).unwrap_err();
+    assert!(message.to_string().contains("conv1.weight"), "{message}");
 }
 
 #[test]

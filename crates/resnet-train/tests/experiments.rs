@@ -98,6 +98,29 @@ fn an_experiment_is_run_stopped_gone_on_with_and_skipped() {
     assert!(error.is_bad_input() && error.to_string().contains("--out"), "{error}");
 }
 
+/// A variant that diverges fails, as in Table 1 of He et al. 2016; the others are run all the same, and a run that was
+/// killed before its first checkpoint begins anew.
+#[test]
+fn a_run_that_diverges_fails_and_the_others_go_on() {
+    let tmp = tempfile::tempdir().unwrap();
+    let mut plan = plan();
+    let overrides = Overrides { lr: Some(1e30), ..Overrides::default() };
+    plan.variants[0].recipe = plan.variants[0].recipe.clone().with(&overrides).unwrap();
+    let killed = tmp.path().join("resnet-20-seed0");
+    std::fs::create_dir(&killed).unwrap();
+    std::fs::write(killed.join("config.toml"), "half writ").unwrap();
+    let options = ReproduceOptions { seeds: None, ..options(tmp.path()) };
+    let outcome = reproduce(&plan, &options, &mut open, &mut Silent).unwrap();
+    let [failed, other] = outcome.variants.as_slice() else { panic!() };
+    assert!(failed.fails(None) && failed.runs[0].diverged.as_ref().unwrap().contains("loss"), "{:?}", failed.runs[0]);
+    assert!(failed.test_cell(Some(20.0)).starts_with("fail (100.00"), "{}", failed.test_cell(Some(20.0)));
+    assert!(other.runs[0].diverged.is_none() && outcome.complete);
+    assert!(std::fs::read_to_string(&outcome.page).unwrap().contains("1 of 1 diverged"));
+    // Done is done, with that result too.
+    let again = reproduce(&plan, &options, &mut |_| panic!("nothing is run"), &mut Silent).unwrap();
+    assert_eq!(again.variants, outcome.variants);
+}
+
 #[test]
 fn the_last_evaluation_has_the_experiments_views() {
     let tmp = tempfile::tempdir().unwrap();

@@ -16,8 +16,8 @@ use crate::{network, output};
 
 /// Measure signals and gradients inside networks, as plots and CSV
 ///
-/// signal: size of the signal and of its gradient at each block; scaling: factors on the shortcuts; identity: equation (5) of He et al. 2016 term by term;
-/// shattered: autocorrelation of dy/dx of scalar-input networks (Balduzzi et al. 2017).
+/// signal: size of the signal and of its gradient at each block; scaling: factors on the shortcuts; identity: equation
+/// (5) of He et al. 2016 term by term; shattered: autocorrelation of dy/dx of scalar-input networks (Balduzzi et al. 2017).
 #[derive(clap::Args)]
 pub struct Args {
     /// What to measure
@@ -112,15 +112,23 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     output::text(text.join("\n"))
 }
 
-/// The networks by name, and a batch that fits all of them.
-fn networks(args: &Args) -> anyhow::Result<(Vec<(String, Network)>, Batch)> {
+/// A network by name, with its weights.
+struct Measured {
+    name: String,
+    network: Network,
+    parameters: Parameters,
+}
+
+/// The networks, and a batch that fits all of them.
+fn networks(args: &Args) -> anyhow::Result<(Vec<Measured>, Batch)> {
     let device = Device::Cpu;
     let (networks, normalize, trained_on) = match &args.weights {
         None => {
             let mut networks = Vec::new();
             for arch in &args.arch {
                 let parameters = Parameters::new(args.seed, DType::F32, &device);
-                networks.push((arch.clone(), resnet_models::create(arch, parameters.builder(), None)?));
+                let network = resnet_models::create(arch, parameters.builder(), None)?;
+                networks.push(Measured { name: arch.clone(), network, parameters });
             }
             (networks, None, None)
         }
@@ -134,10 +142,11 @@ fn networks(args: &Args) -> anyhow::Result<(Vec<(String, Network)>, Batch)> {
                 network::load(&WeightsArgs { arch, weights: Some(file.clone()), ..WeightsArgs::default() }, &device)?;
             let normalize = loaded.normalize(&NormalizeArgs::default(), &args.data)?;
             let name = loaded.network.config().name.clone();
-            (vec![(name, loaded.network)], Some(normalize), loaded.dataset)
+            let measured = Measured { name, network: loaded.network, parameters: loaded.parameters };
+            (vec![measured], Some(normalize), loaded.dataset)
         }
     };
-    let sizes: Vec<usize> = networks.iter().map(|(_, network)| network.config().image_size).collect();
+    let sizes: Vec<usize> = networks.iter().map(|measured| measured.network.config().image_size).collect();
     let Some(&size) = sizes.first() else { return Err(bad_input("--arch names no network")) };
     if sizes.iter().any(|&other| other != size) {
         return Err(bad_input("--arch: the networks are made for images of different sizes; measure them apart"));
@@ -156,7 +165,7 @@ fn networks(args: &Args) -> anyhow::Result<(Vec<(String, Network)>, Batch)> {
 }
 
 fn signals(
-    networks: &[(String, Network)],
+    networks: &[Measured],
     batch: &Batch,
     json: bool,
     all: &mut Output,
@@ -164,7 +173,7 @@ fn signals(
 ) -> anyhow::Result<()> {
     let bar = output::bar("signal", networks.len(), "networks");
     let mut measured = Vec::new();
-    for (name, network) in networks {
+    for Measured { name, network, .. } in networks {
         let rows = diagnose::signal(network, batch)?;
         if json {
             for row in &rows {
@@ -186,7 +195,7 @@ fn signals(
 
 fn scalings(
     args: &Args,
-    networks: &[(String, Network)],
+    networks: &[Measured],
     batch: &Batch,
     all: &mut Output,
     text: &mut Vec<String>,
@@ -194,8 +203,8 @@ fn scalings(
     if let Some(wrong) = args.lambda.iter().find(|lambda| !lambda.is_finite()) {
         return Err(bad_input(format!("--lambda {wrong} must be a number")));
     }
-    let pre = networks.iter().find(|(_, network)| network.config().order.is_pre_activation());
-    let Some((arch, _)) = pre else {
+    let pre = networks.iter().find(|measured| measured.network.config().order.is_pre_activation());
+    let Some(Measured { name: arch, network, parameters }) = pre else {
         return match args.what.len() {
             1 => Err(bad_input("--arch names no pre-activation network, which scaling needs: try preact_resnet56")),
             _ => Ok(()),
@@ -204,7 +213,7 @@ fn scalings(
     let bar = output::bar("scaling", args.lambda.len(), "factors");
     let mut measured = Vec::new();
     for &lambda in &args.lambda {
-        let result = diagnose::scaling(arch, lambda, args.seed, batch)?;
+        let result = diagnose::scaling(network.config(), parameters, lambda, batch)?;
         for row in &result.rows {
             if args.json.json {
                 output::json(&Row { diagnostic: "scaling", network: Some(arch), row })?;
@@ -222,7 +231,7 @@ fn scalings(
 }
 
 fn identities(
-    networks: &[(String, Network)],
+    networks: &[Measured],
     batch: &Batch,
     json: bool,
     all: &mut Output,
@@ -233,7 +242,7 @@ fn identities(
     let batch = &Batch { images: batch.images.narrow(0, 0, few)?, labels: batch.labels.narrow(0, 0, few)? };
     let mut refused = None;
     let mut found = false;
-    for (name, network) in networks {
+    for Measured { name, network, .. } in networks {
         bar.inc(1);
         // Of several networks those without identity shortcuts are left out; if there is no other, that is an error.
         let rows = match diagnose::identity(network, batch) {

@@ -90,6 +90,7 @@ struct Row<'a> {
     scale: String,
     variant: &'a str,
     runs: usize,
+    fail: bool,
     test_error: Option<f64>,
     train_error: Option<f64>,
     published_error: Option<f64>,
@@ -125,7 +126,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let mut progress: Box<dyn Progress> = if args.log { Box::new(Plain) } else { progress_for_stderr() };
     progress.message(&format!("{} at scale {scale} on {}", plan.experiment.title, device::name(&options.device)));
     let outcome = reproduce(&plan, &options, &mut open, &mut *progress)?;
-    if args.json.json { lines(&name, scale, &outcome) } else { output::text(table(&outcome)) }
+    let fail_above = plan.experiment.fail_above;
+    if args.json.json { lines(&name, scale, fail_above, &outcome) } else { output::text(table(fail_above, &outcome)) }
 }
 
 /// A data set's two parts; `imagenet` is a folder that the user must name.
@@ -156,13 +158,14 @@ fn list(json: bool) -> anyhow::Result<()> {
     if json { Ok(()) } else { output::text(text.join("\n")) }
 }
 
-fn lines(experiment: &str, scale: Scale, outcome: &Reproduction) -> anyhow::Result<()> {
+fn lines(experiment: &str, scale: Scale, fail_above: Option<f64>, outcome: &Reproduction) -> anyhow::Result<()> {
     outcome.variants.iter().try_for_each(|v| {
         output::json(&Row {
             experiment,
             scale: scale.to_string(),
             variant: &v.variant.name,
             runs: v.runs.len(),
+            fail: v.fails(fail_above),
             test_error: v.median(|run| run.test_error),
             train_error: v.median(|run| run.train_error),
             published_error: v.variant.published.error,
@@ -171,20 +174,21 @@ fn lines(experiment: &str, scale: Scale, outcome: &Reproduction) -> anyhow::Resu
     })
 }
 
-fn table(outcome: &Reproduction) -> String {
-    let width = outcome.variants.iter().map(|v| v.variant.name.chars().count()).max().unwrap_or(0);
-    let number = |value: Option<f64>| value.map_or_else(|| "-".to_string(), |v| format!("{v:.2}"));
-    let mut text = vec![format!("{:width$}  {:>8}  {:>8}  {:>4}  published", "error, %", "test", "training", "runs")];
-    for v in &outcome.variants {
-        text.push(format!(
-            "{:width$}  {:>8}  {:>8}  {:>4}  {}",
-            v.variant.name,
-            number(v.median(|run| run.test_error)),
-            number(v.median(|run| run.train_error)),
-            v.runs.len(),
-            v.variant.published
-        ));
-    }
+/// Median, and least and greatest of several runs, beside the published value.
+fn table(fail_above: Option<f64>, outcome: &Reproduction) -> String {
+    let header = ["error, %", "test", "training", "runs", "published"].map(String::from);
+    let rows = outcome.variants.iter().map(|v| {
+        let (test, train) = (v.test_cell(fail_above), v.cell(|run| run.train_error));
+        [v.variant.name.clone(), test, train, v.runs.len().to_string(), v.variant.published.to_string()]
+    });
+    let rows: Vec<[String; 5]> = std::iter::once(header).chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths = [0, 1, 2, 3].map(width);
+    let line = |[name, test, train, runs, published]: &[String; 5]| {
+        let [a, b, c, d] = widths;
+        format!("{name:a$}  {test:>b$}  {train:>c$}  {runs:>d$}  {published}")
+    };
+    let mut text: Vec<String> = rows.iter().map(line).collect();
     if !outcome.complete {
         text.push("stopped: the same command goes on".into());
     }

@@ -77,20 +77,35 @@ impl Output {
     /// # Errors
     /// None that is to be expected.
     pub fn scalings(&mut self, network: &str, all: &[Scaling]) -> Result<()> {
-        let line = |s: &Scaling| Series {
-            name: format!("λ = {}", s.lambda),
-            points: s.signals.iter().map(|row| (row.depth as f64, row.gradient)).collect(),
-            ..Series::default()
+        let chart = |title: &str, y_label: &str, value: fn(&BlockSignal) -> f64| {
+            let line = |s: &Scaling| Series {
+                name: format!("λ = {}", s.lambda),
+                points: s.signals.iter().map(|row| (row.depth as f64, value(row))).collect(),
+                ..Series::default()
+            };
+            Chart {
+                title: format!("{network}: {title}"),
+                x_label: "block".into(),
+                y_label: y_label.into(),
+                scale: Scale::Log,
+                y_range: None,
+                series: all.iter().map(line).collect(),
+            }
         };
-        let chart = Chart {
-            title: format!("{network}: factors on the shortcuts"),
-            x_label: "block".into(),
-            y_label: "norm of dE/dx at a block's output".into(),
-            scale: Scale::Log,
-            y_range: None,
-            series: all.iter().map(line).collect(),
-        };
-        self.charts.push(("scaling".into(), chart));
+        let forward = "signal with factors on the shortcuts";
+        let forward = chart(forward, "root mean square of a block's output", |row| row.signal);
+        let backward = "gradient with factors on the shortcuts";
+        let backward = chart(backward, "norm of dE/dx at a block's output", |row| row.gradient);
+        self.charts.extend([("scaling-signal".into(), forward), ("scaling".into(), backward)]);
+        let by_block = all.iter().flat_map(|s| {
+            let cells = |row: &BlockSignal| {
+                let numbers = [row.signal.to_string(), row.gradient.to_string()];
+                let names = [s.lambda.to_string(), row.block.clone(), row.depth.to_string()];
+                names.into_iter().chain(numbers).collect()
+            };
+            s.signals.iter().map(cells).collect::<Vec<Vec<String>>>()
+        });
+        self.add_csv("scaling-signal", &["lambda", "block", "depth", "signal", "gradient"], by_block.collect())?;
         let rows = || all.iter().flat_map(|s| &s.rows);
         let cells = |row: &super::ScalingRow| {
             let names = [row.lambda.to_string(), row.shallow.clone(), row.deep.clone(), row.units.to_string()];
@@ -101,7 +116,7 @@ impl Output {
             title: format!("{network}: the product of the factors, equation (8) of He et al. 2016"),
             note:
                 "gradient at the shallow block over that at the deep one: predicted and measured with silent branches, \
-                   and with the branches of the initialisation"
+                   and with the branches of the weights"
                     .into(),
             columns: ["λ", "shallow block", "deep block", "units", "product of the λs", "measured", "with branches"]
                 .map(Into::into)

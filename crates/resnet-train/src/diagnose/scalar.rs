@@ -119,9 +119,29 @@ mod tests {
 
     use super::*;
 
-    /// On the fast kernels as on candle's own operations, and against differences of the function itself.
+    /// What the gradients add up to between two inputs is the difference of the function there.
     #[test]
     fn gradients_are_those_of_the_function() {
+        let step = 4.0 / 8191.0;
+        let inputs: Vec<f32> = (0..8192).map(|i| -2.0 + step * i as f32).collect();
+        for (depth, skip) in [(1, Skip::None), (3, Skip::None), (8, Skip::None), (3, Skip::Scaled(1.0))] {
+            let network = ScalarNetwork::new(depth, 40, skip, 5).unwrap();
+            let gradients = network.gradients(&inputs).unwrap();
+            let x = Tensor::from_slice(&inputs, (inputs.len(), 1, 1, 1), &Device::Cpu).unwrap();
+            let y = network.graph.forward_t(&x, false).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let size = y.iter().map(|y| f64::from(y.abs())).fold(0.0, f64::max);
+            for (from, to) in [(0, 1000), (1000, 3000), (3000, 5000), (5000, 8191)] {
+                // The trapezoid rule: exact but where the function has a kink.
+                let ends = (gradients[from] + gradients[to]) / 2.0;
+                let sum = (ends + gradients[from + 1..to].iter().sum::<f64>()) * f64::from(step);
+                let difference = f64::from(y[to] - y[from]);
+                assert!((sum - difference).abs() < 2e-2 * size, "{depth}, {skip:?}: {sum}, {difference} of {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn gradients_are_those_of_candles_own_operations() {
         let inputs: Vec<f32> = (0..64).map(|i| -2.0 + 4.0 * i as f32 / 63.0).collect();
         for (depth, skip) in [(3, Skip::None), (12, Skip::None), (3, Skip::Scaled(1.0)), (50, Skip::Scaled(1.0))] {
             let network = ScalarNetwork::new(depth, 40, skip, 5).unwrap();

@@ -2,7 +2,7 @@
 //! product, which vanishes or explodes with depth.
 
 use candle_core::{DType, Device};
-use resnet_models::{Config, Network, Parameters};
+use resnet_models::{Config, Network, Parameters, ShortcutKind};
 use serde::Serialize;
 use serde_json::json;
 
@@ -26,7 +26,7 @@ pub struct ScalingRow {
     /// ‖∂E/∂x_l‖ / ‖∂E/∂x_L‖ by backpropagation with silent branches, whose last convolution is zero: only the
     /// shortcuts carry anything then.
     pub measured: f64,
-    /// The same ratio at initialisation, where the branches carry gradient too.
+    /// The same ratio with the branches of the given weights, which carry gradient too.
     pub with_branches: f64,
 }
 
@@ -35,29 +35,30 @@ pub struct ScalingRow {
 pub struct Scaling {
     /// The factor on every shortcut.
     pub lambda: f64,
-    /// Signal and gradient after each block, at initialisation.
+    /// Signal and gradient after each block, with the given weights.
     pub signals: Vec<BlockSignal>,
     /// A row a stage.
     pub rows: Vec<ScalingRow>,
 }
 
-/// The network of that name with `lambda` on every shortcut and 1 on every branch, at the initialisation of `seed`.
+/// The network of that configuration with `lambda` on every shortcut and 1 on every branch, and with those weights:
+/// fresh ones, or a checkpoint's. They are copied.
 ///
 /// # Errors
-/// When the name is unknown, the network has no shortcut or something after the addition (which equation (8) leaves
-/// out), or the batch does not fit it.
-pub fn scaling(arch: &str, lambda: f64, seed: u64, batch: &Batch) -> Result<Scaling> {
-    let config = resnet_models::config(arch)?;
-    if !config.order.is_pre_activation() || config.shortcut == resnet_models::ShortcutKind::None {
+/// When the network has no shortcut or something after the addition (which equation (8) leaves out), a weight is
+/// missing, or the batch does not fit the network.
+pub fn scaling(config: &Config, weights: &Parameters, lambda: f64, batch: &Batch) -> Result<Scaling> {
+    if !config.order.is_pre_activation() || config.shortcut == ShortcutKind::None {
         return Err(Error::Invalid(format!(
-            "{arch}: equation (8) is about shortcuts with nothing after the addition: choose a pre-activation network, as \
-             preact_resnet56"
+            "{}: equation (8) is about shortcuts with nothing after the addition: choose a pre-activation network, as \
+             preact_resnet56",
+            config.name
         )));
     }
     let merge = json!({ "merge": { "scaled": { "shortcut": lambda, "branch": 1.0 } } });
     let config = config.with_changes(merge.as_object().unwrap_or(&serde_json::Map::new()))?;
-    let signals = signal(&network(&config, seed, false)?, batch)?;
-    let silent = signal(&network(&config, seed, true)?, batch)?;
+    let signals = signal(&network(&config, weights, false)?, batch)?;
+    let silent = signal(&network(&config, weights, true)?, batch)?;
     let mut rows = Vec::new();
     for (first, last) in stages(&signals) {
         let units = last - first;
@@ -74,9 +75,15 @@ pub fn scaling(arch: &str, lambda: f64, seed: u64, batch: &Batch) -> Result<Scal
     Ok(Scaling { lambda, signals, rows })
 }
 
-fn network(config: &Config, seed: u64, silent: bool) -> Result<Network> {
-    let parameters = Parameters::new(seed, DType::F32, &Device::Cpu);
+fn network(config: &Config, weights: &Parameters, silent: bool) -> Result<Network> {
+    let parameters = Parameters::zeros(DType::F32, &Device::Cpu);
     let network = Network::new(config, parameters.builder())?;
+    for (name, var) in parameters.named() {
+        let Some(value) = weights.get(&name) else {
+            return Err(Error::Invalid(format!("{}: the weights have no {name}", config.name)));
+        };
+        var.set(&value.to_dtype(DType::F32)?.copy()?)?;
+    }
     if silent {
         for (path, _) in network.blocks() {
             // conv1, conv2, …: the last of them ends the branch.

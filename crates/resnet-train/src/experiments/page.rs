@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::data::Scale as Recipes;
 use super::plan::Plan;
 use super::result::{RunResult, VariantResult};
 use super::runner::{ReproduceOptions, slug};
@@ -31,6 +32,8 @@ struct Row<'a> {
     epochs: u64,
     seconds: f64,
     parameters: usize,
+    fail: bool,
+    diverged: &'a str,
     published_error: Option<f64>,
     published_top5_error: Option<f64>,
     published: String,
@@ -71,6 +74,8 @@ fn row<'a>(plan: &'a Plan, v: &'a VariantResult, run: &'a RunResult) -> Row<'a> 
         epochs: run.epochs,
         seconds: run.seconds,
         parameters: run.parameters,
+        fail: run.diverged.is_some() || plan.experiment.fail_above.is_some_and(|limit| run.test_error > limit),
+        diverged: run.diverged.as_deref().unwrap_or_default(),
         published_error: v.variant.published.error,
         published_top5_error: v.variant.published.top5,
         published: v.variant.published.to_string(),
@@ -104,20 +109,20 @@ fn table(plan: &Plan, variants: &[VariantResult]) -> Table {
                     The training error is that of the last epoch's augmented images."
             .to_string();
     if let Some(limit) = fail {
-        note += &format!(" \"fail\" stands for a test error above {limit:.0} %, as in the paper.");
+        note +=
+            &format!(" \"fail\" stands for a test error above {limit:.0} %, as in the paper, or a run that diverged.");
     }
     if plan.config.epochs.is_some() || plan.config.dataset.is_some() || !plan.config.replace.is_empty() {
-        note += " This scale is not the published one: the order of the rows may be compared, the numbers not.";
+        note += match plan.scale {
+            Recipes::Smoke => " This scale shows that everything runs, no more: errors near chance are to be expected.",
+            _ => " This scale is not the published one: the order of the rows may be compared, the numbers not.",
+        };
     }
     let rows = variants.iter().map(|v| {
-        let test = match (v.median(|run| run.test_error), fail) {
-            (Some(error), Some(limit)) if error > limit => format!("fail ({})", cell(v, |run| run.test_error)),
-            _ => cell(v, |run| run.test_error),
-        };
         vec![
             v.variant.name.clone(),
-            test,
-            cell(v, |run| run.train_error),
+            v.test_cell(fail),
+            v.cell(|run| run.train_error),
             v.variant.published.to_string(),
             v.runs.len().to_string(),
             v.arch.clone(),
@@ -132,17 +137,6 @@ fn table(plan: &Plan, variants: &[VariantResult]) -> Table {
             .map(Into::into)
             .into(),
         rows: rows.collect(),
-    }
-}
-
-/// `8.75` or, of several runs, `8.75 (8.61 to 8.90)`; a dash where there is none.
-pub(super) fn cell(v: &VariantResult, value: fn(&RunResult) -> f64) -> String {
-    match (v.median(value), v.spread(value)) {
-        (Some(median), Some((least, greatest))) if v.runs.len() > 1 => {
-            format!("{median:.2} ({least:.2} to {greatest:.2})")
-        }
-        (Some(median), _) => format!("{median:.2}"),
-        _ => "-".into(),
     }
 }
 
@@ -164,7 +158,13 @@ pub(super) fn charts(variants: &[VariantResult]) -> Vec<Chart> {
         series: members.into_iter().enumerate().flat_map(|(colour, v)| lines(v, colour)).collect(),
         y_range: range,
     };
-    let of = |group: &str| variants.iter().filter(|v| v.variant.group == group).collect::<Vec<_>>();
+    // What belongs to no group is what the groups are compared with: it is drawn with each of them.
+    let of = |group: &str| {
+        variants.iter().filter(|v| v.variant.group == group || v.variant.group.is_empty()).collect::<Vec<_>>()
+    };
+    if groups.len() > 1 {
+        groups.retain(|group| !group.is_empty());
+    }
     let mut charts: Vec<Chart> = groups.iter().map(|group| chart(group, of(group))).collect();
     if groups.len() > 1 && variants.len() <= MOST_LINES {
         charts.push(chart("All", variants.iter().collect()));

@@ -32,6 +32,9 @@ pub struct RunResult {
     pub seconds: f64,
     /// Trainable values of the network.
     pub parameters: usize,
+    /// What was no longer finite, of a run that diverged: its test errors are 100, for it answers nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diverged: Option<String>,
     /// Revision of the source.
     pub revision: String,
     /// The recipe as planned.
@@ -90,6 +93,36 @@ impl VariantResult {
             0 => None,
             n if n % 2 == 1 => Some(values[middle]),
             _ => Some((values[middle - 1] + values[middle]) / 2.0),
+        }
+    }
+
+    /// The test error, as [`VariantResult::cell`]; `fail` before it where it [fails](VariantResult::fails).
+    pub fn test_cell(&self, fail_above: Option<f64>) -> String {
+        let cell = self.cell(|run| run.test_error);
+        let cell = match self.runs.iter().filter(|run| run.diverged.is_some()).count() {
+            0 => cell,
+            diverged => format!("{cell}; {diverged} of {} diverged", self.runs.len()),
+        };
+        if self.fails(fail_above) { format!("fail ({cell})") } else { cell }
+    }
+
+    /// Whether the papers would say "fail": the median of the test errors is above the limit, or half of the runs
+    /// diverged.
+    pub fn fails(&self, fail_above: Option<f64>) -> bool {
+        let limit = fail_above.unwrap_or(100.0).min(100.0);
+        let diverged = self.median(|run| if run.diverged.is_some() { 1.0 } else { 0.0 });
+        self.median(|run| run.test_error).is_some_and(|error| error > limit)
+            || diverged.is_some_and(|share| share > 0.0)
+    }
+
+    /// `8.75` or, of several runs, `8.75 (8.61 to 8.90)`: median, least and greatest; a dash where there is none.
+    pub fn cell(&self, value: fn(&RunResult) -> f64) -> String {
+        match (self.median(value), self.spread(value)) {
+            (Some(median), Some((least, greatest))) if self.runs.len() > 1 => {
+                format!("{median:.2} ({least:.2} to {greatest:.2})")
+            }
+            (Some(median), _) => format!("{median:.2}"),
+            _ => "-".into(),
         }
     }
 

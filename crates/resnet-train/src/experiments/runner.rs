@@ -1,8 +1,10 @@
 //! Runs what is not done yet.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use candle_core::Device;
 use resnet_data::Dataset;
@@ -12,7 +14,7 @@ use super::plan::{Plan, PlannedVariant};
 use super::result::{RunResult, VariantResult};
 use super::subset::first;
 use crate::recipe::Recipe;
-use crate::trainer::{End, Progress, Record, RecordKind, RunDir, Session, TrainOptions, read_log, revision};
+use crate::trainer::{End, Progress, Record, RecordKind, Session, TrainOptions, read_log, revision};
 use crate::views::{self, Crop, Views};
 use crate::{Error, Result};
 
@@ -109,6 +111,18 @@ fn nothing_yet(planned: &PlannedVariant) -> VariantResult {
     VariantResult { variant, arch, runs: Vec::new(), curve: Vec::new() }
 }
 
+/// A run that was cut off before its first checkpoint begins anew.
+fn forget_unbegun(dir: &Path) -> Result<()> {
+    for name in ["config.toml", "log.jsonl"] {
+        let path = dir.join(name);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::io("remove", path)(error)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// One run, from the beginning or from its checkpoint; nothing when it was stopped.
 fn train(
     plan: &Plan,
@@ -120,13 +134,22 @@ fn train(
 ) -> Result<Option<RunResult>> {
     let (train, test) = (first(train, plan.config.train_images), first(test, plan.config.test_images));
     let session = Session::new(recipe.clone(), train, test, &options.device, options.workers)?;
-    let train_options = TrainOptions {
-        out: Some(dir.to_owned()),
-        resume: dir.join("state.safetensors").exists(),
-        stop: Arc::clone(&options.stop),
-        ..TrainOptions::default()
+    let resume = dir.join("state.safetensors").exists();
+    if !resume {
+        forget_unbegun(dir)?;
+    }
+    let train_options =
+        TrainOptions { out: Some(dir.to_owned()), resume, stop: Arc::clone(&options.stop), ..TrainOptions::default() };
+    let began = Instant::now();
+    let outcome = match session.train(&train_options, progress) {
+        Err(error) if error.is_divergence() => {
+            progress.message(&format!("this run fails: {error}"));
+            let result = RunResult { seconds: began.elapsed().as_secs_f64(), ..failed(&session, recipe, dir, &error)? };
+            result.write(dir)?;
+            return Ok(Some(result));
+        }
+        outcome => outcome?,
     };
-    let outcome = session.train(&train_options, progress)?;
     let (End::Finished, Some(mut evaluation)) = (outcome.end, outcome.evaluation) else { return Ok(None) };
     if plan.config.crop != Crop::Center {
         let test = session.test();
@@ -142,7 +165,7 @@ fn train(
         };
         evaluation = seen;
     }
-    let records = epochs(&outcome.dir)?;
+    let records = epochs(&outcome.dir.log())?;
     let last = records.last();
     let result = RunResult {
         seed: recipe.seed,
@@ -153,7 +176,8 @@ fn train(
         train_loss: last.and_then(|r| r.train_loss).unwrap_or_default(),
         epochs: outcome.epochs,
         seconds: outcome.seconds,
-        parameters: session.parameters().trainable().iter().map(|(_, var)| var.elem_count()).sum(),
+        parameters: parameters(&session),
+        diverged: None,
         revision: revision(),
         recipe: recipe.clone(),
     };
@@ -161,8 +185,32 @@ fn train(
     Ok(Some(result))
 }
 
-fn epochs(dir: &RunDir) -> Result<Vec<Record>> {
-    Ok(read_log(&dir.log())?.into_iter().filter(|r| r.kind == RecordKind::Epoch).collect())
+/// A run that diverged is a result too: what the papers call "fail".
+fn failed(session: &Session, recipe: &Recipe, dir: &Path, error: &Error) -> Result<RunResult> {
+    let records = epochs(&dir.join("log.jsonl"))?;
+    let last = records.last();
+    Ok(RunResult {
+        seed: recipe.seed,
+        test_error: 100.0,
+        test_top5_error: 100.0,
+        best_error: records.iter().filter_map(|r| r.test_top1).map(|top1| 100.0 - top1).fold(100.0, f64::min),
+        train_error: last.and_then(|r| r.train_top1).map_or(100.0, |top1| 100.0 - top1),
+        train_loss: last.and_then(|r| r.train_loss).unwrap_or_default(),
+        epochs: records.len() as u64,
+        seconds: 0.0,
+        parameters: parameters(session),
+        diverged: Some(error.to_string()),
+        revision: revision(),
+        recipe: recipe.clone(),
+    })
+}
+
+fn parameters(session: &Session) -> usize {
+    session.parameters().trainable().iter().map(|(_, var)| var.elem_count()).sum()
+}
+
+fn epochs(log: &Path) -> Result<Vec<Record>> {
+    Ok(read_log(log)?.into_iter().filter(|r| r.kind == RecordKind::Epoch).collect())
 }
 
 fn curve(dir: &Path) -> Result<Vec<(u64, f64, Option<f64>)>> {

@@ -1,4 +1,4 @@
-use super::page::{cell, charts};
+use super::page::charts;
 use super::*;
 
 /// Every file says what it should, and names networks, recipes and variants that there are.
@@ -69,6 +69,7 @@ fn result(name: &str, group: &str, errors: &[f64]) -> VariantResult {
         epochs: 1,
         seconds: 60.0,
         parameters: 1,
+        diverged: None,
         revision: String::new(),
         recipe: recipe.clone(),
     };
@@ -82,10 +83,23 @@ fn result(name: &str, group: &str, errors: &[f64]) -> VariantResult {
 
 #[test]
 fn the_median_is_reported_with_the_spread() {
-    assert_eq!(cell(&result("a", "", &[7.0, 5.0, 6.5]), |r| r.test_error), "6.50 (5.00 to 7.00)");
-    assert_eq!(cell(&result("a", "", &[7.0, 6.0]), |r| r.test_error), "6.50 (6.00 to 7.00)");
-    assert_eq!(cell(&result("a", "", &[7.0]), |r| r.test_error), "7.00");
-    assert_eq!(cell(&result("a", "", &[]), |r| r.test_error), "-");
+    assert_eq!(result("a", "", &[7.0, 5.0, 6.5]).cell(|r| r.test_error), "6.50 (5.00 to 7.00)");
+    assert_eq!(result("a", "", &[7.0, 6.0]).cell(|r| r.test_error), "6.50 (6.00 to 7.00)");
+    assert_eq!(result("a", "", &[7.0]).cell(|r| r.test_error), "7.00");
+    assert_eq!(result("a", "", &[]).cell(|r| r.test_error), "-");
+}
+
+/// He et al. 2016, Table 1: "fail" is a test error above 20 %, of the median of the runs.
+#[test]
+fn fail_is_what_the_paper_calls_so() {
+    assert_eq!(result("a", "", &[20.0]).test_cell(Some(20.0)), "20.00");
+    assert_eq!(result("a", "", &[20.01]).test_cell(Some(20.0)), "fail (20.01)");
+    assert_eq!(result("a", "", &[20.01]).test_cell(None), "20.01");
+    assert_eq!(result("a", "", &[8.0, 30.0, 9.0]).test_cell(Some(20.0)), "9.00 (8.00 to 30.00)");
+    let mut diverged = result("a", "", &[100.0]);
+    diverged.runs[0].diverged = Some("the loss is NaN".into());
+    assert_eq!(diverged.test_cell(None), "fail (100.00; 1 of 1 diverged)");
+    assert!(!result("a", "", &[]).fails(Some(20.0)));
 }
 
 #[test]
@@ -101,4 +115,16 @@ fn curves_are_thin_and_bold_in_one_range() {
         assert!(svg.contains(">80</text>") && svg.contains(">0</text>"), "{svg}");
     }
     assert_eq!(charts[0].series.len(), 4);
+}
+
+/// He et al. 2016, Fig. 3: each variant beside the original.
+#[test]
+fn the_baseline_is_drawn_with_every_group() {
+    let all = [result("original", "", &[1.0]), result("scaled", "scaling", &[1.0]), result("gated", "gating", &[1.0])];
+    let charts = charts(&all);
+    assert_eq!(charts.iter().map(|c| c.title.as_str()).collect::<Vec<_>>(), ["scaling", "gating", "All"]);
+    for chart in &charts[..2] {
+        let names: Vec<&str> = chart.series.iter().map(|s| s.name.as_str()).collect();
+        assert_eq!(names, ["", "original", "", if chart.title == "scaling" { "scaled" } else { "gated" }]);
+    }
 }

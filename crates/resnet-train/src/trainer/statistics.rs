@@ -10,8 +10,8 @@ use crate::Result;
 /// Replaces the running statistics of a network's batch norms by means over all batches of a loader.
 ///
 /// In training they are moving averages, dominated by the last few batches and by weights that have changed since.
-/// The mean and the (unbiased) variance of each batch, weighed by its images, are what PyTorch's `update_bn` takes
-/// too. Batches should be large, and the loader's transform that of the evaluation. Weights are left as they are.
+/// The mean and the (unbiased) variance of each batch are averaged, as PyTorch's `update_bn` does, each weighed by its
+/// images (there a smaller last batch counts as much as the others). Batches should be large, and the loader's transform that of the evaluation. Weights are left as they are.
 ///
 /// # Errors
 /// When the data cannot be read or the network does not take it.

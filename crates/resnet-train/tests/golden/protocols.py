@@ -1,0 +1,94 @@
+"""The papers' evaluation protocols and batch-norm re-estimation by torchvision and PyTorch, into protocols.json.
+
+    python protocols.py
+
+The network is torchvision's resnet18 for ten classes, whose weights a rule fills (../../resnet-models/tests/rule); the
+images come from a formula. Kept are each image's mean probabilities over ten crops (Resize(64), TenCrop(56)) and over
+whole images at the shorter sides 56, 64, 96, 120 and 160 with their mirror images, a quarter of the sides for 224
+pixels; and the statistics that torch.optim.swa_utils.update_bn leaves, as inner products with tensors of the rule.
+"""
+import json, os, zlib
+import numpy as np, torch, torchvision
+from PIL import Image
+from torchvision import transforms as T
+
+
+def fill(name, shape):
+    n = int(np.prod(shape))
+    z = np.arange(n, dtype=np.uint32)
+    z *= np.uint32(2654435761)
+    z += np.uint32(zlib.crc32(name.encode()))
+    for _ in range(2):
+        z ^= z >> np.uint32(16)
+        z *= np.uint32(0x45D9F3B)
+    z ^= z >> np.uint32(16)
+    u = z.astype(np.float64) / 2**32 - 0.5
+    if name.endswith("running_mean"):
+        v = 0.2 * u
+    elif name.endswith("running_var"):
+        v = 1 + 0.5 * u
+    elif len(shape) == 1:
+        v = 0.5 + 0.4 * u if name.endswith("weight") else 0.2 * u
+    elif len(shape) == 2:
+        v = 2 * u * np.sqrt(3 / shape[1])
+    else:
+        v = 2 * u * np.sqrt(6 / np.prod(shape[1:]))
+    return torch.from_numpy(v.astype(np.float32).reshape(shape))
+
+
+def image(index, height, width):
+    """A wave in each channel, of another length in each image."""
+    y, x = np.mgrid[0:height, 0:width]
+    planes = [128 + 100 * np.sin(0.05 * (1 + index) * x + 0.07 * (1 + c) * y + index) for c in range(3)]
+    return Image.fromarray(np.floor(np.stack(planes, -1)).astype(np.uint8))
+
+
+def network():
+    net = torchvision.models.resnet18(num_classes=10)
+    with torch.no_grad():
+        for key, value in net.state_dict().items():
+            if not key.endswith("num_batches_tracked"):
+                value.copy_(fill(key, tuple(value.shape)))
+    return net
+
+
+normal = T.Compose([T.ToTensor(), T.Normalize([0.5] * 3, [0.25] * 3)])
+ten = T.Compose([T.Resize(64), T.TenCrop(56)])
+
+
+def ten_crops(picture):
+    return [normal(crop) for crop in ten(picture)]
+
+
+def scales(picture):
+    whole = [T.Resize(side)(picture) for side in [56, 64, 96, 120, 160]]
+    return [normal(p) for w in whole for p in (w, T.functional.hflip(w))]
+
+
+def mean_probabilities(net, views):
+    rows = [torch.softmax(net(view[None]), 1)[0] for view in views]
+    return [float(f"{p:.7g}") for p in torch.stack(rows).mean(0).tolist()]
+
+
+def main():
+    net = network().eval()
+    with torch.no_grad():
+        pictures = [image(i, 70 + 3 * i, 100) for i in range(4)]
+        kept = {
+            "ten": [mean_probabilities(net, ten_crops(p)) for p in pictures],
+            "multiscale": [mean_probabilities(net, scales(p)) for p in pictures],
+        }
+        loader = [torch.stack([normal(image(8 * b + i, 56, 56)) for i in range(8)]) for b in range(3)]
+        torch.optim.swa_utils.update_bn(loader, net)
+        kept["statistics"] = {
+            k: float(f"{(v.double() * fill(k + 'probe', tuple(v.shape)).double()).sum().item():.9g}")
+            for k, v in net.state_dict().items()
+            if "running" in k
+        }
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "protocols.json")
+    with open(path, "w") as file:
+        file.write(json.dumps(kept, indent=1) + "\n")
+    print(torch.__version__, torchvision.__version__, kept["ten"][0][:4], kept["multiscale"][0][:4])
+
+
+main()
