@@ -7,8 +7,8 @@ blocks of timm and torchvision themselves. Parameters, the input and the weights
 (../../resnet-models/tests/rule); what is kept of a tensor is its inner product with another tensor of the rule, so that
 every value of it counts. The loss is the inner product of the output with the rule's tensor "loss".
 """
-import json, os, zlib
-import numpy as np, torch
+import json, os, sys
+import torch
 import torch.nn.functional as F
 import torchvision
 from functools import partial
@@ -16,30 +16,12 @@ from timm.layers import BatchNormAct2d, create_conv2d
 from timm.models import resnet as timm_resnet, resnetv2 as timm_v2
 from torch import nn
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../resnet-models/tests/rule"))
+import rule
+
 
 def fill(name, shape):
-    n = int(np.prod(shape))
-    z = np.arange(n, dtype=np.uint32)
-    z *= np.uint32(2654435761)
-    z += np.uint32(zlib.crc32(name.encode()))
-    for _ in range(2):
-        z ^= z >> np.uint32(16)
-        z *= np.uint32(0x45D9F3B)
-    z ^= z >> np.uint32(16)
-    u = z.astype(np.float64) / 2**32 - 0.5
-    if name == "input":
-        v = 2 * u
-    elif name.endswith("running_mean"):
-        v = 0.2 * u
-    elif name.endswith("running_var"):
-        v = 1 + 0.5 * u
-    elif len(shape) == 1:
-        v = 0.5 + 0.4 * u if name.endswith("weight") else 0.2 * u
-    elif len(shape) == 2:
-        v = 2 * u * np.sqrt(3 / shape[1])
-    else:
-        v = 2 * u * np.sqrt(6 / np.prod(shape[1:]))
-    return torch.from_numpy(v.astype(np.float32).reshape(shape)).double()
+    return rule.fill(name, shape).double()
 
 
 class Unit(nn.Module):

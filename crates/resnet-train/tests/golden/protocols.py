@@ -7,33 +7,13 @@ images come from a formula. Kept are each image's mean probabilities over ten cr
 whole images at the shorter sides 56, 64, 96, 120 and 160 with their mirror images, a quarter of the sides for 224
 pixels; and the statistics that torch.optim.swa_utils.update_bn leaves, as inner products with tensors of the rule.
 """
-import json, os, zlib
+import json, os, sys
 import numpy as np, torch, torchvision
 from PIL import Image
 from torchvision import transforms as T
 
-
-def fill(name, shape):
-    n = int(np.prod(shape))
-    z = np.arange(n, dtype=np.uint32)
-    z *= np.uint32(2654435761)
-    z += np.uint32(zlib.crc32(name.encode()))
-    for _ in range(2):
-        z ^= z >> np.uint32(16)
-        z *= np.uint32(0x45D9F3B)
-    z ^= z >> np.uint32(16)
-    u = z.astype(np.float64) / 2**32 - 0.5
-    if name.endswith("running_mean"):
-        v = 0.2 * u
-    elif name.endswith("running_var"):
-        v = 1 + 0.5 * u
-    elif len(shape) == 1:
-        v = 0.5 + 0.4 * u if name.endswith("weight") else 0.2 * u
-    elif len(shape) == 2:
-        v = 2 * u * np.sqrt(3 / shape[1])
-    else:
-        v = 2 * u * np.sqrt(6 / np.prod(shape[1:]))
-    return torch.from_numpy(v.astype(np.float32).reshape(shape))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../resnet-models/tests/rule"))
+from rule import fill
 
 
 def image(index, height, width):
