@@ -35,16 +35,14 @@ mod cpu;
 pub mod cuda;
 #[cfg(all(test, not(feature = "cuda")))]
 mod cuda;
+mod deliver;
 mod functions;
 pub mod graph;
 pub mod portable;
 
 pub use config::{AvgPoolConfig, ConvConfig, NormConfig, PoolConfig};
 pub use cpu::Inference;
-#[cfg(not(feature = "cuda"))]
-pub use cpu::backward;
 pub use cpu::isa::{Isa, force_isa};
-#[cfg(feature = "cuda")]
-pub use cuda::deliver::backward;
+pub use deliver::backward;
 pub use functions::{BatchStats, batch_norm, batch_norm_add_relu, conv2d, global_avg_pool2d, max_pool2d};
 pub use graph::{Backend, Graph, GraphBuilder, Noise, Value};

@@ -11,11 +11,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Device, Layout, Result, Shape, Tensor, bail};
 
 use super::backward::Backward;
-use super::deliver::deliver;
 use super::element::{Bf16, Element};
 use super::forward::{Forward, Tape, channels_first, channels_last, with_values};
 use super::isa::Isa;
 use super::plan::{ParameterId, Plan};
+use crate::deliver::deliver;
 use crate::graph::{MapShape, Pass};
 
 /// Runs the plan on `x` (N, C, H, W), f32 on the CPU.

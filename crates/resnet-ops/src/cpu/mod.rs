@@ -10,7 +10,6 @@ mod backward;
 mod buffer;
 mod claims;
 mod conv;
-mod deliver;
 mod element;
 mod elementwise;
 mod ending;
@@ -34,7 +33,6 @@ mod tile;
 mod weights;
 
 pub(crate) use autograd::run;
-pub use deliver::backward;
 pub use inference::Inference;
 pub(crate) use plan::Plan;
 pub(crate) use recompute::{Parts, run as run_recomputed};

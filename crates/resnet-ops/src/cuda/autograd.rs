@@ -14,11 +14,11 @@ use candle_core::{
 };
 
 use super::backward::Backward;
-use super::deliver::deliver;
 use super::forward::{Forward, Tape, input_shape};
 use super::plan::{ParameterId, Plan};
 use super::queue::Queue;
 use super::runtime::Runtime;
+use crate::deliver::deliver;
 use crate::graph::{Op, Pass};
 
 /// Runs the plan on `x` (N, C, H, W).

@@ -11,7 +11,6 @@ mod array;
 mod autograd;
 mod backward;
 mod conv_shape;
-pub(crate) mod deliver;
 #[cfg(feature = "cuda")]
 mod driver;
 #[cfg(test)]

@@ -12,8 +12,9 @@ thread_local! {
 
 /// The gradients of a scalar (or of the sum of a tensor's values), as [`Tensor::backward`] gives them.
 ///
-/// candle adds each gradient into zeros that it makes for it: three passes over all weights in which nothing is
-/// computed. Here the gradients of the engine's parameters are put where they belong as they are.
+/// candle adds each gradient into zeros that it makes for it: three passes over all weights in which nothing is computed,
+/// on CUDA devices three launches a parameter. Here the gradients of the engines' parameters are put where they belong as
+/// they are.
 ///
 /// # Errors
 /// As [`Tensor::backward`].
@@ -40,7 +41,7 @@ pub fn backward(loss: &Tensor) -> Result<GradStore> {
 }
 
 /// Takes a parameter's gradient if [`backward`] waits for it; otherwise gives it back, for candle.
-pub(super) fn deliver(parameter: &Tensor, gradient: Tensor) -> Option<Tensor> {
+pub(crate) fn deliver(parameter: &Tensor, gradient: Tensor) -> Option<Tensor> {
     DELIVERED.with_borrow_mut(|delivered| match delivered {
         // What was computed from variables passes its gradient on.
         Some(delivered) if parameter.is_variable() => {
