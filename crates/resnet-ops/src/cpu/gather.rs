@@ -211,38 +211,6 @@ impl Kernel for Outer<'_> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        if !S::FEW_REGISTERS {
-            // SAFETY: as the caller promises.
-            return unsafe { self.tiles::<S>() };
-        }
-        // Narrow tiles read so much for each product that pixels must come from the first cache: few at a time.
-        let cols = self.cols.min(OUTER_PIXELS);
-        let rows = (OUTER_PIXELS / cols).clamp(1, self.rows);
-        let images = if rows == self.rows { (OUTER_PIXELS / (rows * cols)).clamp(1, self.images) } else { 1 };
-        let mut part = self;
-        for (image, images) in parts(self.images, images) {
-            for (row, rows) in parts(self.rows, rows) {
-                for (col, cols) in parts(self.cols, cols) {
-                    (part.images, part.rows, part.cols) = (images, rows, cols);
-                    // SAFETY: as the caller promises, of these pixels.
-                    unsafe {
-                        part.x = self.x.add(image * self.x_image + row * self.x_row + col * LANES);
-                        part.dy = self.dy.add(image * self.dy_image + row * self.dy_row + col * LANES);
-                        part.tiles::<S>();
-                    }
-                    part.accumulate = true;
-                }
-            }
-        }
-    }
-}
-
-/// Pixels whose sums are taken at once where tiles are narrow: 16 channels of them, of both maps, fit into the first cache.
-const OUTER_PIXELS: usize = 192;
-
-impl Outer<'_> {
-    #[inline(always)]
-    unsafe fn tiles<S: Simd>(&self) {
         let panels = self.outputs.div_ceil(LANES);
         let most = S::ROWS[width_index(self.vectors)].min(8);
         let group_rows: usize = self.runs.iter().map(|run| run.len).sum();

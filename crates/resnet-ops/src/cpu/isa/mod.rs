@@ -90,7 +90,7 @@ pub(crate) trait Simd: Copy + Sized {
     /// Largest number of rows of a register tile that is 1, 2 or 4 vectors wide (0: not at all).
     const ROWS: [usize; 3];
     /// Whether there are so few registers that tiles are one vector wide: fewer than all of its rows are then not enough
-    /// sums to hide how long one takes, and each product reads more.
+    /// sums to hide how long one takes.
     const FEW_REGISTERS: bool = false;
     unsafe fn splat(x: f32) -> Self::V;
     unsafe fn load(p: *const f32) -> Self::V;
