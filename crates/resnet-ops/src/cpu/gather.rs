@@ -2,7 +2,7 @@
 
 use super::geometry::{LANES, Run, parts};
 use super::isa::{Kernel, Simd};
-use super::tile::{GatherTile, OuterTile, SCATTERED, Scattered, gather_tile, outer_tile, scattered_tile, width_index};
+use super::tile::{GatherTile, OuterTile, SCATTERED, Scattered, gather_tile, outer_tile, scattered_outer_tile, scattered_tile, width_index};
 use super::weights::Packed;
 
 /// `rows × cols` output pixels of one phase of some images.
@@ -219,32 +219,72 @@ impl Kernel for Outer<'_> {
                 // The last panel may stand alone.
                 let nv = self.vectors.min(panels - panel);
                 let most = if nv == self.vectors { most } else { S::ROWS[0].min(8) };
-                let mut row = group * group_rows;
+                // The tile of the units from unit `start` of `run` on, whose first row of the gradient is `row`.
+                // SAFETY: the caller's scratches hold all pixels.
+                let tile = |run: &Run, start: usize, row: usize| unsafe {
+                    OuterTile {
+                        x: self.x.add(run.offset + start + group * self.x_group),
+                        x_row: self.x_row,
+                        x_image: self.x_image,
+                        dy: self.dy.add(group * self.dy_group + panel * self.dy_panel),
+                        dy_row: self.dy_row,
+                        dy_image: self.dy_image,
+                        dy_vector: self.dy_panel,
+                        images: self.images,
+                        rows: self.rows,
+                        cols: self.cols,
+                        dw: self.dw.add((group * group_rows + row) * self.dw_row + panel * LANES),
+                        dw_row: self.dw_row,
+                        accumulate: self.accumulate,
+                    }
+                };
+                if S::FEW_REGISTERS && nv == 1 {
+                    // SAFETY: as above.
+                    unsafe { self.tiles_across_runs::<S>(most.min(SCATTERED), tile) };
+                    continue;
+                }
+                let mut row = 0;
                 for run in self.runs {
                     for (start, p) in parts(run.len, most) {
-                        // SAFETY: the caller's scratches hold all pixels.
-                        unsafe {
-                            let tile = OuterTile {
-                                x: self.x.add(run.offset + start + group * self.x_group),
-                                x_row: self.x_row,
-                                x_image: self.x_image,
-                                dy: self.dy.add(group * self.dy_group + panel * self.dy_panel),
-                                dy_row: self.dy_row,
-                                dy_image: self.dy_image,
-                                dy_vector: self.dy_panel,
-                                images: self.images,
-                                rows: self.rows,
-                                cols: self.cols,
-                                dw: self.dw.add((row + start) * self.dw_row + panel * LANES),
-                                dw_row: self.dw_row,
-                                accumulate: self.accumulate,
-                            };
-                            outer_tile::<S>(p, nv, &tile);
-                        }
+                        // SAFETY: as above.
+                        unsafe { outer_tile::<S>(p, nv, &tile(run, start, row + start)) };
                     }
                     row += run.len;
                 }
             }
+        }
+    }
+}
+
+impl Outer<'_> {
+    /// Cuts all units of the runs into tiles of `most`, which may lie in several runs: those of 16 units would be cut
+    /// into tiles of 6, 5 and 5.
+    #[inline(always)]
+    unsafe fn tiles_across_runs<S: Simd>(&self, most: usize, tile: impl Fn(&Run, usize, usize) -> OuterTile) {
+        let mut left: usize = self.runs.iter().map(|run| run.len).sum();
+        let (mut at, mut row) = ((0, 0), 0);
+        let in_run = |(run, unit): (usize, usize)| if unit < self.runs[run].len { (run, unit) } else { (run + 1, 0) };
+        while left > 0 {
+            at = in_run(at);
+            let (p, first) = (most.min(left), &self.runs[at.0]);
+            let tile = tile(first, at.1, row);
+            if at.1 + p <= first.len {
+                // SAFETY: as the caller promises.
+                unsafe { outer_tile::<S>(p, 1, &tile) };
+                at.1 += p;
+            } else {
+                let start = first.offset + at.1;
+                let mut units = [0isize; SCATTERED];
+                for unit in units.iter_mut().take(p) {
+                    at = in_run(at);
+                    *unit = (self.runs[at.0].offset + at.1) as isize - start as isize;
+                    at.1 += 1;
+                }
+                // SAFETY: as the caller promises.
+                unsafe { scattered_outer_tile::<S>(p, &tile, &units) };
+            }
+            left -= p;
+            row += p;
         }
     }
 }

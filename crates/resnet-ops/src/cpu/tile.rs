@@ -260,7 +260,7 @@ pub(crate) struct OuterTile {
 }
 
 #[inline(always)]
-unsafe fn outer<S: Simd, const P: usize, const NV: usize>(t: &OuterTile) {
+unsafe fn outer<S: Simd, const P: usize, const NV: usize>(t: &OuterTile, unit: impl Fn(usize) -> isize) {
     unsafe {
         let mut acc = [[S::splat(0.); NV]; P];
         for image in 0..t.images {
@@ -273,7 +273,7 @@ unsafe fn outer<S: Simd, const P: usize, const NV: usize>(t: &OuterTile) {
                         *value = S::load(dy.add(v * t.dy_vector));
                     }
                     for (p, acc) in acc.iter_mut().enumerate() {
-                        let xp = S::splat(*x.add(p));
+                        let xp = S::splat(*x.offset(unit(p)));
                         for (a, &g) in acc.iter_mut().zip(&row) {
                             *a = S::multiply_add(xp, g, *a);
                         }
@@ -321,7 +321,19 @@ impl<const P: usize, const NV: usize> Kernel for OuterKernel<'_, P, NV> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        unsafe { outer::<S, P, NV>(self.0) }
+        unsafe { outer::<S, P, NV>(self.0, |p| p as isize) }
+    }
+}
+
+/// An outer-product tile of fixed size whose units are scattered, one vector wide.
+struct ScatteredOuterKernel<'a, const P: usize>(&'a OuterTile, &'a [isize; SCATTERED]);
+
+impl<const P: usize> Kernel for ScatteredOuterKernel<'_, P> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let units = *self.1;
+        unsafe { outer::<S, P, 1>(self.0, |p| units[p]) }
     }
 }
 
@@ -349,21 +361,24 @@ pub(crate) unsafe fn gather_tile<S: Simd, const STEP: usize>(p: usize, nv: usize
     unsafe { by_rows!(GatherKernel, S, STEP; p, nv, t; 1 2 3 4 5 6 7 8 9 10 11 12 13 14) }
 }
 
+macro_rules! scattered {
+    ($f:ident, $s:ty; $p:expr, $t:expr, $places:expr; $($n:literal)*) => {
+        match $p { $($n => <$s>::apart($f::<$n>($t, $places)),)* _ => unreachable!() }
+    };
+}
+
 /// # Safety
 /// The tile's pointers must be valid for `p` pixels, at most [`SCATTERED`], that lie where `pixels` says.
 #[inline(always)]
 pub(crate) unsafe fn scattered_tile<S: Simd>(p: usize, t: &GatherTile, pixels: &Scattered) {
-    unsafe {
-        match p {
-            1 => S::apart(ScatteredKernel::<1>(t, pixels)),
-            2 => S::apart(ScatteredKernel::<2>(t, pixels)),
-            3 => S::apart(ScatteredKernel::<3>(t, pixels)),
-            4 => S::apart(ScatteredKernel::<4>(t, pixels)),
-            5 => S::apart(ScatteredKernel::<5>(t, pixels)),
-            6 => S::apart(ScatteredKernel::<6>(t, pixels)),
-            _ => unreachable!(),
-        }
-    }
+    unsafe { scattered!(ScatteredKernel, S; p, t, pixels; 1 2 3 4 5 6) }
+}
+
+/// # Safety
+/// As [`outer_tile`], one vector wide; at most [`SCATTERED`] rows, whose units lie where `units` says.
+#[inline(always)]
+pub(crate) unsafe fn scattered_outer_tile<S: Simd>(p: usize, t: &OuterTile, units: &[isize; SCATTERED]) {
+    unsafe { scattered!(ScatteredOuterKernel, S; p, t, units; 1 2 3 4 5 6) }
 }
 
 /// # Safety
