@@ -317,6 +317,24 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    /// Winograd's algorithm in training: with AVX2 from 32 channels and 64 squares of 4 pixels on.
+    #[test]
+    fn large_maps_and_batches(
+        (n, h, w) in prop_oneof![(1usize..3, 29usize..50, 29usize..50), (16usize..22, 5usize..9, 5usize..9)],
+        c in prop::sample::select(vec![32usize, 48, 64]), o in prop::sample::select(vec![32usize, 80]), bias in any::<bool>(),
+    ) {
+        let build = move |g: &mut GraphBuilder, v: &mut Vars| {
+            let x = g.norm("bn", g.input(), &v.norm(c));
+            let (weight, bias) = (v.var(&[o, c, 3, 3]), bias.then(|| v.var(&[o])));
+            g.conv("conv", x, &weight, bias.as_ref(), ConvConfig::square(1, 1))
+        };
+        compare(&build, &[n, c, h, w], true);
+    }
+}
+
 /// Small integers and their products are exact in bf16, and so are sums in f32: only what is stored in bf16 is rounded.
 fn integers(dims: &[usize], span: u32, seed: u32) -> Tensor {
     let len = dims.iter().product::<usize>() as u32;

@@ -77,6 +77,20 @@ impl<E> Drop for Buffer<E> {
     }
 }
 
+/// A scratch that grows to the largest that was asked for.
+#[derive(Default)]
+pub(crate) struct Growing(Option<Buffer<f32>>);
+
+impl Growing {
+    /// Room for `len` values, whose content is unspecified.
+    pub(crate) fn get(&mut self, len: usize) -> *mut f32 {
+        if self.0.as_ref().is_none_or(|buffer| buffer.len() < len) {
+            self.0 = Some(Buffer::new(len));
+        }
+        self.0.as_mut().map_or(std::ptr::null_mut(), |buffer| buffer.as_mut_slice().as_mut_ptr())
+    }
+}
+
 /// A pointer that threads share, each writing only its own part.
 pub(crate) struct Shared<E>(pub(crate) *mut E);
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::buffer::{Buffer, Shared};
+use super::buffer::{Buffer, Growing, Shared};
 use super::claims::Claims;
 use super::element::Element;
 use super::gather::{Gather, Outer};
@@ -12,6 +12,7 @@ use super::items::{Item, Part, items, merged};
 use super::pack::{Interleave, Pack, Source, pack};
 use super::threads;
 use super::weights::{Direction, GradientLayout, Packed};
+use super::winograd::{self, Transformed};
 
 /// Rows of packed weights that one pass over the pixels uses, times the vectors of a row.
 pub(crate) const BLOCK_ROWS: usize = 1536;
@@ -142,10 +143,56 @@ fn alike(parts: &[Part]) -> Vec<(usize, usize, usize, usize)> {
     groups
 }
 
+/// Whether a training step computes this convolution, and its data gradient, by Winograd's algorithm: where the
+/// transformed weights, four times as many, meet enough squares. Measured with AVX2 alone.
+fn winograd_wins(isa: Isa, arithmetic: Arithmetic, shape: &ConvShape) -> bool {
+    let squares = winograd::squares(shape.n, (shape.oh, shape.ow));
+    isa == Isa::Avx2 && winograd::applies(shape, arithmetic) && shape.c.min(shape.o) >= 32 && squares >= 64
+}
+
+/// Weights of a convolution that gathers, as its algorithm reads them.
+pub(crate) struct Weights {
+    packed: Packed,
+    transformed: Option<Transformed>,
+}
+
+impl Weights {
+    fn new(isa: Isa, arithmetic: Arithmetic, packed: Packed, shape: &ConvShape) -> Self {
+        let transformed = winograd_wins(isa, arithmetic, shape).then(|| Transformed::new(isa, &packed));
+        Self { packed, transformed }
+    }
+}
+
 /// Packed weights for a forward convolution.
-pub(crate) fn pack_forward(isa: Isa, arithmetic: Arithmetic, weight: &[f32], shape: &ConvShape) -> Packed {
+pub(crate) fn pack_forward(isa: Isa, arithmetic: Arithmetic, weight: &[f32], shape: &ConvShape) -> Weights {
     let vectors = tile_vectors(isa, shape.group_outputs(), shape.flattened().ow);
-    Packed::new((isa, arithmetic), weight, shape, &geometry::forward_taps(shape), vectors, Direction::Forward)
+    let taps = geometry::forward_taps(shape);
+    let packed = Packed::new((isa, arithmetic), weight, shape, &taps, vectors, Direction::Forward);
+    Weights::new(isa, arithmetic, packed, shape)
+}
+
+/// Computes what `gather` says; its panels are `panel_len` units long.
+///
+/// # Safety
+/// As for the kernel.
+unsafe fn compute(
+    isa: Isa,
+    arithmetic: Arithmetic,
+    gather: Gather,
+    weights: &Weights,
+    panel_len: usize,
+    scratch: &mut winograd::Scratch,
+) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        match &weights.transformed {
+            Some(transformed) => {
+                let squares = 0..winograd::squares(gather.images, (gather.rows, gather.cols));
+                winograd::convolve(isa, &gather, panel_len, transformed, scratch, squares);
+            }
+            None => launch_in(isa, arithmetic, gather),
+        }
+    }
 }
 
 /// The forward convolution; returns the epilogues of the items, in order.
@@ -155,7 +202,7 @@ pub(crate) fn forward<E: Element, P: Epilogue>(
     arithmetic: Arithmetic,
     shape: &ConvShape,
     source: Reading<E>,
-    weights: &Packed,
+    weights: &Weights,
     bias: Option<&[f32]>,
     target: &Target,
     epilogue: impl Fn() -> P + Sync,
@@ -164,16 +211,19 @@ pub(crate) fn forward<E: Element, P: Epilogue>(
     let reading = InputReading::new(shape);
     let groups = shape.config.groups;
     let panels = Panels { groups, channels: shape.group_inputs(), values: arithmetic.values() };
-    let items = items(shape, row_units(shape, reading.cols(shape.ow), reading.steps.0, &panels), false);
+    let units = row_units(shape, reading.cols(shape.ow), reading.steps.0, &panels);
+    let items = items(shape, units, if weights.transformed.is_some() { winograd::OUT } else { 1 }, false);
     let taps = geometry::forward_taps(shape);
-    let bias = bias.map(|bias| padded(bias, weights));
+    let packed = &weights.packed;
+    let bias = bias.map(|bias| padded(bias, packed));
     let image = (shape.h, shape.w, shape.c);
     let claims = Claims::new(items.len());
     threads::shares(items.len(), |share| {
         let source = source.source();
         let (mut scratch, mut own) = (Growing::default(), Growing::default());
-        let mut blocks = Blocks::new(&taps, panels, BLOCK_ROWS / weights.vectors);
-        let mut compute = |i: usize| {
+        let mut squares = winograd::Scratch::default();
+        let mut blocks = Blocks::new(&taps, panels, BLOCK_ROWS / packed.vectors);
+        let mut run = |i: usize| {
             let (item, mut epilogue) = (&items[i], epilogue());
             let Item(parts) = item;
             let window = reading.window(shape, &parts[0], item.size());
@@ -195,9 +245,9 @@ pub(crate) fn forward<E: Element, P: Epilogue>(
                         x_row: reading.steps.0 * window.row_len(),
                         x_group: panels.of_group() * window.panel_len(),
                         blocks: blocks.of(&window),
-                        weights,
+                        weights: packed,
                         groups,
-                        outputs: (0, weights.blocks()),
+                        outputs: (0, packed.blocks()),
                         bias: bias.as_ref().map_or(std::ptr::null(), |bias| bias.as_ptr()),
                         y: place.y.add(first * place.step),
                         y_pixel: shape.o,
@@ -208,12 +258,13 @@ pub(crate) fn forward<E: Element, P: Epilogue>(
                         rows,
                         cols,
                         residual: std::ptr::null(),
+                        residual_image: 0,
                         residual_row: 0,
                         residual_vector: 0,
                         relu: false,
                         narrow: false,
                     };
-                    launch_in(isa, arithmetic, gather);
+                    compute(isa, arithmetic, gather, weights, window.panel_len(), &mut squares);
                 }
             }
             // SAFETY: the results are there.
@@ -221,8 +272,8 @@ pub(crate) fn forward<E: Element, P: Epilogue>(
             claims.put(i, epilogue);
         };
         claims.begin(&share);
-        share.filter(|&i| claims.take(i)).for_each(&mut compute);
-        std::iter::from_fn(|| claims.left()).for_each(compute);
+        share.filter(|&i| claims.take(i)).for_each(&mut run);
+        std::iter::from_fn(|| claims.left()).for_each(run);
     });
     claims.results()
 }
@@ -255,19 +306,6 @@ fn padded(bias: &[f32], weights: &Packed) -> Vec<f32> {
     padded
 }
 
-/// A scratch that grows to the largest item.
-#[derive(Default)]
-struct Growing(Option<Buffer<f32>>);
-
-impl Growing {
-    fn get(&mut self, len: usize) -> *mut f32 {
-        if self.0.as_ref().is_none_or(|buffer| buffer.len() < len) {
-            self.0 = Some(Buffer::new(len));
-        }
-        self.0.as_mut().map_or(std::ptr::null_mut(), |buffer| buffer.as_mut_slice().as_mut_ptr())
-    }
-}
-
 /// The runs of a convolution in blocks, for the last window that was asked for: items differ at most at the edges.
 struct Blocks<'a> {
     taps: &'a [Tap],
@@ -293,7 +331,14 @@ impl<'a> Blocks<'a> {
 
 /// What a backward pass needs beside the gradients.
 pub(crate) struct BackwardWeights {
-    phases: Vec<(Phase, Packed)>,
+    phases: Vec<(Phase, Weights)>,
+}
+
+impl BackwardWeights {
+    /// Rows of the input that are best computed together.
+    fn rows(&self) -> usize {
+        if self.phases.iter().any(|(_, weights)| weights.transformed.is_some()) { winograd::OUT } else { 1 }
+    }
 }
 
 /// Packed weights for the data gradient.
@@ -303,7 +348,7 @@ pub(crate) fn pack_backward(isa: Isa, arithmetic: Arithmetic, weight: &[f32], sh
     let phases = geometry::backward_phases(shape).into_iter();
     let pack = |phase: Phase| {
         let packed = Packed::new((isa, arithmetic), weight, shape, &phase.taps, vectors, Direction::Backward);
-        (phase, packed)
+        (phase, Weights::new(isa, arithmetic, packed, shape))
     };
     BackwardWeights { phases: phases.map(pack).collect() }
 }
@@ -377,7 +422,7 @@ pub(crate) fn backward<E: Element, P: Epilogue>(
     let units = row_units(shape, reading.cols(shape.ow), reading.steps.0, &x_panels)
         + row_units(shape, gradients.columns(shape, shape.ow), 1, &dy_panels);
     // Pairs of pixels take a second scratch for both maps.
-    let items = items(shape, values * units, values == 2);
+    let items = items(shape, values * units, weights.map_or(1, BackwardWeights::rows), values == 2);
     let layout = GradientLayout::new(shape);
     let taps = geometry::forward_taps(shape);
     let claims = Claims::new(items.len());
@@ -391,10 +436,10 @@ pub(crate) fn backward<E: Element, P: Epilogue>(
         let mut x_runs = Blocks::new(&taps, Panels { values: 1, ..x_panels }, usize::MAX);
         let mut phases: Vec<_> = weights.map_or(Vec::new(), |weights| {
             let phases = weights.phases.iter();
-            phases.map(|(p, w)| (p, w, Blocks::new(&p.taps, dy_panels, BLOCK_ROWS / w.vectors))).collect()
+            phases.map(|(p, w)| (p, w, Blocks::new(&p.taps, dy_panels, BLOCK_ROWS / w.packed.vectors))).collect()
         });
         // The sums of weight gradients are the share's; data gradients may be another's.
-        let mut compute = |i: usize, own_dw: bool, wants_dx: bool| {
+        let mut run = |i: usize, own_dw: bool, wants_dx: bool| {
             let item = &items[i];
             let Item(parts) = item;
             let dy_window = gradients.window(shape, parts.last().unwrap_or(&parts[0]), item.size());
@@ -464,7 +509,7 @@ pub(crate) fn backward<E: Element, P: Epilogue>(
             let mut epilogue = epilogue();
             let ranges = parts.iter().map(|part| shape.input_pixels(part.image, &input_rows(shape, part), &part.cols));
             let place = Placement::new(target, &mut own, ranges.collect(), shape.c);
-            if phases.iter().any(|(_, packed, _)| packed.rows == 0) {
+            if phases.iter().any(|(_, weights, _)| weights.packed.rows == 0) {
                 // Some input pixels are reached by no tap.
                 for (i, range) in place.ranges.iter().enumerate() {
                     // SAFETY: the results of the part.
@@ -472,8 +517,8 @@ pub(crate) fn backward<E: Element, P: Epilogue>(
                         .fill(0.);
                 }
             }
-            for (phase, packed, blocks) in phases.iter_mut().filter(|(_, packed, _)| packed.rows > 0) {
-                let blocks = blocks.of(&dy_window);
+            for (phase, weights, blocks) in phases.iter_mut().filter(|(_, weights, _)| weights.packed.rows > 0) {
+                let (packed, blocks) = (&weights.packed, blocks.of(&dy_window));
                 for (first, images, _, cols) in alike(parts) {
                     let stride = shape.config.stride;
                     let rows = input_rows(shape, &parts[first]).len();
@@ -501,12 +546,14 @@ pub(crate) fn backward<E: Element, P: Epilogue>(
                             rows: rows.saturating_sub(phase.first.0).div_ceil(stride.0),
                             cols: (cols - phase.first.1).div_ceil(stride.1),
                             residual: std::ptr::null(),
+                            residual_image: 0,
                             residual_row: 0,
                             residual_vector: 0,
                             relu: false,
                             narrow: false,
                         };
-                        launch_in(isa, arithmetic, gather);
+                        let panel_len = dy_window.panel_len();
+                        compute(isa, arithmetic, gather, weights, panel_len, &mut scratches.squares);
                     }
                 }
             }
@@ -516,10 +563,10 @@ pub(crate) fn backward<E: Element, P: Epilogue>(
         };
         claims.begin(&share);
         for i in share {
-            compute(i, true, weights.is_some() && claims.take(i));
+            run(i, true, weights.is_some() && claims.take(i));
         }
         if weights.is_some() {
-            std::iter::from_fn(|| claims.left()).for_each(|i| compute(i, false, true));
+            std::iter::from_fn(|| claims.left()).for_each(|i| run(i, false, true));
         }
         dw
     });
@@ -535,6 +582,7 @@ struct Scratches {
     dy: Growing,
     x_pairs: Growing,
     dy_pairs: Growing,
+    squares: winograd::Scratch,
 }
 
 /// Pairs of parts as one scratch each, twice as long.

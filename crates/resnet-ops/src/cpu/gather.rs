@@ -2,7 +2,10 @@
 
 use super::geometry::{LANES, Run, parts};
 use super::isa::{Kernel, Simd};
-use super::tile::{GatherTile, OuterTile, SCATTERED, Scattered, gather_tile, outer_tile, scattered_outer_tile, scattered_tile, width_index};
+use super::tile::{
+    GatherTile, OuterTile, SCATTERED, Scattered, gather_tile, outer_tile, scattered_outer_tile, scattered_tile,
+    width_index,
+};
 use super::weights::Packed;
 
 /// `rows × cols` output pixels of one phase of some images.
@@ -36,7 +39,8 @@ pub(crate) struct Gather<'a> {
     pub cols: usize,
     /// A map that is added at the end, or null; its pixels are as far apart as those of `y`.
     pub residual: *const f32,
-    /// Values of the residual from one row, and from one vector of channels, to the next.
+    /// Values of the residual from one image, one row and one vector of channels to the next.
+    pub residual_image: usize,
     pub residual_row: usize,
     pub residual_vector: usize,
     /// Whether negative results become zero.
@@ -73,8 +77,7 @@ impl Gather<'_> {
             (
                 image * self.x_image + r * self.x_row + c * STEP * LANES,
                 image * self.y_image + r * self.y_row + c * self.y_pixel,
-                // A residual comes with one image.
-                r * self.residual_row + c * self.y_pixel,
+                image * self.residual_image + r * self.residual_row + c * self.y_pixel,
             )
         };
         let several = self.images * self.rows > 1 && !self.cols.is_multiple_of(most);

@@ -45,11 +45,13 @@ pub(crate) fn merged(ranges: &[Range<usize>]) -> Vec<(usize, Range<usize>)> {
 }
 
 /// The items of a (flattened) convolution. A part's scratches take `row_units` units for each of its output rows (for
-/// each of its pixels, if it is a long row). With `pairs`, parts come in pairs wherever there are two.
-pub(crate) fn items(shape: &ConvShape, row_units: usize, pairs: bool) -> Vec<Item> {
+/// each of its pixels, if it is a long row). Bands begin at multiples of `together` rows. With `pairs`, parts come in
+/// pairs wherever there are two.
+pub(crate) fn items(shape: &ConvShape, row_units: usize, together: usize, pairs: bool) -> Vec<Item> {
     let threads = threads::count();
     let (row_bytes, least) = (4 * row_units.max(1), if pairs { 2 } else { 1 });
-    let scratch_bytes = scratch_bytes(shape);
+    // Transformed weights are several times as many.
+    let scratch_bytes = if together > 1 { 2 } else { 1 } * scratch_bytes(shape);
     if shape.is_row() {
         // Every thread gets as many items as the others, and as many pixels, but for a few.
         let units = shape.ow.div_ceil(PIXELS);
@@ -82,10 +84,12 @@ pub(crate) fn items(shape: &ConvShape, row_units: usize, pairs: bool) -> Vec<Ite
     if sets < 2 * threads {
         rows = rows.min(shape.oh.div_ceil((2 * threads).div_ceil(sets))).max(1);
     }
-    let bands = shape.oh.div_ceil(rows);
+    let units = shape.oh.div_ceil(together);
+    let bands = units.div_ceil((rows / together).max(1));
     let item = |i: usize| {
         let (first, band) = (i / bands * least, i % bands);
-        let rows = threads::part(band, bands, shape.oh);
+        let Range { start, end } = threads::part(band, bands, units);
+        let rows = start * together..(end * together).min(shape.oh);
         let images = first..(first + least).min(shape.n);
         Item(images.map(|image| Part { image, rows: rows.clone(), cols: 0..shape.ow }).collect())
     };

@@ -31,6 +31,7 @@ mod stats;
 mod threads;
 mod tile;
 mod weights;
+mod winograd;
 
 pub(crate) use autograd::run;
 pub use inference::Inference;

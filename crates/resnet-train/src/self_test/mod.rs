@@ -48,8 +48,9 @@ struct Tolerances {
 /// golden values in `dtype` (f32 or bf16) on `device`, and compares with `portable` in f64 on the CPU, with the CPU's
 /// optimizer and with PyTorch's results. `rounded` allows f32 convolutions to round as TF32 does. `done` sees each check.
 ///
-/// Tolerances: in f32 1e-4 an operation and PyTorch's golden values to 1e-4 (logits) and 1e-3 (loss, gradients), ten times
-/// that with TF32; bf16 rounds each stored value by up to 2⁻⁹, which some operations add up, and moves values across ReLUs
+/// Tolerances: in f32 1e-4 an operation and PyTorch's golden values to 1e-4 (logits), 1e-3 (loss) and 1e-2 (gradients),
+/// several times that with TF32. Gradients get more than their arithmetic needs because some activations lie on the edge of
+/// a ReLU: in plain20 and preact_resnet20 inputs changed by 3e-6 turn one and move a norm by 0.2 and 0.6 %. bf16 rounds each stored value by up to 2⁻⁹, which some operations add up, and moves values across ReLUs
 /// (networks without shortcuts and norms of few values feel it most): its golden gradients show gross errors only.
 ///
 /// # Errors
@@ -57,7 +58,7 @@ struct Tolerances {
 pub fn run(device: &Device, dtype: DType, rounded: bool, done: &mut (dyn FnMut(&Check) + Send)) -> crate::Result<bool> {
     let tolerances = match dtype {
         DType::F32 if rounded => Tolerances { operation: 3e-3, decision: 1e-2, network: [1e-2, 2e-2, 5e-2] },
-        DType::F32 => Tolerances { operation: 1e-4, decision: 1e-4, network: [1e-4, 1e-3, 1e-3] },
+        DType::F32 => Tolerances { operation: 1e-4, decision: 1e-4, network: [1e-4, 1e-3, 1e-2] },
         _ => Tolerances { operation: 2e-2, decision: 0.15, network: [5e-2, 5e-2, 0.5] },
     };
     with_large_stack(|| {

@@ -6,13 +6,12 @@ use candle_core::{Result, bail};
 
 use super::map::{Layout, Map, Stored};
 use super::weights::Weights;
-use super::winograd::{OUT, POSITIONS, Scratch, Squares};
 use crate::cpu::buffer::{Buffer, Shared};
 use crate::cpu::conv::{BLOCK_ROWS, tile_vectors};
 use crate::cpu::gather::Gather;
 use crate::cpu::geometry::{self, ConvShape, LANES, Run};
 use crate::cpu::isa::{Arithmetic, Isa, launch_in};
-use crate::cpu::threads;
+use crate::cpu::{threads, winograd};
 
 /// Bytes of input that one item reads: well within a second-level cache, with room for weights. Where there are many
 /// weights, an item is larger, because each item passes over all of them.
@@ -49,16 +48,8 @@ pub(super) fn conv<E: Stored>(
 /// Whether fewer products outweigh more bytes: the transformed weights are four times as many, and each square is
 /// brought into another form twice.
 fn winograd_wins(shape: &ConvShape, arithmetic: Arithmetic) -> bool {
-    let config = &shape.config;
-    let applies = (shape.kh, shape.kw) == (3, 3)
-        && config.stride == (1, 1)
-        && config.padding == (1, 1)
-        && config.dilation == (1, 1)
-        && config.groups == 1
-        && shape.c.is_multiple_of(LANES)
-        && shape.o.is_multiple_of(LANES);
-    let squares = shape.n * shape.oh.div_ceil(OUT) * shape.ow.div_ceil(OUT);
-    arithmetic == Arithmetic::Single && applies && shape.c >= 32 && shape.o >= 32 && squares >= 14
+    let squares = winograd::squares(shape.n, (shape.oh, shape.ow));
+    winograd::applies(shape, arithmetic) && shape.c >= 32 && shape.o >= 32 && squares >= 14
 }
 
 /// Output rows of one image, for some blocks of output channels.
@@ -150,6 +141,7 @@ fn direct<E: Stored>(
                     rows: if flat { 1 } else { rows.len() },
                     cols: if flat { rows.len() * shape.ow } else { shape.ow },
                     residual: residual.map_or(std::ptr::null(), |residual| residual.at(image, r, 0).cast()),
+                    residual_image: 0,
                     residual_row: residual.map_or(0, |residual| residual.layout.row()),
                     residual_vector: residual.map_or(0, |residual| residual.layout.panel()),
                     relu,
@@ -172,47 +164,49 @@ fn winograd_conv<E: Stored>(
     relu: bool,
     y: &mut Map<E>,
 ) -> Result<()> {
-    let packed = weights.transformed(isa, tile_vectors(isa, shape.o, usize::MAX))?;
-    let Some(first) = packed.first() else { return Ok(()) };
+    let transformed = weights.transformed(isa, tile_vectors(isa, shape.o, usize::MAX))?;
+    let Some(first) = transformed.0.first() else { return Ok(()) };
     let (blocks, threads) = (first.blocks(), threads::count());
-    let each = shape.oh.div_ceil(OUT) * shape.ow.div_ceil(OUT);
-    // Squares whose inputs and products stay close to the core; at least two tiles of them, for the weights' sake.
-    let most = ((1 << 20) / (4 * POSITIONS * (shape.c + shape.o))).clamp(28, 112);
-    let by_blocks = shape.n * each < 28 * threads && blocks >= threads;
-    let to = y.layout;
+    let squares = winograd::squares(shape.n, (shape.oh, shape.ow));
+    let by_blocks = squares < 28 * threads && blocks >= threads;
+    let (from, to) = (x.layout, y.layout);
     let shared = y.shared();
     threads::shares(threads, |range| {
+        let mut scratch = winograd::Scratch::default();
         for t in range {
             let part = |len: usize| threads::part(t, threads, len);
-            let all = shape.n * each;
-            let (blocks, Range { start, end }) =
-                if by_blocks { (part(blocks), 0..all) } else { (0..blocks, part(all)) };
-            let mut scratch = Scratch::new(shape.c / LANES, blocks.len() * first.vectors, most.min(end - start));
-            let mut at = start;
-            while at < end {
-                let (image, square) = (at / each, at % each);
-                let left = (each - square).min(end - at);
-                // Even pieces.
-                let count = left.div_ceil(left.div_ceil(most));
-                let squares = Squares {
-                    x: x.at(image, 0, 0),
-                    from: x.layout,
-                    size: (shape.oh, shape.ow),
-                    first: square,
-                    count,
-                    weights: packed,
-                    blocks: (blocks.start, blocks.end),
+            let (blocks, squares) = if by_blocks { (part(blocks), 0..squares) } else { (0..blocks, part(squares)) };
+            let (row_len, panel_len) = (from.window().row_len(), from.window().panel_len());
+            // SAFETY: the maps hold all images, the input with a border; shares compute different squares or channels.
+            unsafe {
+                let gather = Gather {
+                    scratch: x.at(0, -1, -1).cast(),
+                    images: shape.n,
+                    x_step: 1,
+                    x_image: from.image(),
+                    x_row: row_len,
+                    x_group: 0,
+                    blocks: &[],
+                    weights: first,
+                    groups: 1,
+                    outputs: (blocks.start, blocks.end),
                     bias: weights.bias.as_ptr(),
-                    residual: residual.map_or(std::ptr::null(), |residual| residual.at(image, 0, 0)),
-                    residual_layout: residual.map_or(to, |residual| residual.layout),
+                    y: shared.get().add(to.at(0, 0)).cast(),
+                    y_pixel: to.pixel(),
+                    y_row: to.row(),
+                    y_image: to.image(),
+                    y_vector: to.panel(),
+                    y_group: 0,
+                    rows: shape.oh,
+                    cols: shape.ow,
+                    residual: residual.map_or(std::ptr::null(), |residual| residual.at(0, 0, 0).cast()),
+                    residual_image: residual.map_or(0, |residual| residual.layout.image()),
+                    residual_row: residual.map_or(0, |residual| residual.layout.row()),
+                    residual_vector: residual.map_or(0, |residual| residual.layout.panel()),
                     relu,
-                    // SAFETY: the image lies in the map.
-                    y: unsafe { shared.get().add(image * to.image() + to.at(0, 0)) },
-                    to,
+                    narrow: false,
                 };
-                // SAFETY: shares compute different squares or channels; the scratch holds `most`.
-                unsafe { squares.run(isa, &mut scratch) };
-                at += count;
+                winograd::convolve(isa, &gather, panel_len, transformed, &mut scratch, squares);
             }
         }
     });
@@ -260,6 +254,7 @@ pub(super) fn linear<E: Stored>(isa: Isa, x: &Map<E>, weights: &Weights) -> Resu
             rows: 1,
             cols: n,
             residual: std::ptr::null(),
+            residual_image: 0,
             residual_row: 0,
             residual_vector: 0,
             relu: false,

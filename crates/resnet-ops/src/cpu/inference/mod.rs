@@ -6,7 +6,6 @@ mod lower;
 mod map;
 mod passes;
 mod weights;
-mod winograd;
 
 use candle_core::{CpuStorage, CustomOp1, DType, Layout as TensorLayout, Module, Result, Shape, Tensor, bail};
 

@@ -4,13 +4,13 @@ use std::sync::OnceLock;
 
 use candle_core::{DType, Result, Tensor};
 
-use super::winograd;
 use crate::ConvConfig;
 use crate::cpu::forward::{read, read_f32};
 use crate::cpu::geometry::{self, ConvShape, LANES};
 use crate::cpu::isa::{Arithmetic, Isa};
 use crate::cpu::tile::width_index;
 use crate::cpu::weights::{Direction, Packed};
+use crate::cpu::winograd::Transformed;
 
 pub(super) struct Weights {
     /// (O, C / groups, kh, kw), without the norm.
@@ -26,7 +26,7 @@ pub(super) struct Weights {
     /// In f32 and in pairs of bf16, for tiles 1, 2 and 4 vectors wide.
     direct: [[OnceLock<Packed>; 3]; 2],
     /// For tiles 1 and 2 vectors wide.
-    transformed: [OnceLock<Vec<Packed>>; 2],
+    transformed: [OnceLock<Transformed>; 2],
 }
 
 impl Weights {
@@ -78,17 +78,20 @@ impl Weights {
 
     /// Packed for tiles of so many vectors.
     pub(super) fn direct(&self, isa: Isa, arithmetic: Arithmetic, vectors: usize) -> Result<&Packed> {
+        let cell = &self.direct[arithmetic.values() - 1][width_index(vectors)];
+        cached(cell, || self.pack((isa, arithmetic), vectors))
+    }
+
+    fn pack(&self, kind: (Isa, Arithmetic), vectors: usize) -> Result<Packed> {
         let shape = self.shape(1, (1, 1), (1, 1));
-        cached(&self.direct[arithmetic.values() - 1][width_index(vectors)], || {
-            let (kind, taps) = ((isa, arithmetic), geometry::forward_taps(&shape));
-            Ok(Packed::new(kind, &self.values()?, &shape, &taps, vectors, Direction::Forward))
-        })
+        let taps = geometry::forward_taps(&shape);
+        Ok(Packed::new(kind, &self.values()?, &shape, &taps, vectors, Direction::Forward))
     }
 
     /// Transformed for Winograd's algorithm: one matrix for each of the 36 positions.
-    pub(super) fn transformed(&self, isa: Isa, vectors: usize) -> Result<&Vec<Packed>> {
+    pub(super) fn transformed(&self, isa: Isa, vectors: usize) -> Result<&Transformed> {
         cached(&self.transformed[width_index(vectors)], || {
-            Ok(winograd::transform_weights(isa, &self.values()?, (self.outputs, self.group_inputs), vectors))
+            Ok(Transformed::new(isa, &self.pack((isa, Arithmetic::Single), vectors)?))
         })
     }
 }
