@@ -332,6 +332,7 @@ proptest! {
             g.conv("conv", x, &weight, bias.as_ref(), ConvConfig::square(1, 1))
         };
         compare(&build, &[n, c, h, w], true);
+        compare_in_bf16(&build, &[n, c, h, w]);
     }
 }
 
@@ -391,24 +392,27 @@ proptest! {
     }
 }
 
-/// bf16 keeps eight bits, and rounding moves some values across a ReLU: the whole of each result is compared, not value by
-/// value. (A wrong term in a gradient is off by half and more.)
+/// bf16 keeps eight bits, and rounding moves some values across a ReLU: the whole of each result is compared, not value
+/// by value. (A wrong term in a gradient is off by half and more.)
+fn compare_in_bf16(build: &Build, dims: &[usize]) {
+    let reference = run(build, dims, DType::F64, Backend::Portable, true).unwrap();
+    for isa in Isa::available() {
+        let ours = on(isa, || run_computing_in(DType::BF16, build, dims, DType::F32, Backend::Auto, true));
+        for (i, (ours, reference)) in ours.unwrap().iter().zip(&reference).enumerate() {
+            let norm = |t: &Tensor| t.sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap().sqrt();
+            let error = norm(&(ours.to_dtype(DType::F64).unwrap() - reference).unwrap());
+            let scale = norm(reference).max(0.5);
+            assert!(error <= 0.25 * scale, "{isa:?}, result {i} of {dims:?}: {error} of {scale}");
+        }
+    }
+}
+
 #[test]
 fn bf16_activations_stay_close() {
     for kind in 0..4 {
         for (c, wide, stride) in [(16, 16, 2), (17, 5, 1)] {
             let build = move |g: &mut GraphBuilder, v: &mut Vars| residual_block(g, v, c, c + wide, stride, kind);
-            let dims = [4, c, 8, 8];
-            let reference = run(&build, &dims, DType::F64, Backend::Portable, true).unwrap();
-            for isa in Isa::available() {
-                let ours = on(isa, || run_computing_in(DType::BF16, &build, &dims, DType::F32, Backend::Auto, true));
-                for (i, (ours, reference)) in ours.unwrap().iter().zip(&reference).enumerate() {
-                    let norm = |t: &Tensor| t.sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap().sqrt();
-                    let error = norm(&(ours.to_dtype(DType::F64).unwrap() - reference).unwrap());
-                    let scale = norm(reference).max(0.5);
-                    assert!(error <= 0.25 * scale, "{isa:?}, kind {kind}, result {i}: {error} of {scale}");
-                }
-            }
+            compare_in_bf16(&build, &[4, c, 8, 8]);
         }
     }
 }

@@ -143,20 +143,25 @@ fn alike(parts: &[Part]) -> Vec<(usize, usize, usize, usize)> {
     groups
 }
 
-/// Whether a training step computes this convolution, and its data gradient, by Winograd's algorithm: where the
-/// transformed weights, four times as many, meet enough squares. Measured with AVX2 alone.
+/// Whether a training step computes this convolution, and its data gradient, by Winograd's algorithm: where every
+/// thread has enough squares for its passes over the weights. Measured with AVX2 alone.
 fn winograd_wins(isa: Isa, arithmetic: Arithmetic, shape: &ConvShape) -> bool {
     let squares = winograd::squares(shape.n, (shape.oh, shape.ow));
-    isa == Isa::Avx2 && winograd::applies(shape, arithmetic) && shape.c.min(shape.o) >= 32 && squares >= 64
+    isa == Isa::Avx2 && winograd::applies(shape, arithmetic) && squares >= 32 * threads::count()
 }
 
 /// Weights of a convolution that gathers, as its algorithm reads them.
-pub(crate) struct Weights {
+pub(crate) struct GatherWeights {
     packed: Packed,
     transformed: Option<Transformed>,
 }
 
-impl Weights {
+impl GatherWeights {
+    /// Whether it is computed in squares.
+    fn squares(&self) -> bool {
+        self.transformed.is_some()
+    }
+
     fn new(isa: Isa, arithmetic: Arithmetic, packed: Packed, shape: &ConvShape) -> Self {
         let transformed = winograd_wins(isa, arithmetic, shape).then(|| Transformed::new(isa, &packed));
         Self { packed, transformed }
@@ -164,11 +169,11 @@ impl Weights {
 }
 
 /// Packed weights for a forward convolution.
-pub(crate) fn pack_forward(isa: Isa, arithmetic: Arithmetic, weight: &[f32], shape: &ConvShape) -> Weights {
+pub(crate) fn pack_forward(isa: Isa, arithmetic: Arithmetic, weight: &[f32], shape: &ConvShape) -> GatherWeights {
     let vectors = tile_vectors(isa, shape.group_outputs(), shape.flattened().ow);
     let taps = geometry::forward_taps(shape);
     let packed = Packed::new((isa, arithmetic), weight, shape, &taps, vectors, Direction::Forward);
-    Weights::new(isa, arithmetic, packed, shape)
+    GatherWeights::new(isa, arithmetic, packed, shape)
 }
 
 /// Computes what `gather` says; its panels are `panel_len` units long.
@@ -179,7 +184,7 @@ unsafe fn compute(
     isa: Isa,
     arithmetic: Arithmetic,
     gather: Gather,
-    weights: &Weights,
+    weights: &GatherWeights,
     panel_len: usize,
     scratch: &mut winograd::Scratch,
 ) {
@@ -202,7 +207,7 @@ pub(crate) fn forward<E: Element, P: Epilogue>(
     arithmetic: Arithmetic,
     shape: &ConvShape,
     source: Reading<E>,
-    weights: &Weights,
+    weights: &GatherWeights,
     bias: Option<&[f32]>,
     target: &Target,
     epilogue: impl Fn() -> P + Sync,
@@ -212,7 +217,7 @@ pub(crate) fn forward<E: Element, P: Epilogue>(
     let groups = shape.config.groups;
     let panels = Panels { groups, channels: shape.group_inputs(), values: arithmetic.values() };
     let units = row_units(shape, reading.cols(shape.ow), reading.steps.0, &panels);
-    let items = items(shape, units, if weights.transformed.is_some() { winograd::OUT } else { 1 }, false);
+    let items = items(shape, units, weights.squares(), false);
     let taps = geometry::forward_taps(shape);
     let packed = &weights.packed;
     let bias = bias.map(|bias| padded(bias, packed));
@@ -331,13 +336,13 @@ impl<'a> Blocks<'a> {
 
 /// What a backward pass needs beside the gradients.
 pub(crate) struct BackwardWeights {
-    phases: Vec<(Phase, Weights)>,
+    phases: Vec<(Phase, GatherWeights)>,
 }
 
 impl BackwardWeights {
-    /// Rows of the input that are best computed together.
-    fn rows(&self) -> usize {
-        if self.phases.iter().any(|(_, weights)| weights.transformed.is_some()) { winograd::OUT } else { 1 }
+    /// Whether the data gradient is computed in squares.
+    fn squares(&self) -> bool {
+        self.phases.iter().any(|(_, weights)| weights.squares())
     }
 }
 
@@ -348,7 +353,7 @@ pub(crate) fn pack_backward(isa: Isa, arithmetic: Arithmetic, weight: &[f32], sh
     let phases = geometry::backward_phases(shape).into_iter();
     let pack = |phase: Phase| {
         let packed = Packed::new((isa, arithmetic), weight, shape, &phase.taps, vectors, Direction::Backward);
-        (phase, Weights::new(isa, arithmetic, packed, shape))
+        (phase, GatherWeights::new(isa, arithmetic, packed, shape))
     };
     BackwardWeights { phases: phases.map(pack).collect() }
 }
@@ -422,7 +427,7 @@ pub(crate) fn backward<E: Element, P: Epilogue>(
     let units = row_units(shape, reading.cols(shape.ow), reading.steps.0, &x_panels)
         + row_units(shape, gradients.columns(shape, shape.ow), 1, &dy_panels);
     // Pairs of pixels take a second scratch for both maps.
-    let items = items(shape, values * units, weights.map_or(1, BackwardWeights::rows), values == 2);
+    let items = items(shape, values * units, weights.is_some_and(BackwardWeights::squares), values == 2);
     let layout = GradientLayout::new(shape);
     let taps = geometry::forward_taps(shape);
     let claims = Claims::new(items.len());

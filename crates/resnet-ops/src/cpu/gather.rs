@@ -105,7 +105,7 @@ impl Gather<'_> {
                             runs,
                             weights,
                             ahead: if ahead < end { ahead } else { weights },
-                            y: self.y.byte_add(bytes * (y + first_channel)),
+                            y: self.y.wrapping_byte_add(bytes * (y + first_channel)),
                             y_pixel: self.y_pixel,
                             y_vector: self.y_vector,
                             channels: width.min(outputs - block * width),
@@ -217,16 +217,18 @@ impl Kernel for Outer<'_> {
         let panels = self.outputs.div_ceil(LANES);
         let most = S::ROWS[width_index(self.vectors)].min(8);
         let group_rows: usize = self.runs.iter().map(|run| run.len).sum();
+        let units = self.runs.iter().flat_map(|run| run.offset..run.offset + run.len);
+        let units: Vec<usize> = if S::FEW_REGISTERS { units.collect() } else { Vec::new() };
         for group in 0..self.groups {
             for panel in (0..panels).step_by(self.vectors) {
                 // The last panel may stand alone.
                 let nv = self.vectors.min(panels - panel);
                 let most = if nv == self.vectors { most } else { S::ROWS[0].min(8) };
-                // The tile of the units from unit `start` of `run` on, whose first row of the gradient is `row`.
+                // The tile of the units from `unit` on, whose first row of the gradient is `row`.
                 // SAFETY: the caller's scratches hold all pixels.
-                let tile = |run: &Run, start: usize, row: usize| unsafe {
+                let tile = |unit: usize, row: usize| unsafe {
                     OuterTile {
-                        x: self.x.add(run.offset + start + group * self.x_group),
+                        x: self.x.add(unit + group * self.x_group),
                         x_row: self.x_row,
                         x_image: self.x_image,
                         dy: self.dy.add(group * self.dy_group + panel * self.dy_panel),
@@ -241,53 +243,35 @@ impl Kernel for Outer<'_> {
                         accumulate: self.accumulate,
                     }
                 };
-                if S::FEW_REGISTERS && nv == 1 {
-                    // SAFETY: as above.
-                    unsafe { self.tiles_across_runs::<S>(most.min(SCATTERED), tile) };
+                if S::FEW_REGISTERS {
+                    // Tiles may lie in several runs: those of 16 units would be cut into tiles of 6, 5 and 5.
+                    for (i, units) in units.chunks(most.min(SCATTERED)).enumerate() {
+                        let (first, row) = (units[0], i * most.min(SCATTERED));
+                        let tile = tile(first, row);
+                        // SAFETY: as above.
+                        unsafe {
+                            if units[units.len() - 1] == first + units.len() - 1 {
+                                outer_tile::<S>(units.len(), 1, &tile);
+                            } else {
+                                let mut offsets = [0isize; SCATTERED];
+                                for (offset, &unit) in offsets.iter_mut().zip(units) {
+                                    *offset = unit as isize - first as isize;
+                                }
+                                scattered_outer_tile::<S>(units.len(), &tile, &offsets);
+                            }
+                        }
+                    }
                     continue;
                 }
                 let mut row = 0;
                 for run in self.runs {
                     for (start, p) in parts(run.len, most) {
                         // SAFETY: as above.
-                        unsafe { outer_tile::<S>(p, nv, &tile(run, start, row + start)) };
+                        unsafe { outer_tile::<S>(p, nv, &tile(run.offset + start, row + start)) };
                     }
                     row += run.len;
                 }
             }
-        }
-    }
-}
-
-impl Outer<'_> {
-    /// Cuts all units of the runs into tiles of `most`, which may lie in several runs: those of 16 units would be cut
-    /// into tiles of 6, 5 and 5.
-    #[inline(always)]
-    unsafe fn tiles_across_runs<S: Simd>(&self, most: usize, tile: impl Fn(&Run, usize, usize) -> OuterTile) {
-        let mut left: usize = self.runs.iter().map(|run| run.len).sum();
-        let (mut at, mut row) = ((0, 0), 0);
-        let in_run = |(run, unit): (usize, usize)| if unit < self.runs[run].len { (run, unit) } else { (run + 1, 0) };
-        while left > 0 {
-            at = in_run(at);
-            let (p, first) = (most.min(left), &self.runs[at.0]);
-            let tile = tile(first, at.1, row);
-            if at.1 + p <= first.len {
-                // SAFETY: as the caller promises.
-                unsafe { outer_tile::<S>(p, 1, &tile) };
-                at.1 += p;
-            } else {
-                let start = first.offset + at.1;
-                let mut units = [0isize; SCATTERED];
-                for unit in units.iter_mut().take(p) {
-                    at = in_run(at);
-                    *unit = (self.runs[at.0].offset + at.1) as isize - start as isize;
-                    at.1 += 1;
-                }
-                // SAFETY: as the caller promises.
-                unsafe { scattered_outer_tile::<S>(p, &tile, &units) };
-            }
-            left -= p;
-            row += p;
         }
     }
 }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::geometry::ConvShape;
 use super::threads;
+use super::winograd;
 
 /// Bytes of one item's scratch: well within a second-level cache, with room for weights. Where there are many weights
 /// (or sums of their gradients), an item is larger, because each item passes over all of them.
@@ -45,13 +46,13 @@ pub(crate) fn merged(ranges: &[Range<usize>]) -> Vec<(usize, Range<usize>)> {
 }
 
 /// The items of a (flattened) convolution. A part's scratches take `row_units` units for each of its output rows (for
-/// each of its pixels, if it is a long row). Bands begin at multiples of `together` rows. With `pairs`, parts come in
-/// pairs wherever there are two.
-pub(crate) fn items(shape: &ConvShape, row_units: usize, together: usize, pairs: bool) -> Vec<Item> {
+/// each of its pixels, if it is a long row). With `squares`, bands begin where Winograd's squares do, and items are twice
+/// as large, because there are more weights. With `pairs`, parts come in pairs wherever there are two.
+pub(crate) fn items(shape: &ConvShape, row_units: usize, squares: bool, pairs: bool) -> Vec<Item> {
     let threads = threads::count();
     let (row_bytes, least) = (4 * row_units.max(1), if pairs { 2 } else { 1 });
-    // Transformed weights are several times as many.
-    let scratch_bytes = if together > 1 { 2 } else { 1 } * scratch_bytes(shape);
+    let (together, more) = if squares { (winograd::OUT, 2) } else { (1, 1) };
+    let scratch_bytes = more * scratch_bytes(shape);
     if shape.is_row() {
         // Every thread gets as many items as the others, and as many pixels, but for a few.
         let units = shape.ow.div_ceil(PIXELS);

@@ -16,7 +16,8 @@ const IN: usize = 6;
 /// Products of a square.
 const POSITIONS: usize = IN * IN;
 
-/// Whether a convolution can be computed so.
+/// Whether a convolution can be computed so, and has enough channels and pixels for fewer products to outweigh more bytes:
+/// the transformed weights are four times as many, and each square is brought into another form twice.
 pub(crate) fn applies(shape: &ConvShape, arithmetic: Arithmetic) -> bool {
     let config = &shape.config;
     arithmetic == Arithmetic::Single
@@ -27,6 +28,8 @@ pub(crate) fn applies(shape: &ConvShape, arithmetic: Arithmetic) -> bool {
         && config.groups == 1
         && shape.c.is_multiple_of(LANES)
         && shape.o.is_multiple_of(LANES)
+        && shape.c.min(shape.o) >= 32
+        && shape.oh.min(shape.ow) >= OUT
 }
 
 /// Squares of so many maps.
@@ -35,37 +38,44 @@ pub(crate) fn squares(images: usize, (rows, cols): (usize, usize)) -> usize {
 }
 
 /// G g Gᵀ for each output and input channel: the matrix of each position.
-pub(crate) struct Transformed(pub Vec<Packed>);
+pub(crate) struct Transformed([Packed; POSITIONS]);
 
 impl Transformed {
     /// From the packed weights of a 3×3 kernel without groups, whose inputs are whole panels.
     pub(crate) fn new(isa: Isa, direct: &Packed) -> Self {
         let &Packed { vectors, outputs, .. } = direct;
         let (rows, blocks, width) = (direct.rows / 9, direct.blocks(), direct.width());
-        let position = |_| Packed { data: Buffer::new(blocks * rows * width), vectors, rows, outputs };
-        let mut positions: Vec<Packed> = (0..POSITIONS).map(position).collect();
-        let shared: Vec<_> = positions.iter_mut().map(|packed| packed.data.shared()).collect();
+        let mut positions: [Packed; POSITIONS] = std::array::from_fn(|_| {
+            let data = Buffer::new(blocks * rows * width);
+            Packed { data, vectors, rows, outputs }
+        });
+        let shared = positions.each_mut().map(|packed| packed.data.shared());
         threads::shares(blocks, |share| {
             for block in share {
                 let from = direct.data.as_slice()[block * direct.rows * width..].as_ptr();
                 let to = std::array::from_fn(|i| shared[i].get().wrapping_add(block * rows * width));
                 // SAFETY: every block is its own part of every matrix.
-                unsafe { launch(isa, Weights { from, to, inputs: rows, width }) };
+                unsafe { launch(isa, TransformWeights { from, to, inputs: rows, width }) };
             }
         });
         Self(positions)
     }
+
+    /// The matrix of one position, as large as all others.
+    pub(crate) fn first(&self) -> &Packed {
+        &self.0[0]
+    }
 }
 
 /// G g Gᵀ of one block of output channels.
-struct Weights {
+struct TransformWeights {
     from: *const f32,
     to: [*mut f32; POSITIONS],
     inputs: usize,
     width: usize,
 }
 
-impl Kernel for Weights {
+impl Kernel for TransformWeights {
     type Output = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
@@ -122,8 +132,9 @@ pub(crate) struct Scratch {
     products: Growing,
 }
 
-/// Computes some squares of a convolution, counted row by row through its images. Its weights are those of any position;
-/// its input has `x_vector` values from one panel to the next.
+/// Computes some squares of a convolution without groups, counted row by row through its images. Of `conv` its maps, its
+/// output channels and what is done to the results are read, not its weights; its input has `x_vector` values from one panel
+/// to the next.
 ///
 /// # Safety
 /// The pointers of the convolution must be valid for its maps, the input with one pixel around each.
@@ -135,9 +146,11 @@ pub(crate) unsafe fn convolve(
     scratch: &mut Scratch,
     squares: Range<usize>,
 ) {
-    let Some(first) = weights.0.first() else { return };
+    debug_assert!(conv.groups == 1 && conv.x_step == 1 && !conv.narrow);
+    let first = weights.first();
     let outputs = (conv.outputs.1 - conv.outputs.0) * first.vectors;
-    // Squares whose inputs and products stay close to the core; at least a few tiles of them, for the weights' sake.
+    // Where there are few channels, squares whose inputs and products stay close to the core; else as many as make it
+    // worth while to pass over the weights.
     let (tile, least) = if isa == Isa::Avx512 { (14, 28) } else { (6, 60) };
     let channels = first.rows + LANES * outputs;
     let most = (PIECE_BYTES / (4 * POSITIONS * channels)).clamp(least, 112).next_multiple_of(tile);
@@ -153,7 +166,9 @@ pub(crate) unsafe fn convolve(
             first: at,
             count,
             inputs,
-            outputs,
+            outputs: (conv.outputs.0 * first.vectors, outputs),
+            // The last block may have vectors beyond the last channel.
+            last: first.outputs.div_ceil(LANES),
             position_inputs: position_len(inputs * count),
             position_outputs: position_len(outputs * count),
         };
@@ -163,7 +178,7 @@ pub(crate) unsafe fn convolve(
     }
 }
 
-/// Bytes of the inputs and products of the squares that are computed at once.
+/// Bytes of the inputs and products of the squares that are computed at once, where there are few channels.
 const PIECE_BYTES: usize = 1 << 20;
 
 /// Values from one position to the next, for so many vectors: an odd number of cache lines, because a transform touches
@@ -179,9 +194,12 @@ struct Piece<'a> {
     x_vector: usize,
     first: usize,
     count: usize,
-    /// Vectors of input and output channels.
+    /// Vectors of input channels.
     inputs: usize,
-    outputs: usize,
+    /// First vector of output channels, and how many.
+    outputs: (usize, usize),
+    /// Vectors of output channels that there are in all.
+    last: usize,
     /// Values from one position to the next.
     position_inputs: usize,
     position_outputs: usize,
@@ -218,9 +236,7 @@ impl Piece<'_> {
                     outputs: conv.outputs,
                     bias: std::ptr::null(),
                     // Blocks are counted from the first of all.
-                    y: products
-                        .add(position * self.position_outputs)
-                        .wrapping_sub(conv.outputs.0 * weights.width() * count),
+                    y: products.add(position * self.position_outputs).wrapping_sub(self.outputs.0 * count * LANES),
                     y_pixel: LANES,
                     y_row: 0,
                     y_image: 0,
@@ -315,14 +331,11 @@ impl Kernel for Outputs<'_> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Piece { conv, count, outputs, position_outputs, .. } = self.piece;
-        let first = conv.outputs.0 * conv.weights.vectors;
-        // The last block may have vectors beyond the last channel.
-        let last = (first + outputs).min(conv.weights.outputs.div_ceil(LANES));
+        let Piece { conv, count, outputs: (first, vectors), last, position_outputs, .. } = self.piece;
         for square in 0..count {
             let (image, row, col) = self.piece.place(square);
             let (rows, cols) = (OUT.min(conv.rows - row), OUT.min(conv.cols - col));
-            for vector in first..last {
+            for vector in first..last.min(first + vectors) {
                 // SAFETY: the maps hold these rows and columns of every vector of channels.
                 unsafe {
                     let from = self.products.add(((vector - first) * count + square) * LANES);

@@ -16,7 +16,8 @@ pub(crate) fn flat(config: &impl Serialize) -> Vec<(String, String)> {
         }
     }
     let mut out = Vec::new();
-    if let Ok(value) = toml::Value::try_from(config) {
+    // By way of the text: a value made from an f32 would show all digits of an f64.
+    if let Some(value) = toml::to_string(config).ok().and_then(|text| toml::from_str(&text).ok()) {
         walk("", &value, &mut out);
     }
     out
@@ -34,4 +35,30 @@ pub(crate) fn first_difference(
     };
     let keys = before.iter().chain(&now).map(|(key, _)| key).filter(|key| !free(key));
     keys.map(|key| (key.clone(), value(&before, key), value(&now, key))).find(|(_, before, now)| before != now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Serialize)]
+    struct Outer {
+        inner: Inner,
+        name: &'static str,
+    }
+
+    #[derive(Serialize)]
+    struct Inner {
+        mean: [f32; 2],
+        none: Option<u32>,
+    }
+
+    #[test]
+    fn values_read_as_they_were_written() {
+        let config = Outer { inner: Inner { mean: [0.485, 0.5], none: None }, name: "a" };
+        let mut flat = flat(&config);
+        flat.sort();
+        let own = |key: &str, value: &str| (key.to_string(), value.to_string());
+        assert_eq!(flat, [own("inner.mean", "[0.485, 0.5]"), own("name", "\"a\"")]);
+    }
 }

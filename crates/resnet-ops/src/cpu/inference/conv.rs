@@ -45,11 +45,10 @@ pub(super) fn conv<E: Stored>(
     Ok(y)
 }
 
-/// Whether fewer products outweigh more bytes: the transformed weights are four times as many, and each square is
-/// brought into another form twice.
+/// Whether Winograd's algorithm is the faster one.
 fn winograd_wins(shape: &ConvShape, arithmetic: Arithmetic) -> bool {
     let squares = winograd::squares(shape.n, (shape.oh, shape.ow));
-    winograd::applies(shape, arithmetic) && shape.c >= 32 && shape.o >= 32 && squares >= 14
+    winograd::applies(shape, arithmetic) && squares >= 14
 }
 
 /// Output rows of one image, for some blocks of output channels.
@@ -165,7 +164,7 @@ fn winograd_conv<E: Stored>(
     y: &mut Map<E>,
 ) -> Result<()> {
     let transformed = weights.transformed(isa, tile_vectors(isa, shape.o, usize::MAX))?;
-    let Some(first) = transformed.0.first() else { return Ok(()) };
+    let first = transformed.first();
     let (blocks, threads) = (first.blocks(), threads::count());
     let squares = winograd::squares(shape.n, (shape.oh, shape.ow));
     let by_blocks = squares < 28 * threads && blocks >= threads;
