@@ -60,6 +60,12 @@ pub fn load_with(args: &WeightsArgs, device: &Device, new_head: Option<NewHead>)
         ..PretrainedOptions::default()
     };
     let loaded = from_pretrained_with(&name, &options, &mut Download::default())?;
+    let mut classes = loaded.classes;
+    if let Some(names) = loaded.unfitting_names {
+        let count = loaded.network.config().classes;
+        output::note(format!("{name} has names for {names} classes and weights for {count}: the classes are numbered"));
+        classes = Some((0..count).map(|class| class.to_string()).collect());
+    }
     let metadata = &loaded.metadata;
     let ours = ["arch", "classes", "normalize"].iter().all(|key| metadata.contains_key(*key));
     let normalize = match metadata.get("normalize").filter(|_| ours) {
@@ -73,7 +79,7 @@ pub fn load_with(args: &WeightsArgs, device: &Device, new_head: Option<NewHead>)
         dataset: metadata.get("dataset").cloned(),
         network: loaded.network,
         parameters: loaded.parameters,
-        classes: loaded.classes,
+        classes,
         preprocessing: loaded.preprocessing,
         normalize,
         name,

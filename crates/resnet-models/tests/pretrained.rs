@@ -140,6 +140,9 @@ fn folders_and_files_of_the_same_form() {
     );
     std::fs::write(local.join("config.json"), named.replacen("\"num_classes\": 1000,", "", 1)).unwrap();
     assert_eq!(from_pretrained(&text(&local)).unwrap().classes.unwrap(), ["tench", "1", "2", "3", "n2"]);
+    std::fs::write(local.join("config.json"), named.replace("\"num_classes\": 5,", "").replace("1000", "7")).unwrap();
+    let seven = from_pretrained(&text(&local)).unwrap();
+    assert_eq!((seven.classes, seven.unfitting_names), (None, Some(7)));
     // torchvision's second version, by the sum in its name.
     let second = folder.path().join("resnet50-11ad3fa6.pth");
     let parameters = Parameters::new(3, DType::F32, &Device::Cpu);

@@ -63,6 +63,8 @@ pub struct Pretrained {
     pub preprocessing: Option<Preprocessing>,
     /// Names of its classes, where they are known; with a new head there are none.
     pub classes: Option<Vec<String>>,
+    /// The number of names that the files give, where the network has not so many classes. Then [`Self::classes`] is none.
+    pub unfitting_names: Option<usize>,
     /// What the weights' file says beside them.
     pub metadata: BTreeMap<String, String>,
     /// The weights' file.
@@ -122,8 +124,11 @@ pub fn from_pretrained_with(
             None => torchvision::preprocessing(&checkpoint.file),
         },
     };
+    let fit = |names: &Vec<String>| names.len() == network.config().classes;
+    let unfitting_names = classes.as_ref().filter(|names| !fit(names)).map(Vec::len);
     Ok(Pretrained {
-        classes: classes.filter(|names: &Vec<String>| names.len() == network.config().classes),
+        classes: classes.filter(fit),
+        unfitting_names,
         network,
         parameters,
         preprocessing,
