@@ -3,8 +3,8 @@
 use super::geometry::{LANES, Run, parts};
 use super::isa::{Kernel, Simd};
 use super::tile::{
-    GatherTile, OuterTile, SCATTERED, Scattered, gather_tile, outer_tile, scattered_outer_tile, scattered_tile,
-    width_index,
+    GatherTile, OuterTile, SCATTERED, Scattered, UNROLLED, gather_tile, outer_tile, scattered_outer_tile,
+    scattered_tile, width_index,
 };
 use super::weights::Packed;
 
@@ -124,7 +124,8 @@ impl Gather<'_> {
                             relu: last && self.relu,
                             narrow: self.narrow,
                         };
-                        ahead = ahead.wrapping_add(rows * LANES);
+                        let steps = if S::FEW_REGISTERS { rows / UNROLLED } else { rows };
+                        ahead = ahead.wrapping_add(steps * LANES);
                         tile
                     };
                     if across {

@@ -41,6 +41,17 @@ pub(crate) fn each(items: usize, parallel: bool, work: impl Fn(usize) + Sync) {
     }
 }
 
+/// Calls `work(i)` for each of `0..items` in parallel. Every thread begins with a share of its own and then takes what others
+/// have left, from their ends: one that is slower, or late, does less.
+pub(crate) fn balanced(items: usize, work: impl Fn(usize) + Sync) {
+    let taken: Vec<AtomicBool> = (0..items).map(|_| AtomicBool::new(false)).collect();
+    let take = |item: &usize| !taken[*item].swap(true, Ordering::Relaxed);
+    shares(items, |share| {
+        share.filter(take).for_each(&work);
+        (0..items).rev().filter(take).for_each(&work);
+    });
+}
+
 thread_local! {
     /// The team whose leader this thread is.
     static TEAM: Cell<*const Team> = const { Cell::new(std::ptr::null()) };
@@ -194,6 +205,22 @@ mod tests {
             })
         });
         assert_eq!(sums, (1..200).map(|n| n * (n - 1) / 2).collect::<Vec<usize>>());
+    }
+
+    #[test]
+    fn balanced_work_is_done_once() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        for items in [0, 1, 2, 7, 50] {
+            let done: Vec<AtomicUsize> = (0..items).map(|_| AtomicUsize::new(0)).collect();
+            pool.install(|| {
+                together(|| {
+                    balanced(items, |item| {
+                        done[item].fetch_add(1, Ordering::Relaxed);
+                    })
+                })
+            });
+            assert!(done.iter().all(|done| done.load(Ordering::Relaxed) == 1));
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(crate) struct GatherTile<'a> {
     pub runs: &'a [Run],
     /// Packed weights, a row of 16 · NV units for each unit of the runs.
     pub weights: *const f32,
-    /// Weights that later tiles read: one cache line of them is asked for with every row. Need not be valid.
+    /// Weights that later tiles read: one cache line of them is asked for with every step. Need not be valid.
     pub ahead: *const f32,
     pub y: *mut f32,
     /// Values of `y` from one pixel, and from one vector of channels, to the next.
@@ -101,6 +101,33 @@ impl Pixels for Scattered {
     }
 }
 
+/// Rows of one step of the loop where registers are few: fewer instructions between the products.
+pub(crate) const UNROLLED: usize = 4;
+
+/// Adds the products of `P` values of `x`, that lie where `at` says, and a row of vectors that are `vector` values apart.
+#[inline(always)]
+unsafe fn multiply<S: Simd, const P: usize, const NV: usize>(
+    acc: &mut [[S::V; NV]; P],
+    x: *const f32,
+    at: impl Fn(usize) -> isize,
+    row: *const f32,
+    vector: usize,
+) {
+    // SAFETY: as the tile's caller promises.
+    unsafe {
+        let mut vectors = [S::splat(0.); NV];
+        for (v, value) in vectors.iter_mut().enumerate() {
+            *value = S::load(row.add(v * vector));
+        }
+        for (p, acc) in acc.iter_mut().enumerate() {
+            let xp = S::splat(*x.offset(at(p)));
+            for (a, &vector) in acc.iter_mut().zip(&vectors) {
+                *a = S::multiply_add(xp, vector, *a);
+            }
+        }
+    }
+}
+
 #[inline(always)]
 unsafe fn gather<S: Simd, const P: usize, const NV: usize>(t: &GatherTile, pixels: impl Pixels) {
     unsafe {
@@ -112,24 +139,27 @@ unsafe fn gather<S: Simd, const P: usize, const NV: usize>(t: &GatherTile, pixel
                 }
             }
         }
+        let at = |p: usize| pixels.x(p) as isize;
         let (mut w, mut ahead) = (t.weights, t.ahead);
         for run in t.runs {
             let mut x = t.x.add(run.offset);
-            for _ in 0..run.len {
+            let mut left = run.len;
+            if S::FEW_REGISTERS {
+                while left >= UNROLLED {
+                    S::prefetch(ahead.cast());
+                    ahead = ahead.wrapping_add(LANES);
+                    for i in 0..UNROLLED {
+                        multiply::<S, P, NV>(&mut acc, x.add(i), at, w.add(i * LANES * NV), LANES);
+                    }
+                    (x, w) = (x.add(UNROLLED), w.add(UNROLLED * LANES * NV));
+                    left -= UNROLLED;
+                }
+            }
+            for _ in 0..left {
                 S::prefetch(ahead.cast());
                 ahead = ahead.wrapping_add(LANES);
-                let mut row = [S::splat(0.); NV];
-                for (v, value) in row.iter_mut().enumerate() {
-                    *value = S::load(w.add(LANES * v));
-                }
-                for (p, acc) in acc.iter_mut().enumerate() {
-                    let xp = S::splat(*x.add(pixels.x(p)));
-                    for (a, &w) in acc.iter_mut().zip(&row) {
-                        *a = S::multiply_add(xp, w, *a);
-                    }
-                }
-                w = w.add(LANES * NV);
-                x = x.add(1);
+                multiply::<S, P, NV>(&mut acc, x, at, w, LANES);
+                (x, w) = (x.add(1), w.add(LANES * NV));
             }
         }
         // Only loops that are unrolled may touch the sums, or they would live in memory: each step is one of its own.
@@ -267,19 +297,19 @@ unsafe fn outer<S: Simd, const P: usize, const NV: usize>(t: &OuterTile, unit: i
             for r in 0..t.rows {
                 let mut x = t.x.add(image * t.x_image + r * t.x_row);
                 let mut dy = t.dy.add(image * t.dy_image + r * t.dy_row);
-                for _ in 0..t.cols {
-                    let mut row = [S::splat(0.); NV];
-                    for (v, value) in row.iter_mut().enumerate() {
-                        *value = S::load(dy.add(v * t.dy_vector));
-                    }
-                    for (p, acc) in acc.iter_mut().enumerate() {
-                        let xp = S::splat(*x.offset(unit(p)));
-                        for (a, &g) in acc.iter_mut().zip(&row) {
-                            *a = S::multiply_add(xp, g, *a);
+                let mut left = t.cols;
+                if S::FEW_REGISTERS {
+                    while left >= UNROLLED {
+                        for i in 0..UNROLLED {
+                            multiply::<S, P, NV>(&mut acc, x.add(i * LANES), &unit, dy.add(i * LANES), t.dy_vector);
                         }
+                        (x, dy) = (x.add(UNROLLED * LANES), dy.add(UNROLLED * LANES));
+                        left -= UNROLLED;
                     }
-                    x = x.add(LANES);
-                    dy = dy.add(LANES);
+                }
+                for _ in 0..left {
+                    multiply::<S, P, NV>(&mut acc, x, &unit, dy, t.dy_vector);
+                    (x, dy) = (x.add(LANES), dy.add(LANES));
                 }
             }
         }

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::buffer::{Buffer, Growing};
+use super::buffer::{Buffer, Growing, Shared};
 use super::gather::Gather;
 use super::geometry::{ConvShape, LANES, Run};
 use super::isa::{Arithmetic, Isa, Kernel, Simd, launch};
@@ -125,7 +125,7 @@ unsafe fn weight_transform<S: Simd>(g: [S::V; 3]) -> [S::V; IN] {
     }
 }
 
-/// What a thread needs for its squares.
+/// The transformed inputs of some squares and their products.
 #[derive(Default)]
 pub(crate) struct Scratch {
     inputs: Growing,
@@ -146,36 +146,71 @@ pub(crate) unsafe fn convolve(
     scratch: &mut Scratch,
     squares: Range<usize>,
 ) {
-    debug_assert!(conv.groups == 1 && conv.x_step == 1 && !conv.narrow);
-    let first = weights.first();
-    let outputs = (conv.outputs.1 - conv.outputs.0) * first.vectors;
-    // Where there are few channels, squares whose inputs and products stay close to the core; else as many as make it
-    // worth while to pass over the weights.
-    let (tile, least) = if isa == Isa::Avx512 { (14, 28) } else { (6, 60) };
-    let channels = first.rows + LANES * outputs;
-    let most = (PIECE_BYTES / (4 * POSITIONS * channels)).clamp(least, 112).next_multiple_of(tile);
-    let mut at = squares.start;
-    while at < squares.end {
-        let left = squares.end - at;
-        // Even pieces of whole tiles.
-        let count = left.div_ceil(left.div_ceil(most)).next_multiple_of(tile).min(left);
-        let inputs = first.rows / LANES;
-        let piece = Piece {
-            conv,
-            x_vector,
-            first: at,
-            count,
-            inputs,
-            outputs: (conv.outputs.0 * first.vectors, outputs),
-            // The last block may have vectors beyond the last channel.
-            last: first.outputs.div_ceil(LANES),
-            position_inputs: position_len(inputs * count),
-            position_outputs: position_len(outputs * count),
-        };
+    for squares in pieces(isa, weights, squares, MOST) {
+        let piece = Piece::new(*conv, x_vector, weights, squares);
+        let places = piece.places(scratch);
         // SAFETY: as the caller promises.
-        unsafe { piece.run(isa, weights, scratch) };
-        at += count;
+        unsafe {
+            piece.transform_inputs(isa, places, 0..piece.count);
+            (0..POSITIONS).for_each(|position| piece.multiply(isa, places, weights, position));
+            piece.transform_outputs(isa, places, 0..piece.count);
+        }
     }
+}
+
+/// As [`convolve`], all squares by all threads.
+///
+/// # Safety
+/// As [`convolve`]; threads call `conv`.
+pub(crate) unsafe fn convolve_together<'a>(
+    isa: Isa,
+    conv: impl Fn() -> Gather<'a> + Sync,
+    x_vector: usize,
+    weights: &Transformed,
+    squares: usize,
+) {
+    let threads = threads::count();
+    if squares >= FEW * threads {
+        let most = squares.div_ceil(4 * threads).max(FEW);
+        let pieces: Vec<Range<usize>> = pieces(isa, weights, 0..squares, most).collect();
+        threads::balanced(pieces.len(), |i| {
+            let mut scratch = Scratch::default();
+            // SAFETY: as the caller promises; pieces are of different squares.
+            unsafe { convolve(isa, &conv(), x_vector, weights, &mut scratch, pieces[i].clone()) };
+        });
+        return;
+    }
+    // So few squares that each thread would spend its time on reading weights: they share positions instead.
+    let piece = || Piece::new(conv(), x_vector, weights, 0..squares);
+    let mut scratch = Scratch::default();
+    let places = piece().places(&mut scratch);
+    // SAFETY: as the caller promises; threads write different squares, positions, squares again.
+    unsafe {
+        threads::shares(squares, |squares| piece().transform_inputs(isa, places, squares));
+        threads::balanced(POSITIONS, |position| piece().multiply(isa, places, weights, position));
+        threads::shares(squares, |squares| piece().transform_outputs(isa, places, squares));
+    }
+}
+
+/// Squares of a thread below which the weights are read once for all threads.
+const FEW: usize = 28;
+/// Squares that are computed at once, at most.
+const MOST: usize = 112;
+
+/// Squares in even pieces of whole tiles. Where there are few channels, a piece's inputs and products stay close to the core;
+/// else it is as large as makes it worth while to pass over the weights.
+fn pieces(isa: Isa, weights: &Transformed, squares: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let first = weights.first();
+    let (tile, least) = if isa == Isa::Avx512 { (14, 28) } else { (6, 60) };
+    let channels = first.rows + first.blocks() * first.width();
+    let most = (PIECE_BYTES / (4 * POSITIONS * channels)).clamp(least, MOST).min(most).next_multiple_of(tile);
+    let mut at = squares.start;
+    std::iter::from_fn(move || {
+        let left = squares.end - at;
+        let count = left.div_ceil(left.div_ceil(most).max(1)).next_multiple_of(tile).min(left);
+        at += count;
+        (count > 0).then_some(at - count..at)
+    })
 }
 
 /// Bytes of the inputs and products of the squares that are computed at once, where there are few channels.
@@ -190,7 +225,7 @@ fn position_len(vectors: usize) -> usize {
 /// Some squares.
 #[derive(Clone, Copy)]
 struct Piece<'a> {
-    conv: &'a Gather<'a>,
+    conv: Gather<'a>,
     x_vector: usize,
     first: usize,
     count: usize,
@@ -205,7 +240,32 @@ struct Piece<'a> {
     position_outputs: usize,
 }
 
-impl Piece<'_> {
+impl<'a> Piece<'a> {
+    fn new(conv: Gather<'a>, x_vector: usize, weights: &Transformed, squares: Range<usize>) -> Self {
+        debug_assert!(conv.groups == 1 && conv.x_step == 1 && !conv.narrow);
+        let (first, count) = (weights.first(), squares.len());
+        let outputs = (conv.outputs.1 - conv.outputs.0) * first.vectors;
+        let inputs = first.rows / LANES;
+        Piece {
+            conv,
+            x_vector,
+            first: squares.start,
+            count,
+            inputs,
+            outputs: (conv.outputs.0 * first.vectors, outputs),
+            // The last block may have vectors beyond the last channel.
+            last: first.outputs.div_ceil(LANES),
+            position_inputs: position_len(inputs * count),
+            position_outputs: position_len(outputs * count),
+        }
+    }
+
+    /// Where the transformed inputs and the products lie.
+    fn places(&self, scratch: &mut Scratch) -> (Shared<f32>, Shared<f32>) {
+        let inputs = scratch.inputs.get(POSITIONS * self.position_inputs);
+        (Shared(inputs), Shared(scratch.products.get(POSITIONS * self.position_outputs)))
+    }
+
     /// Image, and first row and column, of a square.
     #[inline(always)]
     fn place(&self, square: usize) -> (usize, usize, usize) {
@@ -214,53 +274,65 @@ impl Piece<'_> {
         (at / (rows * cols), at / cols % rows * OUT, at % cols * OUT)
     }
 
-    unsafe fn run(&self, isa: Isa, weights: &Transformed, scratch: &mut Scratch) {
-        let (conv, count) = (self.conv, self.count);
-        let inputs = scratch.inputs.get(POSITIONS * self.position_inputs);
-        let products = scratch.products.get(POSITIONS * self.position_outputs);
+    unsafe fn transform_inputs(self, isa: Isa, (inputs, _): (Shared<f32>, Shared<f32>), squares: Range<usize>) {
+        // SAFETY: as the caller of `convolve` promises.
+        unsafe { launch(isa, Inputs { piece: self, squares, to: inputs.get() }) }
+    }
+
+    /// The products of one position.
+    unsafe fn multiply(
+        &self,
+        isa: Isa,
+        (inputs, products): (Shared<f32>, Shared<f32>),
+        weights: &Transformed,
+        position: usize,
+    ) {
+        let count = self.count;
         let runs = [(0..self.inputs).map(|v| Run { offset: v * count * LANES, len: LANES }).collect::<Vec<_>>()];
         // SAFETY: as the caller of `convolve` promises.
         unsafe {
-            launch(isa, Inputs { piece: *self, to: inputs });
-            for (position, weights) in weights.0.iter().enumerate() {
-                let gather = Gather {
-                    scratch: inputs.add(position * self.position_inputs),
-                    images: 1,
-                    x_step: 1,
-                    x_image: 0,
-                    x_row: 0,
-                    x_group: 0,
-                    blocks: &runs,
-                    weights,
-                    groups: 1,
-                    outputs: conv.outputs,
-                    bias: std::ptr::null(),
-                    // Blocks are counted from the first of all.
-                    y: products.add(position * self.position_outputs).wrapping_sub(self.outputs.0 * count * LANES),
-                    y_pixel: LANES,
-                    y_row: 0,
-                    y_image: 0,
-                    y_vector: count * LANES,
-                    y_group: 0,
-                    rows: 1,
-                    cols: count,
-                    residual: std::ptr::null(),
-                    residual_image: 0,
-                    residual_row: 0,
-                    residual_vector: 0,
-                    relu: false,
-                    narrow: false,
-                };
-                launch(isa, gather);
-            }
-            launch(isa, Outputs { piece: *self, products });
+            let gather = Gather {
+                scratch: inputs.get().add(position * self.position_inputs),
+                images: 1,
+                x_step: 1,
+                x_image: 0,
+                x_row: 0,
+                x_group: 0,
+                blocks: &runs,
+                weights: &weights.0[position],
+                groups: 1,
+                outputs: self.conv.outputs,
+                bias: std::ptr::null(),
+                // Blocks are counted from the first of all.
+                y: products.get().add(position * self.position_outputs).wrapping_sub(self.outputs.0 * count * LANES),
+                y_pixel: LANES,
+                y_row: 0,
+                y_image: 0,
+                y_vector: count * LANES,
+                y_group: 0,
+                rows: 1,
+                cols: count,
+                residual: std::ptr::null(),
+                residual_image: 0,
+                residual_row: 0,
+                residual_vector: 0,
+                relu: false,
+                narrow: false,
+            };
+            launch(isa, gather);
         }
+    }
+
+    unsafe fn transform_outputs(self, isa: Isa, (_, products): (Shared<f32>, Shared<f32>), squares: Range<usize>) {
+        // SAFETY: as the caller of `convolve` promises.
+        unsafe { launch(isa, Outputs { piece: self, squares, products: products.get() }) }
     }
 }
 
-/// Bᵀ d B of every square and vector of channels: (position, vector, square, 16).
+/// Bᵀ d B of some squares, for each and every vector of channels: (position, vector, square, 16).
 struct Inputs<'a> {
     piece: Piece<'a>,
+    squares: Range<usize>,
     to: *mut f32,
 }
 
@@ -269,7 +341,7 @@ impl Kernel for Inputs<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let Piece { conv, x_vector, count, inputs, position_inputs, .. } = self.piece;
-        for square in 0..count {
+        for square in self.squares.clone() {
             let (image, row, col) = self.piece.place(square);
             // One pixel around the map is there; what lies further out meets no output.
             let (rows, cols) = (IN.min(conv.rows + 2 - row), IN.min(conv.cols + 2 - col));
@@ -321,9 +393,10 @@ unsafe fn input_transform<S: Simd>(d: [S::V; IN]) -> [S::V; IN] {
     }
 }
 
-/// Aᵀ m A of every square, with bias, addition and ReLU.
+/// Aᵀ m A of some squares, with bias, addition and ReLU.
 struct Outputs<'a> {
     piece: Piece<'a>,
+    squares: Range<usize>,
     products: *const f32,
 }
 
@@ -332,7 +405,7 @@ impl Kernel for Outputs<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let Piece { conv, count, outputs: (first, vectors), last, position_outputs, .. } = self.piece;
-        for square in 0..count {
+        for square in self.squares.clone() {
             let (image, row, col) = self.piece.place(square);
             let (rows, cols) = (OUT.min(conv.rows - row), OUT.min(conv.cols - col));
             for vector in first..last.min(first + vectors) {

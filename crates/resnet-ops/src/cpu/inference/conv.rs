@@ -58,35 +58,37 @@ struct Item {
     blocks: (usize, usize),
 }
 
-/// The items of every thread, as even as they can be made.
-fn shares(shape: &ConvShape, blocks: usize, row_bytes: usize) -> Vec<Vec<Item>> {
+/// The items, those of a thread after those of another. There are several for each, so that a thread may take from a slower
+/// one.
+fn items(shape: &ConvShape, blocks: usize, row_bytes: usize) -> Vec<Item> {
     let threads = threads::count();
     let most = (item_bytes(shape) / row_bytes.max(1)).max(1);
-    let bands = |rows: Range<usize>| {
-        let count = rows.len().div_ceil(most).max(1);
-        let (start, len) = (rows.start, rows.len());
-        (0..count).map(move |i| threads::part(i, count, len)).map(move |r| start + r.start..start + r.end)
-    };
-    let all = 0..shape.oh;
-    if shape.n.is_multiple_of(threads) || shape.n >= 8 * threads {
-        let share = |t| {
-            let images = threads::part(t, threads, shape.n);
-            images.flat_map(|image| bands(all.clone()).map(move |rows| Item { image, rows, blocks: (0, blocks) }))
-        };
-        return (0..threads).map(|t| share(t).collect()).collect();
-    }
+    let whole = shape.n.is_multiple_of(threads) || shape.n >= 8 * threads;
     // Few images: rows where they are many, else output channels.
-    let split_blocks = blocks.is_multiple_of(threads) || shape.oh < 4 * threads && blocks > 2 * threads;
-    (0..threads)
-        .map(|t| {
-            let part = |len: usize| threads::part(t, threads, len);
-            let (rows, blocks) = if split_blocks { (all.clone(), part(blocks)) } else { (part(shape.oh), 0..blocks) };
-            let blocks = (blocks.start, blocks.end);
-            let images = 0..shape.n;
-            images.flat_map(|image| bands(rows.clone()).map(move |rows| Item { image, rows, blocks })).collect()
+    let split_blocks = !whole && (blocks.is_multiple_of(threads) || shape.oh < 4 * threads && blocks > 2 * threads);
+    let share = |t: usize| {
+        let part = |len: usize, split: bool| if split { threads::part(t, threads, len) } else { 0..len };
+        let (images, blocks) = (part(shape.n, whole), part(blocks, split_blocks));
+        let rows = part(shape.oh, !whole && !split_blocks);
+        let bands = rows.len().div_ceil(most).max(1);
+        let pieces = LEAST.div_ceil(images.len().max(1) * bands).min(blocks.len()).max(1);
+        images.flat_map(move |image| {
+            let (rows, blocks) = (rows.clone(), blocks.clone());
+            (0..bands * pieces).map(move |i| {
+                let cut = |range: &Range<usize>, i: usize, parts: usize| {
+                    let part = threads::part(i, parts, range.len());
+                    range.start + part.start..range.start + part.end
+                };
+                let blocks = cut(&blocks, i % pieces, pieces);
+                Item { image, rows: cut(&rows, i / pieces, bands), blocks: (blocks.start, blocks.end) }
+            })
         })
-        .collect()
+    };
+    (0..threads).flat_map(share).collect()
 }
+
+/// Items of a thread at least, where there is so much to share.
+const LEAST: usize = 4;
 
 fn direct<E: Stored>(
     isa: Isa,
@@ -110,44 +112,43 @@ fn direct<E: Stored>(
     // What is kept as bf16 is summed at once: parts of a sum would be rounded.
     let blocks = geometry::blocks(&runs, if E::NARROW { usize::MAX } else { BLOCK_ROWS / packed.vectors });
     let row_bytes = 4 * window.row_len() * panels.count() * config.stride.0;
-    let shares = shares(shape, packed.blocks(), row_bytes);
+    let items = items(shape, packed.blocks(), row_bytes);
     let to = y.layout;
     let shared = y.shared();
-    threads::shares(shares.len(), |range| {
-        for Item { image, rows, blocks: outputs } in range.flat_map(|t| &shares[t]) {
-            let (image, r) = (*image, rows.start as isize);
-            let row = r * config.stride.0 as isize - config.padding.0 as isize;
-            // SAFETY: maps hold the rows with their borders; shares write different rows or channels.
-            unsafe {
-                let gather = Gather {
-                    scratch: x.at(image, row, -(config.padding.1 as isize)).cast(),
-                    images: 1,
-                    x_step: config.stride.1,
-                    x_image: 0,
-                    x_row: config.stride.0 * window.row_len(),
-                    x_group: panels.of_group() * window.panel_len(),
-                    blocks: &blocks,
-                    weights: packed,
-                    groups: config.groups,
-                    outputs: *outputs,
-                    bias: weights.bias.as_ptr(),
-                    y: shared.get().add(image * to.image() + to.at(r, 0)).cast(),
-                    y_pixel: to.pixel(),
-                    y_row: to.row(),
-                    y_image: 0,
-                    y_vector: to.panel(),
-                    y_group: to.channels(config.groups).of_group() * to.panel(),
-                    rows: if flat { 1 } else { rows.len() },
-                    cols: if flat { rows.len() * shape.ow } else { shape.ow },
-                    residual: residual.map_or(std::ptr::null(), |residual| residual.at(image, r, 0).cast()),
-                    residual_image: 0,
-                    residual_row: residual.map_or(0, |residual| residual.layout.row()),
-                    residual_vector: residual.map_or(0, |residual| residual.layout.panel()),
-                    relu,
-                    narrow: E::NARROW,
-                };
-                launch_in(isa, E::ARITHMETIC, gather);
-            }
+    threads::balanced(items.len(), |i| {
+        let Item { image, ref rows, blocks: outputs } = items[i];
+        let r = rows.start as isize;
+        let row = r * config.stride.0 as isize - config.padding.0 as isize;
+        // SAFETY: maps hold the rows with their borders; items write different rows or channels.
+        unsafe {
+            let gather = Gather {
+                scratch: x.at(image, row, -(config.padding.1 as isize)).cast(),
+                images: 1,
+                x_step: config.stride.1,
+                x_image: 0,
+                x_row: config.stride.0 * window.row_len(),
+                x_group: panels.of_group() * window.panel_len(),
+                blocks: &blocks,
+                weights: packed,
+                groups: config.groups,
+                outputs,
+                bias: weights.bias.as_ptr(),
+                y: shared.get().add(image * to.image() + to.at(r, 0)).cast(),
+                y_pixel: to.pixel(),
+                y_row: to.row(),
+                y_image: 0,
+                y_vector: to.panel(),
+                y_group: to.channels(config.groups).of_group() * to.panel(),
+                rows: if flat { 1 } else { rows.len() },
+                cols: if flat { rows.len() * shape.ow } else { shape.ow },
+                residual: residual.map_or(std::ptr::null(), |residual| residual.at(image, r, 0).cast()),
+                residual_image: 0,
+                residual_row: residual.map_or(0, |residual| residual.layout.row()),
+                residual_vector: residual.map_or(0, |residual| residual.layout.panel()),
+                relu,
+                narrow: E::NARROW,
+            };
+            launch_in(isa, E::ARITHMETIC, gather);
         }
     });
     Ok(())
@@ -165,50 +166,41 @@ fn winograd_conv<E: Stored>(
 ) -> Result<()> {
     let transformed = weights.transformed(isa, tile_vectors(isa, shape.o, usize::MAX))?;
     let first = transformed.first();
-    let (blocks, threads) = (first.blocks(), threads::count());
-    let squares = winograd::squares(shape.n, (shape.oh, shape.ow));
-    let by_blocks = squares < 28 * threads && blocks >= threads;
     let (from, to) = (x.layout, y.layout);
     let shared = y.shared();
-    threads::shares(threads, |range| {
-        let mut scratch = winograd::Scratch::default();
-        for t in range {
-            let part = |len: usize| threads::part(t, threads, len);
-            let (blocks, squares) = if by_blocks { (part(blocks), 0..squares) } else { (0..blocks, part(squares)) };
-            let (row_len, panel_len) = (from.window().row_len(), from.window().panel_len());
-            // SAFETY: the maps hold all images, the input with a border; shares compute different squares or channels.
-            unsafe {
-                let gather = Gather {
-                    scratch: x.at(0, -1, -1).cast(),
-                    images: shape.n,
-                    x_step: 1,
-                    x_image: from.image(),
-                    x_row: row_len,
-                    x_group: 0,
-                    blocks: &[],
-                    weights: first,
-                    groups: 1,
-                    outputs: (blocks.start, blocks.end),
-                    bias: weights.bias.as_ptr(),
-                    y: shared.get().add(to.at(0, 0)).cast(),
-                    y_pixel: to.pixel(),
-                    y_row: to.row(),
-                    y_image: to.image(),
-                    y_vector: to.panel(),
-                    y_group: 0,
-                    rows: shape.oh,
-                    cols: shape.ow,
-                    residual: residual.map_or(std::ptr::null(), |residual| residual.at(0, 0, 0).cast()),
-                    residual_image: residual.map_or(0, |residual| residual.layout.image()),
-                    residual_row: residual.map_or(0, |residual| residual.layout.row()),
-                    residual_vector: residual.map_or(0, |residual| residual.layout.panel()),
-                    relu,
-                    narrow: false,
-                };
-                winograd::convolve(isa, &gather, panel_len, transformed, &mut scratch, squares);
-            }
+    // SAFETY: as below.
+    let gather = || unsafe {
+        Gather {
+            scratch: x.at(0, -1, -1).cast(),
+            images: shape.n,
+            x_step: 1,
+            x_image: from.image(),
+            x_row: from.window().row_len(),
+            x_group: 0,
+            blocks: &[],
+            weights: first,
+            groups: 1,
+            outputs: (0, first.blocks()),
+            bias: weights.bias.as_ptr(),
+            y: shared.get().add(to.at(0, 0)).cast(),
+            y_pixel: to.pixel(),
+            y_row: to.row(),
+            y_image: to.image(),
+            y_vector: to.panel(),
+            y_group: 0,
+            rows: shape.oh,
+            cols: shape.ow,
+            residual: residual.map_or(std::ptr::null(), |residual| residual.at(0, 0, 0).cast()),
+            residual_image: residual.map_or(0, |residual| residual.layout.image()),
+            residual_row: residual.map_or(0, |residual| residual.layout.row()),
+            residual_vector: residual.map_or(0, |residual| residual.layout.panel()),
+            relu,
+            narrow: false,
         }
-    });
+    };
+    let (squares, panel_len) = (winograd::squares(shape.n, (shape.oh, shape.ow)), from.window().panel_len());
+    // SAFETY: the maps hold all images, the input with a border.
+    unsafe { winograd::convolve_together(isa, gather, panel_len, transformed, squares) };
     Ok(())
 }
 
