@@ -97,15 +97,15 @@ impl Gather<'_> {
                     // SAFETY: the block's weights.
                     let weights = unsafe { self.weights.data.as_ptr().add(first) };
                     let (mut ahead, end) = (weights.wrapping_add(rows * width), weights.wrapping_add(2 * rows * width));
-                    // SAFETY: the caller's scratch, weights and output hold all these pixels.
-                    let mut tile = |at: (usize, usize, usize)| unsafe {
-                        let (x, y, residual) = pixel(at);
-                        let tile = GatherTile {
-                            x: self.scratch.add(x + group * self.x_group),
+                    // What all tiles of the block have in common; the first pixel's places.
+                    // SAFETY: the caller's scratch, weights, output and residual hold the first pixel.
+                    let common = unsafe {
+                        GatherTile {
+                            x: self.scratch.add(group * self.x_group),
                             runs,
                             weights,
-                            ahead: if ahead < end { ahead } else { weights },
-                            y: self.y.wrapping_byte_add(bytes * (y + first_channel)),
+                            ahead: weights,
+                            y: self.y.wrapping_byte_add(bytes * first_channel),
                             y_pixel: self.y_pixel,
                             y_vector: self.y_vector,
                             channels: width.min(outputs - block * width),
@@ -116,17 +116,27 @@ impl Gather<'_> {
                                 std::ptr::null()
                             },
                             residual: if last && !self.residual.is_null() {
-                                self.residual.byte_add(bytes * (residual + residual_channel))
+                                self.residual.byte_add(bytes * residual_channel)
                             } else {
                                 std::ptr::null()
                             },
                             residual_vector: self.residual_vector,
                             relu: last && self.relu,
                             narrow: self.narrow,
-                        };
-                        let steps = if S::FEW_REGISTERS { rows / UNROLLED } else { rows };
-                        ahead = ahead.wrapping_add(steps * LANES);
-                        tile
+                        }
+                    };
+                    let mut next = common;
+                    // SAFETY: the caller's scratch, output and residual hold all these pixels.
+                    let mut tile = |at: (usize, usize, usize)| unsafe {
+                        let (x, y, residual) = pixel(at);
+                        next.x = common.x.add(x);
+                        next.y = common.y.wrapping_byte_add(bytes * y);
+                        if !common.residual.is_null() {
+                            next.residual = common.residual.byte_add(bytes * residual);
+                        }
+                        next.ahead = if ahead < end { ahead } else { weights };
+                        ahead = ahead.wrapping_add(if S::FEW_REGISTERS { rows / UNROLLED } else { rows } * LANES);
+                        next
                     };
                     if across {
                         // SAFETY: as above.

@@ -139,6 +139,12 @@ unsafe fn gather<S: Simd, const P: usize, const NV: usize>(t: &GatherTile, pixel
                 }
             }
         }
+        if !t.residual.is_null() && !t.narrow {
+            // It is needed after the products, and comes from far away.
+            for (p, v) in (0..P).flat_map(|p| (0..NV).map(move |v| (p, v))) {
+                S::prefetch(t.residual.wrapping_add(pixels.residual(p) + v * t.residual_vector).cast());
+            }
+        }
         let at = |p: usize| pixels.x(p) as isize;
         let (mut w, mut ahead) = (t.weights, t.ahead);
         for run in t.runs {
