@@ -48,6 +48,8 @@ pub(crate) struct GatherTile<'a> {
 
 /// Where the pixels of a gather tile lie, counted from the first.
 pub(crate) trait Pixels: Copy {
+    /// Neighbours so close that an instruction with a short offset reaches them.
+    const CLOSE: usize = 1;
     /// Units of the scratch.
     fn x(&self, p: usize) -> usize;
     /// Values of the output.
@@ -61,6 +63,7 @@ pub(crate) trait Pixels: Copy {
 struct Row<const STEP: usize>(usize);
 
 impl<const STEP: usize> Pixels for Row<STEP> {
+    const CLOSE: usize = if STEP == 1 { 2 } else { 1 };
     #[inline(always)]
     fn x(&self, p: usize) -> usize {
         STEP * LANES * p
@@ -104,12 +107,11 @@ impl Pixels for Scattered {
 /// Rows of one step of the loop where registers are few: fewer instructions between the products.
 pub(crate) const UNROLLED: usize = 4;
 
-/// Adds the products of `P` values of `x`, that lie where `at` says, and a row of vectors that are `vector` values apart.
+/// Adds the products of `P` values, that lie where `at` says, and a row of vectors that are `vector` values apart.
 #[inline(always)]
 unsafe fn multiply<S: Simd, const P: usize, const NV: usize>(
     acc: &mut [[S::V; NV]; P],
-    x: *const f32,
-    at: impl Fn(usize) -> isize,
+    at: impl Fn(usize) -> *const f32,
     row: *const f32,
     vector: usize,
 ) {
@@ -120,7 +122,7 @@ unsafe fn multiply<S: Simd, const P: usize, const NV: usize>(
             *value = S::load(row.add(v * vector));
         }
         for (p, acc) in acc.iter_mut().enumerate() {
-            let xp = S::splat(*x.offset(at(p)));
+            let xp = S::splat(*at(p));
             for (a, &vector) in acc.iter_mut().zip(&vectors) {
                 *a = S::multiply_add(xp, vector, *a);
             }
@@ -129,7 +131,7 @@ unsafe fn multiply<S: Simd, const P: usize, const NV: usize>(
 }
 
 #[inline(always)]
-unsafe fn gather<S: Simd, const P: usize, const NV: usize>(t: &GatherTile, pixels: impl Pixels) {
+unsafe fn gather<S: Simd, X: Pixels, const P: usize, const NV: usize>(t: &GatherTile, pixels: X) {
     unsafe {
         let mut acc = [[S::splat(0.); NV]; P];
         if !t.bias.is_null() {
@@ -145,27 +147,37 @@ unsafe fn gather<S: Simd, const P: usize, const NV: usize>(t: &GatherTile, pixel
                 S::prefetch(t.residual.wrapping_add(pixels.residual(p) + v * t.residual_vector).cast());
             }
         }
-        let at = |p: usize| pixels.x(p) as isize;
+        let first = |p: usize| p - p % X::CLOSE;
+        let near: [*const f32; P] = std::array::from_fn(|p| S::in_register(t.x.add(pixels.x(first(p)))));
         let (mut w, mut ahead) = (t.weights, t.ahead);
-        for run in t.runs {
-            let mut x = t.x.add(run.offset);
-            let mut left = run.len;
+        for (i, run) in t.runs.iter().enumerate() {
+            let (mut unit, end) = (run.offset, run.offset + run.len);
             if S::FEW_REGISTERS {
-                while left >= UNROLLED {
+                // Runs lie too far apart for the processor to guess the next.
+                if let Some(next) = t.runs.get(i + 1) {
+                    for p in 0..P {
+                        S::prefetch(near[first(p)].add(next.offset + pixels.x(p) - pixels.x(first(p))).cast());
+                    }
+                }
+                let middle = UNROLLED / 2 * LANES * NV;
+                let mut rows = S::in_register(w.wrapping_add(middle));
+                while unit + UNROLLED <= end {
                     S::prefetch(ahead.cast());
                     ahead = ahead.wrapping_add(LANES);
                     for i in 0..UNROLLED {
-                        multiply::<S, P, NV>(&mut acc, x.add(i), at, w.add(i * LANES * NV), LANES);
+                        let at = |p: usize| near[first(p)].add(unit).add(pixels.x(p) - pixels.x(first(p)) + i);
+                        multiply::<S, P, NV>(&mut acc, at, rows.sub(middle).add(i * LANES * NV), LANES);
                     }
-                    (x, w) = (x.add(UNROLLED), w.add(UNROLLED * LANES * NV));
-                    left -= UNROLLED;
+                    rows = rows.wrapping_add(UNROLLED * LANES * NV);
+                    unit += UNROLLED;
                 }
+                w = rows.wrapping_sub(middle);
             }
-            for _ in 0..left {
+            for unit in unit..end {
                 S::prefetch(ahead.cast());
                 ahead = ahead.wrapping_add(LANES);
-                multiply::<S, P, NV>(&mut acc, x, at, w, LANES);
-                (x, w) = (x.add(1), w.add(LANES * NV));
+                multiply::<S, P, NV>(&mut acc, |p| t.x.add(pixels.x(p)).add(unit), w, LANES);
+                w = w.add(LANES * NV);
             }
         }
         // Only loops that are unrolled may touch the sums, or they would live in memory: each step is one of its own.
@@ -307,14 +319,19 @@ unsafe fn outer<S: Simd, const P: usize, const NV: usize>(t: &OuterTile, unit: i
                 if S::FEW_REGISTERS {
                     while left >= UNROLLED {
                         for i in 0..UNROLLED {
-                            multiply::<S, P, NV>(&mut acc, x.add(i * LANES), &unit, dy.add(i * LANES), t.dy_vector);
+                            multiply::<S, P, NV>(
+                                &mut acc,
+                                |p| x.add(i * LANES).offset(unit(p)),
+                                dy.add(i * LANES),
+                                t.dy_vector,
+                            );
                         }
                         (x, dy) = (x.add(UNROLLED * LANES), dy.add(UNROLLED * LANES));
                         left -= UNROLLED;
                     }
                 }
                 for _ in 0..left {
-                    multiply::<S, P, NV>(&mut acc, x, &unit, dy, t.dy_vector);
+                    multiply::<S, P, NV>(&mut acc, |p| x.offset(unit(p)), dy, t.dy_vector);
                     (x, dy) = (x.add(LANES), dy.add(LANES));
                 }
             }
@@ -335,7 +352,7 @@ impl<const P: usize, const NV: usize, const STEP: usize> Kernel for GatherKernel
     type Output = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        unsafe { gather::<S, P, NV>(self.0, Row::<STEP>(self.0.y_pixel)) }
+        unsafe { gather::<S, _, P, NV>(self.0, Row::<STEP>(self.0.y_pixel)) }
     }
 }
 
@@ -346,7 +363,7 @@ impl<const P: usize> Kernel for ScatteredKernel<'_, P> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        unsafe { gather::<S, P, 1>(self.0, *self.1) }
+        unsafe { gather::<S, _, P, 1>(self.0, *self.1) }
     }
 }
 

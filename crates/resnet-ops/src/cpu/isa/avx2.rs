@@ -154,4 +154,12 @@ impl Simd for Avx2 {
         // SAFETY: a hint, which no address can make fail.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
     }
+
+    #[inline(always)]
+    #[allow(clippy::pointers_in_nomem_asm_block)] // what it points at is not touched
+    fn in_register(mut p: *const f32) -> *const f32 {
+        // SAFETY: does nothing.
+        unsafe { std::arch::asm!("/* {0} */", inout(reg) p, options(pure, nomem, nostack, preserves_flags)) };
+        p
+    }
 }

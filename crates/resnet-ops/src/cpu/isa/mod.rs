@@ -133,6 +133,12 @@ pub(crate) trait Simd: Copy + Sized {
     /// Asks for the cache line of an address, which need not be valid.
     #[inline(always)]
     fn prefetch(_: *const u8) {}
+    /// The same pointer in a register of its own, where that pays: the compiler would reach all that is at a fixed distance
+    /// from one register, and instructions with far offsets are long.
+    #[inline(always)]
+    fn in_register(p: *const f32) -> *const f32 {
+        p
+    }
     /// Runs a part of a kernel, in a frame of its own where nothing is optimised: there every tile that is inlined has
     /// its own place in its caller's frame, and all of them together do not fit into a thread's stack.
     #[cfg(not(unoptimized))]
