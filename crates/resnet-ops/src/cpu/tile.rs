@@ -173,11 +173,12 @@ unsafe fn gather<S: Simd, X: Pixels, const P: usize, const NV: usize>(t: &Gather
                 }
                 w = rows.wrapping_sub(middle);
             }
-            for unit in unit..end {
+            let mut x = t.x.add(unit);
+            for _ in unit..end {
                 S::prefetch(ahead.cast());
                 ahead = ahead.wrapping_add(LANES);
-                multiply::<S, P, NV>(&mut acc, |p| t.x.add(pixels.x(p)).add(unit), w, LANES);
-                w = w.add(LANES * NV);
+                multiply::<S, P, NV>(&mut acc, |p| x.add(pixels.x(p)), w, LANES);
+                (x, w) = (x.add(1), w.add(LANES * NV));
             }
         }
         // Only loops that are unrolled may touch the sums, or they would live in memory: each step is one of its own.

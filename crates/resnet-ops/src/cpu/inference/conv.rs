@@ -168,7 +168,7 @@ fn winograd_conv<E: Stored>(
     let first = transformed.first();
     let (from, to) = (x.layout, y.layout);
     let shared = y.shared();
-    // SAFETY: as below.
+    // SAFETY: the maps hold their first pixel, the input with a border.
     let gather = || unsafe {
         Gather {
             scratch: x.at(0, -1, -1).cast(),
