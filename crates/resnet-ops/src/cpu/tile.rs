@@ -154,7 +154,7 @@ unsafe fn gather<S: Simd, X: Pixels, const P: usize, const NV: usize>(t: &Gather
             let (mut unit, end) = (run.offset, run.offset + run.len);
             if S::FEW_REGISTERS {
                 // Runs lie too far apart for the processor to guess the next.
-                if let Some(next) = t.runs.get(i + 1) {
+                if let Some(next) = t.runs.get(i + 1).filter(|_| run.len >= LANES) {
                     for p in 0..P {
                         S::prefetch(near[first(p)].add(next.offset + pixels.x(p) - pixels.x(first(p))).cast());
                     }
