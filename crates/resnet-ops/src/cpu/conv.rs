@@ -85,6 +85,7 @@ impl InputReading {
             row_step: if shape.single() { stride.0 } else { 1 },
             col_step: if shape.single() { stride.1 } else { 1 },
             split: self.steps.1,
+            pixel: LANES,
         }
     }
 }
@@ -242,32 +243,21 @@ pub(crate) fn forward<E: Element, P: Epilogue>(
                 let (rows, cols) = if shape.single() { (1, rows * cols) } else { (rows, cols) };
                 // SAFETY: scratch and target were sized for this item; shares write disjoint ranges.
                 unsafe {
+                    let y = place.y.add(first * place.step);
                     let gather = Gather {
-                        scratch: x.add(first * x_image),
                         images,
-                        x_step: 1,
                         x_image,
                         x_row: reading.steps.0 * window.row_len(),
                         x_group: panels.of_group() * window.panel_len(),
-                        blocks: blocks.of(&window),
-                        weights: packed,
                         groups,
-                        outputs: (0, packed.blocks()),
                         bias: bias.as_ref().map_or(std::ptr::null(), |bias| bias.as_ptr()),
-                        y: place.y.add(first * place.step),
                         y_pixel: shape.o,
                         y_row: shape.ow * shape.o,
                         y_image: place.step,
-                        y_vector: LANES,
                         y_group: shape.group_outputs(),
                         rows,
                         cols,
-                        residual: std::ptr::null(),
-                        residual_image: 0,
-                        residual_row: 0,
-                        residual_vector: 0,
-                        relu: false,
-                        narrow: false,
+                        ..Gather::pixel(x.add(first * x_image), blocks.of(&window), packed, y)
                     };
                     compute(isa, arithmetic, gather, weights, window.panel_len(), &mut squares);
                 }
@@ -390,6 +380,7 @@ impl GradientReading {
             row_step: 1,
             col_step: 1,
             split: 1,
+            pixel: LANES,
         }
     }
     /// Offset of a part's first own pixel in its scratch.
@@ -530,32 +521,20 @@ pub(crate) fn backward<E: Element, P: Epilogue>(
                     let cols = if cols == shape.ow { shape.w } else { cols };
                     // SAFETY: scratch and target were sized for this item; shares write disjoint ranges.
                     unsafe {
+                        let y = place.y.add(first * place.step + (phase.first.0 * shape.w + phase.first.1) * shape.c);
                         let gather = Gather {
-                            scratch: g.add(first * dy_image),
                             images,
-                            x_step: 1,
                             x_image: dy_image,
                             x_row: dy_window.row_len(),
                             x_group: dy_panels.of_group() * dy_window.panel_len(),
-                            blocks,
-                            weights: packed,
                             groups,
-                            outputs: (0, packed.blocks()),
-                            bias: std::ptr::null(),
-                            y: place.y.add(first * place.step + (phase.first.0 * shape.w + phase.first.1) * shape.c),
                             y_pixel: stride.1 * shape.c,
                             y_row: stride.0 * shape.w * shape.c,
                             y_image: place.step,
-                            y_vector: LANES,
                             y_group: shape.group_inputs(),
                             rows: rows.saturating_sub(phase.first.0).div_ceil(stride.0),
                             cols: (cols - phase.first.1).div_ceil(stride.1),
-                            residual: std::ptr::null(),
-                            residual_image: 0,
-                            residual_row: 0,
-                            residual_vector: 0,
-                            relu: false,
-                            narrow: false,
+                            ..Gather::pixel(g.add(first * dy_image), blocks, packed, y)
                         };
                         let panel_len = dy_window.panel_len();
                         compute(isa, arithmetic, gather, weights, panel_len, &mut scratches.squares);

@@ -1,6 +1,6 @@
 //! A gather convolution over one scratch: output pixels from packed weights, tile by tile.
 
-use super::geometry::{LANES, Run, parts};
+use super::geometry::{LANES, PICTURE, Run, parts};
 use super::isa::{Kernel, Simd};
 use super::tile::{
     GatherTile, OuterTile, SCATTERED, Scattered, UNROLLED, gather_tile, outer_tile, scattered_outer_tile,
@@ -8,12 +8,15 @@ use super::tile::{
 };
 use super::weights::Packed;
 
+const TWO_PIXELS: usize = 2 * LANES;
+const TWO_OF_PICTURE: usize = 2 * PICTURE;
+
 /// `rows × cols` output pixels of one phase of some images.
 #[derive(Clone, Copy)]
 pub(crate) struct Gather<'a> {
     pub scratch: *const f32,
     pub images: usize,
-    /// Scratch pixels from one output pixel to the next: 1 or 2.
+    /// Scratch units from one output pixel to the next: those of one or two pixels of a panel, or of a picture.
     pub x_step: usize,
     /// Scratch units from one image, and from one output row, to the next.
     pub x_image: usize,
@@ -56,9 +59,44 @@ impl Kernel for Gather<'_> {
         // SAFETY: as the caller promises.
         unsafe {
             match self.x_step {
-                1 => self.tiles::<S, 1>(),
-                _ => self.tiles::<S, 2>(),
+                LANES => self.tiles::<S, LANES>(),
+                TWO_PIXELS => self.tiles::<S, TWO_PIXELS>(),
+                PICTURE => self.tiles::<S, PICTURE>(),
+                _ => self.tiles::<S, TWO_OF_PICTURE>(),
             }
+        }
+    }
+}
+
+impl<'a> Gather<'a> {
+    /// The first pixel only, of all output channels of a convolution without groups: nothing is added or rectified.
+    pub fn pixel(scratch: *const f32, blocks: &'a [Vec<Run>], weights: &'a Packed, y: *mut f32) -> Self {
+        Self {
+            scratch,
+            images: 1,
+            x_step: LANES,
+            x_image: 0,
+            x_row: 0,
+            x_group: 0,
+            blocks,
+            weights,
+            groups: 1,
+            outputs: (0, weights.blocks()),
+            bias: std::ptr::null(),
+            y,
+            y_pixel: LANES,
+            y_row: 0,
+            y_image: 0,
+            y_vector: LANES,
+            y_group: 0,
+            rows: 1,
+            cols: 1,
+            residual: std::ptr::null(),
+            residual_image: 0,
+            residual_row: 0,
+            residual_vector: 0,
+            relu: false,
+            narrow: false,
         }
     }
 }
@@ -75,7 +113,7 @@ impl Gather<'_> {
         // Offsets of a pixel: units of the scratch, values of the output and of the residual.
         let pixel = |(image, r, c): (usize, usize, usize)| {
             (
-                image * self.x_image + r * self.x_row + c * STEP * LANES,
+                image * self.x_image + r * self.x_row + c * STEP,
                 image * self.y_image + r * self.y_row + c * self.y_pixel,
                 image * self.residual_image + r * self.residual_row + c * self.y_pixel,
             )

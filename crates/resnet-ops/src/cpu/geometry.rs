@@ -91,6 +91,9 @@ pub(crate) struct Tap {
 /// Units of a panel's pixel: one vector.
 pub(crate) const LANES: usize = 16;
 
+/// Channels of a picture, whose pixels may lie one after the other.
+pub(crate) const PICTURE: usize = 3;
+
 /// The part of a map that is copied into a scratch: scratch pixel (r, c) is map pixel
 /// (row + r · row_step, col + c · col_step), or zero outside.
 ///
@@ -107,12 +110,14 @@ pub(crate) struct Window {
     pub row_step: usize,
     pub col_step: usize,
     pub split: usize,
+    /// Units of one pixel: a panel's, or fewer where there is one panel of fewer channels.
+    pub pixel: usize,
 }
 
 impl Window {
     /// Units of one row of a panel.
     pub(crate) fn row_len(&self) -> usize {
-        self.cols * LANES
+        self.cols * self.pixel
     }
     /// Units of one panel: never a multiple of 4 KiB, which would put all panels into one set of the cache.
     pub(crate) fn panel_len(&self) -> usize {
@@ -208,13 +213,18 @@ pub(crate) fn backward_phases(shape: &ConvShape) -> Vec<Phase> {
     phases
 }
 
-/// What one group's output pixel reads of the scratch: all taps of the first panel, of the second, ….
+/// What one group's output pixel reads of the scratch: all taps of the first panel, of the second, …. Taps whose few
+/// channels follow one another are one run.
 pub(crate) fn runs(taps: &[Tap], window: &Window, panels: &Panels) -> Vec<Run> {
-    let mut runs = Vec::with_capacity(taps.len() * panels.of_group());
+    let mut runs: Vec<Run> = Vec::with_capacity(taps.len() * panels.of_group());
     for panel in 0..panels.of_group() {
         for tap in taps {
             let pixel = tap.row * window.cols + window.position(tap.col);
-            runs.push(Run { offset: panel * window.panel_len() + pixel * LANES, len: panels.units(panel) });
+            let (offset, len) = (panel * window.panel_len() + pixel * window.pixel, panels.units(panel));
+            match runs.last_mut() {
+                Some(last) if window.pixel < LANES && last.offset + last.len == offset => last.len += len,
+                _ => runs.push(Run { offset, len }),
+            }
         }
     }
     runs

@@ -58,15 +58,16 @@ pub(crate) trait Pixels: Copy {
     fn residual(&self, p: usize) -> usize;
 }
 
-/// Pixels of one row, `STEP` pixels of the scratch and so many values of the output apart.
+/// Pixels of one row, `STEP` units of the scratch and so many values of the output apart.
 #[derive(Clone, Copy)]
 struct Row<const STEP: usize>(usize);
 
 impl<const STEP: usize> Pixels for Row<STEP> {
-    const CLOSE: usize = if STEP == 1 { 2 } else { 1 };
+    // An offset of one byte reaches 31 values, less the steps of the unrolled loop.
+    const CLOSE: usize = 1 + (32 - UNROLLED) / STEP;
     #[inline(always)]
     fn x(&self, p: usize) -> usize {
-        STEP * LANES * p
+        STEP * p
     }
     #[inline(always)]
     fn y(&self, p: usize) -> usize {
@@ -408,7 +409,7 @@ macro_rules! by_rows {
 }
 
 /// # Safety
-/// The tile's pointers must be valid for `p` pixels, `STEP` pixels of the scratch apart, and `nv` vectors; `p` at most
+/// The tile's pointers must be valid for `p` pixels, `STEP` units of the scratch apart, and `nv` vectors; `p` at most
 /// `S::ROWS` for that width.
 #[inline(always)]
 pub(crate) unsafe fn gather_tile<S: Simd, const STEP: usize>(p: usize, nv: usize, t: &GatherTile) {

@@ -231,10 +231,8 @@ struct Piece<'a> {
     count: usize,
     /// Vectors of input channels.
     inputs: usize,
-    /// First vector of output channels, and how many.
-    outputs: (usize, usize),
-    /// Vectors of output channels that there are in all.
-    last: usize,
+    /// Vectors of output channels.
+    outputs: usize,
     /// Values from one position to the next.
     position_inputs: usize,
     position_outputs: usize,
@@ -242,9 +240,10 @@ struct Piece<'a> {
 
 impl<'a> Piece<'a> {
     fn new(conv: Gather<'a>, x_vector: usize, weights: &Transformed, squares: Range<usize>) -> Self {
-        debug_assert!(conv.groups == 1 && conv.x_step == 1 && !conv.narrow);
+        debug_assert!(conv.groups == 1 && conv.x_step == LANES && !conv.narrow);
         let (first, count) = (weights.first(), squares.len());
-        let outputs = (conv.outputs.1 - conv.outputs.0) * first.vectors;
+        // The last block may have vectors beyond the last channel.
+        let outputs = first.blocks() * first.vectors;
         let inputs = first.rows / LANES;
         Piece {
             conv,
@@ -252,9 +251,7 @@ impl<'a> Piece<'a> {
             first: squares.start,
             count,
             inputs,
-            outputs: (conv.outputs.0 * first.vectors, outputs),
-            // The last block may have vectors beyond the last channel.
-            last: first.outputs.div_ceil(LANES),
+            outputs: first.outputs.div_ceil(LANES),
             position_inputs: position_len(inputs * count),
             position_outputs: position_len(outputs * count),
         }
@@ -291,35 +288,10 @@ impl<'a> Piece<'a> {
         let runs = [(0..self.inputs).map(|v| Run { offset: v * count * LANES, len: LANES }).collect::<Vec<_>>()];
         // SAFETY: as the caller of `convolve` promises.
         unsafe {
-            let gather = Gather {
-                scratch: inputs.get().add(position * self.position_inputs),
-                images: 1,
-                x_step: 1,
-                x_image: 0,
-                x_row: 0,
-                x_group: 0,
-                blocks: &runs,
-                weights: &weights.0[position],
-                groups: 1,
-                outputs: self.conv.outputs,
-                bias: std::ptr::null(),
-                // Blocks are counted from the first of all.
-                y: products.get().add(position * self.position_outputs).wrapping_sub(self.outputs.0 * count * LANES),
-                y_pixel: LANES,
-                y_row: 0,
-                y_image: 0,
-                y_vector: count * LANES,
-                y_group: 0,
-                rows: 1,
-                cols: count,
-                residual: std::ptr::null(),
-                residual_image: 0,
-                residual_row: 0,
-                residual_vector: 0,
-                relu: false,
-                narrow: false,
-            };
-            launch(isa, gather);
+            let scratch = inputs.get().add(position * self.position_inputs);
+            let y = products.get().add(position * self.position_outputs);
+            let pixel = Gather::pixel(scratch, &runs, &weights.0[position], y);
+            launch(isa, Gather { y_vector: count * LANES, cols: count, ..pixel });
         }
     }
 
@@ -404,14 +376,14 @@ impl Kernel for Outputs<'_> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Piece { conv, count, outputs: (first, vectors), last, position_outputs, .. } = self.piece;
+        let Piece { conv, count, outputs, position_outputs, .. } = self.piece;
         for square in self.squares.clone() {
             let (image, row, col) = self.piece.place(square);
             let (rows, cols) = (OUT.min(conv.rows - row), OUT.min(conv.cols - col));
-            for vector in first..last.min(first + vectors) {
+            for vector in 0..outputs {
                 // SAFETY: the maps hold these rows and columns of every vector of channels.
                 unsafe {
-                    let from = self.products.add(((vector - first) * count + square) * LANES);
+                    let from = self.products.add((vector * count + square) * LANES);
                     let mut m = [[S::splat(0.); IN]; IN];
                     for (i, m) in m.iter_mut().enumerate() {
                         for (j, m) in m.iter_mut().enumerate() {

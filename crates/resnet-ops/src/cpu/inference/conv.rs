@@ -121,32 +121,27 @@ fn direct<E: Stored>(
         let row = r * config.stride.0 as isize - config.padding.0 as isize;
         // SAFETY: maps hold the rows with their borders; items write different rows or channels.
         unsafe {
+            let scratch = x.at(image, row, -(config.padding.1 as isize)).cast();
+            let y = shared.get().add(image * to.image() + to.at(r, 0)).cast();
             let gather = Gather {
-                scratch: x.at(image, row, -(config.padding.1 as isize)).cast(),
-                images: 1,
-                x_step: config.stride.1,
-                x_image: 0,
+                x_step: config.stride.1 * window.pixel,
                 x_row: config.stride.0 * window.row_len(),
                 x_group: panels.of_group() * window.panel_len(),
-                blocks: &blocks,
-                weights: packed,
                 groups: config.groups,
                 outputs,
                 bias: weights.bias.as_ptr(),
-                y: shared.get().add(image * to.image() + to.at(r, 0)).cast(),
                 y_pixel: to.pixel(),
                 y_row: to.row(),
-                y_image: 0,
                 y_vector: to.panel(),
                 y_group: to.channels(config.groups).of_group() * to.panel(),
                 rows: if flat { 1 } else { rows.len() },
                 cols: if flat { rows.len() * shape.ow } else { shape.ow },
                 residual: residual.map_or(std::ptr::null(), |residual| residual.at(image, r, 0).cast()),
-                residual_image: 0,
                 residual_row: residual.map_or(0, |residual| residual.layout.row()),
                 residual_vector: residual.map_or(0, |residual| residual.layout.panel()),
                 relu,
                 narrow: E::NARROW,
+                ..Gather::pixel(scratch, &blocks, packed, y)
             };
             launch_in(isa, E::ARITHMETIC, gather);
         }
@@ -171,23 +166,14 @@ fn winograd_conv<E: Stored>(
     // SAFETY: the maps hold their first pixel, the input with a border.
     let gather = || unsafe {
         Gather {
-            scratch: x.at(0, -1, -1).cast(),
             images: shape.n,
-            x_step: 1,
             x_image: from.image(),
             x_row: from.window().row_len(),
-            x_group: 0,
-            blocks: &[],
-            weights: first,
-            groups: 1,
-            outputs: (0, first.blocks()),
             bias: weights.bias.as_ptr(),
-            y: shared.get().add(to.at(0, 0)).cast(),
             y_pixel: to.pixel(),
             y_row: to.row(),
             y_image: to.image(),
             y_vector: to.panel(),
-            y_group: 0,
             rows: shape.oh,
             cols: shape.ow,
             residual: residual.map_or(std::ptr::null(), |residual| residual.at(0, 0, 0).cast()),
@@ -195,7 +181,7 @@ fn winograd_conv<E: Stored>(
             residual_row: residual.map_or(0, |residual| residual.layout.row()),
             residual_vector: residual.map_or(0, |residual| residual.layout.panel()),
             relu,
-            narrow: false,
+            ..Gather::pixel(x.at(0, -1, -1).cast(), &[], first, shared.get().add(to.at(0, 0)).cast())
         }
     };
     let (squares, panel_len) = (winograd::squares(shape.n, (shape.oh, shape.ow)), from.window().panel_len());
@@ -225,31 +211,11 @@ pub(super) fn linear<E: Stored>(isa: Isa, x: &Map<E>, weights: &Weights) -> Resu
     let shared = Shared(logits.as_mut_ptr());
     threads::shares(packed.blocks(), |blocks| {
         let gather = Gather {
-            scratch: rows.as_ptr().cast(),
-            images: 1,
-            x_step: 1,
-            x_image: 0,
-            x_row: 0,
-            x_group: 0,
-            blocks: &runs,
-            weights: packed,
-            groups: 1,
             outputs: (blocks.start, blocks.end),
             bias: weights.bias.as_ptr(),
-            y: shared.get(),
             y_pixel: weights.outputs,
-            y_row: 0,
-            y_image: 0,
-            y_vector: LANES,
-            y_group: 0,
-            rows: 1,
             cols: n,
-            residual: std::ptr::null(),
-            residual_image: 0,
-            residual_row: 0,
-            residual_vector: 0,
-            relu: false,
-            narrow: false,
+            ..Gather::pixel(rows.as_ptr().cast(), &runs, packed, shared.get())
         };
         // SAFETY: rows and logits hold all images; shares write different outputs.
         unsafe { launch_in(isa, E::ARITHMETIC, gather) };

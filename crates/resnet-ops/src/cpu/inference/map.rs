@@ -3,7 +3,7 @@
 
 use crate::cpu::buffer::{Buffer, Shared};
 use crate::cpu::element::{Bf16, Element};
-use crate::cpu::geometry::{LANES, Panels, Window};
+use crate::cpu::geometry::{LANES, PICTURE, Panels, Window};
 use crate::cpu::isa::Arithmetic;
 use crate::graph::MapShape;
 
@@ -32,13 +32,16 @@ pub(super) struct Layout {
     pub border: usize,
     /// Values in one 32-bit unit (see [`Stored`]).
     pub values: usize,
+    /// Whether a pixel holds its channels alone, not a panel: a picture's three.
+    pub picture: bool,
 }
 
 impl Layout {
     /// One image's rows and columns in units, the border included.
     pub(super) fn window(&self) -> Window {
         let (rows, cols) = (self.shape.height + 2 * self.border, self.shape.width + 2 * self.border);
-        Window { row: 0, col: 0, rows, cols, row_step: 1, col_step: 1, split: 1 }
+        let pixel = self.pixel() / self.values;
+        Window { row: 0, col: 0, rows, cols, row_step: 1, col_step: 1, split: 1, pixel }
     }
     /// Values from one row to the next.
     pub(super) fn row(&self) -> usize {
@@ -46,7 +49,7 @@ impl Layout {
     }
     /// Values of one pixel of a panel, which are its channels.
     pub(super) fn pixel(&self) -> usize {
-        LANES * self.values
+        if self.picture { PICTURE } else { LANES * self.values }
     }
     /// The channels, those of each group in panels of their own.
     pub(super) fn channels(&self, groups: usize) -> Panels {

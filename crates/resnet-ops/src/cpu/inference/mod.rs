@@ -10,6 +10,7 @@ mod weights;
 use candle_core::{CpuStorage, CustomOp1, DType, Layout as TensorLayout, Module, Result, Shape, Tensor, bail};
 
 use super::element::Bf16;
+use super::geometry::PICTURE;
 use super::isa::{Arithmetic, Isa};
 use super::threads;
 use crate::graph::{Graph, MapShape, Op};
@@ -33,6 +34,8 @@ struct Plan {
     borders: Vec<usize>,
     /// The last step that reads it.
     last_uses: Vec<usize>,
+    /// Whether all that is done with the input is to convolve it: then it may be kept as a picture.
+    picture: bool,
 }
 
 impl Plan {
@@ -50,7 +53,12 @@ impl Plan {
             _ => true,
         };
         let pairs = steps.iter().all(fits);
-        Self { steps, output, pairs, borders, last_uses }
+        let convolved = |step: &Step| match step {
+            Step::Conv { residual, .. } => *residual != Some(0),
+            step => !step.inputs().contains(&Some(0)),
+        };
+        let picture = output != 0 && steps.iter().all(convolved);
+        Self { steps, output, pairs, borders, last_uses, picture }
     }
 }
 
@@ -154,7 +162,10 @@ impl Run<'_> {
 
     fn part<E: Stored>(&self, isa: Isa, x: &[f32], n: usize, shapes: &[MapShape]) -> Result<Vec<f32>> {
         let Plan { steps, output, borders, last_uses, .. } = self.plan;
-        let layout = |id: Id| Layout { n, shape: shapes[id], border: borders[id], values: E::VALUES };
+        let layout = |id: Id| {
+            let picture = id == 0 && self.plan.picture && shapes[id].channels == PICTURE && !E::NARROW;
+            Layout { n, shape: shapes[id], border: borders[id], values: E::VALUES, picture }
+        };
         let mut maps: Vec<Option<Map<E>>> = shapes.iter().map(|_| None).collect();
         maps[0] = Some(passes::input(isa, x, layout(0)));
         for (i, step) in steps.iter().enumerate() {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::map::{Layout, Map, Stored};
 use crate::PoolConfig;
-use crate::cpu::geometry::LANES;
+use crate::cpu::geometry::{LANES, PICTURE};
 use crate::cpu::isa::{Isa, Kernel, Simd, launch_in};
 use crate::cpu::threads;
 use crate::graph::MapShape;
@@ -17,6 +17,19 @@ pub(super) fn input<E: Stored>(isa: Isa, x: &[f32], layout: Layout) -> Map<E> {
     threads::shares(layout.n * height, |rows| {
         for r in rows {
             let (image, row) = (r / height, r % height);
+            if layout.picture {
+                // SAFETY: every share writes its own rows.
+                let out = unsafe {
+                    let first = shared.get().add(image * layout.image() + layout.at(row as isize, 0));
+                    std::slice::from_raw_parts_mut(first, PICTURE * width)
+                };
+                let plane = |c: usize| &x[((image * channels + c) * height + row) * width..][..width];
+                let [red, green, blue] = [0, 1, 2].map(plane);
+                for (pixel, ((&r, &g), &b)) in out.chunks_exact_mut(PICTURE).zip(red.iter().zip(green).zip(blue)) {
+                    pixel.copy_from_slice(&[r, g, b].map(E::from_f32));
+                }
+                continue;
+            }
             for vector in 0..channels.div_ceil(LANES) {
                 let first = vector * LANES;
                 let at = image * layout.image() + layout.vector(vector) + layout.at(row as isize, 0);
