@@ -104,6 +104,18 @@ pub fn set_up(device: &Device, tf32: bool, search: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The convolutions of this program that cuDNN has had no algorithm for so far: slow kernels stood in.
+pub fn slow_convolutions() -> Vec<String> {
+    #[cfg(feature = "cuda")]
+    {
+        resnet_ops::cuda::refused_convolutions()
+    }
+    #[cfg(not(feature = "cuda"))]
+    {
+        Vec::new()
+    }
+}
+
 /// The device's name, and what it is.
 pub fn description(device: &Device) -> String {
     #[cfg(feature = "cuda")]

@@ -75,7 +75,11 @@ fn main() -> ExitCode {
     };
     // Of networks of a thousand layers even the forward pass needs it: the record of operations is dropped layer by
     // layer, one call inside the other.
-    match catch_unwind(AssertUnwindSafe(|| with_large_stack(|| Ok(command.run())))) {
+    let ended = catch_unwind(AssertUnwindSafe(|| with_large_stack(|| Ok(command.run()))));
+    for convolution in device::slow_convolutions() {
+        output::note(format!("cuDNN has no algorithm for it, a slow kernel stood in: {convolution}"));
+    }
+    match ended {
         Ok(Ok(Ok(()))) => ExitCode::SUCCESS,
         Ok(Ok(Err(error))) => failure::report(&error),
         Ok(Err(error)) => failure::report(&error.into()),

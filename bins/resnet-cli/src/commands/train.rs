@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
+use candle_core::Device;
 use resnet_data::OnBroken;
 use resnet_train::recipe::{Overrides, Recipe};
 use resnet_train::trainer::{End, Loading, Outcome, RunConfig, RunInfo, Session, TrainOptions, progress_for_stderr};
 
 use crate::args::{Broken, DatasetArgs, DeviceArgs, Dtype, LoaderArgs, left_out};
-use crate::output;
 use crate::stop::stop_on_ctrl_c;
+use crate::{device, output};
 
 /// Train a network
 ///
@@ -103,7 +104,7 @@ pub fn run(mut args: Args) -> anyhow::Result<()> {
         ..TrainOptions::default()
     };
     let outcome = session.train(&options, &mut *progress_for_stderr())?;
-    output::text(sentences(&outcome))
+    output::text(sentences(&outcome, &device))
 }
 
 /// The recipe of `--recipe`, of the run to be resumed, or the default; changed as the other flags say. With it, what else
@@ -133,17 +134,18 @@ fn recipe(args: &mut Args) -> anyhow::Result<(Recipe, Option<RunInfo>)> {
     Ok((recipe, run))
 }
 
-fn sentences(outcome: &Outcome) -> String {
+fn sentences(outcome: &Outcome, device: &Device) -> String {
     let dir = outcome.dir.path().display();
     let text = match (&outcome.end, &outcome.evaluation) {
         (End::Finished, Some(result)) => format!(
-            "test accuracy {:.2} % ({} of {}), loss {:.4}, after {} epochs in {:.0} s\nreport: {}",
+            "test accuracy {:.2} % ({} of {}), loss {:.4}, after {} epochs in {:.0} s on {}\nreport: {}",
             result.top1,
             result.correct,
             result.images,
             result.loss,
             outcome.epochs,
             outcome.seconds,
+            device::description(device),
             outcome.dir.report().display()
         ),
         _ => format!("stopped after step {}; to go on: resnet train --out {dir} --resume", outcome.steps),
