@@ -6,11 +6,11 @@
 mod checkpoint;
 mod evaluate;
 mod log;
-mod meter;
+pub(crate) mod meter;
 pub(crate) mod page;
 mod progress;
 mod rate;
-mod ready;
+pub(crate) mod ready;
 #[cfg(feature = "cuda")]
 mod resident;
 mod run;

@@ -18,9 +18,10 @@ pub struct Status {
     pub step: u64,
     /// Optimizer steps in all.
     pub steps: u64,
-    /// Mean training loss of this epoch so far.
+    /// Mean training loss of this epoch so far; on devices other than the CPU up to the log's last record, as nothing waits
+    /// for the device to show it.
     pub loss: Option<f64>,
-    /// Training images of this epoch classified right so far, in percent.
+    /// Training images of this epoch classified right so far, in percent; as far as the loss.
     pub top1: Option<f64>,
     /// The learning rate.
     pub lr: f64,

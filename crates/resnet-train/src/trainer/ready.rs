@@ -6,7 +6,7 @@ use resnet_data::{Batch, Broken, Mixed};
 use crate::Result;
 
 /// Images (N, 3, H, W), labels (N,), how they were mixed, and their number.
-pub(super) struct Ready {
+pub(crate) struct Ready {
     pub images: Tensor,
     pub labels: Tensor,
     pub mixed: Option<Mixed>,
@@ -16,8 +16,10 @@ pub(super) struct Ready {
 }
 
 impl Ready {
-    /// Takes a batch of the loader's to the device.
-    pub(super) fn new(batch: Batch, device: &Device) -> Result<Self> {
+    /// Takes a batch of the loader's to the device; one without images stays where it is.
+    pub(crate) fn new(batch: Batch, device: &Device) -> Result<Self> {
+        // Nothing is asked of the device for no images.
+        let device = if batch.indices.is_empty() { &Device::Cpu } else { device };
         let (images, labels) = (to_device(&batch.images, device)?, batch.labels.to_device(device)?);
         Ok(Self { images, labels, mixed: batch.mixed, broken: batch.broken, count: batch.indices.len() })
     }

@@ -123,7 +123,7 @@ impl<'a> Run<'a> {
         let mut run = Self {
             log: Log::open(&dir.log(), counters.step, counters.ended_at)?,
             rate: Rate::new(recipe, per_epoch, counters.hold, counters.plateau)?,
-            meter: Meter::new(counters.epoch_sums, counters.interval_sums),
+            meter: Meter::new(&session.device).going_on(counters.epoch_sums, counters.interval_sums),
             trainable: optimizer.parameters(),
             clock: Clock { began: now, before: counters.seconds, epoch_began: now, epoch_images: 0 },
             lr: 0.0,

@@ -78,12 +78,16 @@ impl Run<'_> {
         self.session.network.noise().set(self.session.recipe.seed, pass);
         let logits = self.session.network.forward_t(images, true)?;
         let loss = self.session.recipe.loss.of(&logits, labels, mixed.as_ref())?;
-        let place = Place { epoch: self.counters.epoch + 1, step: self.counters.step + 1, lr: self.lr };
-        let count = *count;
+        let (count, place) = (*count, self.place());
         self.meter.push(&loss, metrics::correct(&logits, labels)?, count, place)?;
         gradients.add(&self.trainable, resnet_ops::backward(&loss)?, count)?;
         self.clock.epoch_images += count;
         Ok(())
+    }
+
+    /// The step under way.
+    fn place(&self) -> Place {
+        Place { epoch: self.counters.epoch + 1, step: self.counters.step + 1, lr: self.lr }
     }
 
     fn step(&mut self, gradients: &Gradients) -> Result<()> {
@@ -93,8 +97,7 @@ impl Run<'_> {
             Some(max) => {
                 let (scale, norm) = gradients.clipped_scale(max)?;
                 if !norm.is_finite() {
-                    let (epoch, step) = (self.counters.epoch + 1, self.counters.step + 1);
-                    return Err(Error::GradientNotFinite { norm, epoch, step, lr: self.lr });
+                    return Err(self.meter.gradient_not_finite(norm, self.place()));
                 }
                 scale
             }
