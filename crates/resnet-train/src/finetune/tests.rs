@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, Var};
 use resnet_data::{InMemory, OnBroken};
 use resnet_models::{Interpolation, Parameters, Preprocessing, create, from_pretrained};
 
@@ -176,4 +176,38 @@ fn a_run_in_parts_is_bit_for_bit_one_run() {
     assert!(message.contains("finetune.lr") && message.contains("config.toml"), "{message}");
     let message = run(&folder.path().join("none"), true, 99, &config).unwrap_err().to_string();
     assert!(message.contains("state.safetensors"), "{message}");
+}
+
+#[test]
+fn a_loss_that_is_not_finite_names_its_step() {
+    /// Spoils a weight after the first epoch.
+    struct Spoil(Var);
+    impl Progress for Spoil {
+        fn epoch(&mut self, _: &Record, _: u64) {
+            self.0.set(&(self.0.as_tensor() * f64::NAN).unwrap()).unwrap();
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let parameters = Parameters::new(3, DType::F32, &Device::Cpu);
+    let network = create("resnet20", parameters.builder(), Some(2)).unwrap();
+    let task = Task {
+        network: &network,
+        parameters: &parameters,
+        pretrained: "nothing",
+        preprocessing: PICTURES,
+        train: two_classes(24),
+        test: two_classes(8),
+        dataset: "two",
+        device: &Device::Cpu,
+        workers: 1,
+        out: Some(&out),
+        on_broken: OnBroken::Skip,
+        resume: false,
+        stop: Arc::new(AtomicBool::new(false)),
+    };
+    let config = FinetuneConfig { head_epochs: 2, epochs: 0, batch_size: 8, ..FinetuneConfig::default() };
+    let bias = parameters.get("fc.bias").unwrap().clone();
+    let error = finetune(&task, &config, &mut Spoil(bias)).unwrap_err();
+    assert!(matches!(error, Error::LossNotFinite { epoch: 2, step: 4, .. }), "{error}");
 }

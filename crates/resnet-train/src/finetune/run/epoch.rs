@@ -6,48 +6,17 @@ use super::{Best, CLIP_NORM, Phase, Run};
 use crate::finetune::steps;
 use crate::metrics;
 use crate::optimizer::Gradients;
+use crate::trainer::meter::{self, Meter};
+use crate::trainer::ready::Ready;
 use crate::trainer::{Progress, Record, RecordKind};
 use crate::{Error, Result};
 
 impl Run<'_> {
     /// Trains one epoch and evaluates; true where the held-back images' loss is the lowest so far.
     pub(super) fn epoch(&mut self, phase: &mut Phase, progress: &mut dyn Progress) -> Result<bool> {
-        let per_epoch = self.train.batches() as u64;
-        let (start, device) = (Instant::now(), self.task.device);
-        let epoch = self.place.epochs + 1;
-        let parameters = phase.sgd.parameters();
-        let (mut sum, mut right, mut images, mut lr) = (0.0, 0, 0, 0.0);
-        for batch in self.train.epoch(epoch, 0) {
-            let batch = batch?;
-            self.place.broken.extend(batch.broken.into_iter().map(|image| (image.index, image.message)));
-            let count = batch.indices.len();
-            if count == 0 {
-                continue;
-            }
-            let (x, labels) = (batch.images.to_device(device)?, batch.labels.to_device(device)?);
-            let x = match &phase.fixed {
-                Some(fixed) => fixed.forward_t(&x, false)?.detach(),
-                None => x,
-            };
-            let logits = phase.part.forward_t(&x, false)?;
-            let loss = steps::loss(&logits, &labels, &self.class_weights, self.config.label_smoothing)?;
-            lr = steps::rate(phase.lr, self.place.step - self.place.first, phase.epochs * per_epoch);
-            let value = f64::from(loss.to_scalar::<f32>()?);
-            self.place.step += 1;
-            if !value.is_finite() {
-                return Err(Error::LossNotFinite { loss: value, epoch, step: self.place.step, lr });
-            }
-            let mut gradients = Gradients::new();
-            gradients.add(&parameters, resnet_ops::backward(&loss)?, count)?;
-            let (scale, norm) = gradients.clipped_scale(CLIP_NORM)?;
-            if !norm.is_finite() {
-                return Err(Error::GradientNotFinite { norm, epoch, step: self.place.step, lr });
-            }
-            phase.sgd.step(&gradients, scale, lr)?;
-            sum += value * count as f64;
-            right += metrics::correct(&logits, &labels)?.to_scalar::<u32>()? as usize;
-            images += count;
-        }
+        let (start, epoch) = (Instant::now(), self.place.epochs + 1);
+        let mut meter = Meter::new(self.task.device);
+        let (images, lr) = self.learn(phase, epoch, &mut meter)?;
         if images == 0 {
             return Err(Error::Invalid(format!("{}: no image could be read", self.task.dataset)));
         }
@@ -61,8 +30,8 @@ impl Run<'_> {
             epoch,
             step: self.place.step,
             lr,
-            train_loss: Some(sum / images as f64),
-            train_top1: Some(100.0 * right as f64 / images as f64),
+            train_loss: meter.epoch.loss(),
+            train_top1: meter.epoch.top1(),
             test_loss: Some(result.loss),
             test_top1: Some(result.top1),
             test_top5: Some(result.top5),
@@ -79,5 +48,43 @@ impl Run<'_> {
             self.write_weights()?;
         }
         Ok(gained)
+    }
+
+    /// A step for each batch of the epoch. Gives the number of images, and the rate of the last step.
+    ///
+    /// On a device other than the CPU losses are read at the end; a step waits for the gradient's norm alone. The
+    /// optimizer takes the scale that follows from it as a number: were it left on the device, every parameter's gradient
+    /// would be multiplied by it in a launch of its own.
+    fn learn(&mut self, phase: &mut Phase, epoch: u64, meter: &mut Meter) -> Result<(usize, f64)> {
+        let steps = phase.epochs * self.train.batches() as u64;
+        let parameters = phase.sgd.parameters();
+        let (mut learned, mut lr) = (0, 0.0);
+        for batch in self.train.epoch(epoch, 0) {
+            let Ready { images, labels, broken, count, .. } = Ready::new(batch?, self.task.device)?;
+            self.place.broken.extend(broken.into_iter().map(|image| (image.index, image.message)));
+            if count == 0 {
+                continue;
+            }
+            let x = match &phase.fixed {
+                Some(fixed) => fixed.forward_t(&images, false)?.detach(),
+                None => images,
+            };
+            let logits = phase.part.forward_t(&x, false)?;
+            let loss = steps::loss(&logits, &labels, &self.class_weights, self.config.label_smoothing)?;
+            lr = steps::rate(phase.lr, self.place.step - self.place.first, steps);
+            self.place.step += 1;
+            let place = meter::Place { epoch, step: self.place.step, lr };
+            meter.push(&loss, metrics::correct(&logits, &labels)?, count, place)?;
+            let mut gradients = Gradients::new();
+            gradients.add(&parameters, resnet_ops::backward(&loss)?, count)?;
+            let (scale, norm) = gradients.clipped_scale(CLIP_NORM)?;
+            if !norm.is_finite() {
+                return Err(meter.gradient_not_finite(norm, place));
+            }
+            phase.sgd.step(&gradients, scale, lr)?;
+            learned += count;
+        }
+        meter.flush()?;
+        Ok((learned, lr))
     }
 }
