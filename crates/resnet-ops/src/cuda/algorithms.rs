@@ -1,36 +1,12 @@
-//! Which of cuDNN's algorithms a convolution takes, and the workspace that all share.
+//! What the statuses of cuDNN 9 mean for the algorithms that give them.
 
-/// What cuDNN says about an algorithm, the best first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Candidate {
-    /// Whether it does this shape at all.
-    pub works: bool,
-    /// Workspace that it wants.
-    pub bytes: usize,
-    /// Whether it gives the same bits every time.
-    pub deterministic: bool,
-}
-
-/// Workspace that an algorithm may ask for.
-pub(crate) const MOST_WORKSPACE: usize = 1 << 30;
-
-/// The order in which algorithms are tried: those that work within the limit, the best first; with `repeatable` those that
-/// give the same bits every time before all others.
-pub(crate) fn order(candidates: &[Candidate], limit: usize, repeatable: bool) -> Vec<usize> {
-    let fits = |&i: &usize| candidates[i].works && candidates[i].bytes <= limit;
-    let mut order: Vec<usize> = (0..candidates.len()).filter(fits).collect();
-    if repeatable {
-        // A stable sort: within each kind the order stays.
-        order.sort_by_key(|&i| !candidates[i].deterministic);
-    }
-    order
-}
-
-/// What a status of cuDNN 9 means for the algorithm that gave it.
+/// What a status means for the algorithm that gave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// It does not do this shape, whatever the machine.
     Refused,
+    /// A parameter is not allowed: by this algorithm, or at all.
+    Objected,
     /// Something is wrong with the installation, the device or its memory.
     Failed,
 }
@@ -38,71 +14,76 @@ pub(crate) enum Verdict {
 /// Codes come in thousands: 1 and 4 are failures inside cuDNN, 2 parameters that are not allowed, 3 what is not supported,
 /// 5 failures of the device. Of the third thousand some mean the machine: a driver or runtime too old (3005, 3006), a
 /// library that is missing (3008, 3009).
-pub(crate) fn verdict(status: u32) -> Verdict {
-    match status {
+///
+/// The second thousand is taken as one, though it has codes for pointers, sizes and shapes: they tell what cuDNN looked at
+/// first, not who is at fault.
+pub(crate) fn verdict(code: u32) -> Verdict {
+    match code {
         3005 | 3006 | 3008 | 3009 => Verdict::Failed,
-        2000..4000 => Verdict::Refused,
+        2000..3000 => Verdict::Objected,
+        3000..4000 => Verdict::Refused,
         _ => Verdict::Failed,
     }
 }
 
-/// The size that a workspace of `held` bytes has to grow to for an algorithm that wants `wanted`: none where it is
-/// large enough. It at least doubles, so that a network's shapes let it grow a few times only.
-pub(crate) fn grown(held: usize, wanted: usize) -> Option<usize> {
-    (wanted > held).then(|| wanted.max(held.saturating_mul(2).min(MOST_WORKSPACE)))
+/// Of what all algorithms said of a shape that none did, on the list and when they were called: the place of the one that
+/// is an error, counted through both. None where the library does not do the shape.
+///
+/// A failure is an error whatever the others say. That a parameter is not allowed is one where all say so: a mistake of ours
+/// shows to every algorithm. Where some say that they do not support the shape, the others mean the same by it; PyTorch
+/// skips both kinds alike. Once an algorithm was called, what the list says of those that were not does not excuse it.
+pub(crate) fn error_among(listed: &[u32], called: &[u32]) -> Option<usize> {
+    let is = |wanted: Verdict| move |&code: &u32| verdict(code) == wanted;
+    let (asked, start) = if called.is_empty() { (listed, 0) } else { (called, listed.len()) };
+    let mistaken = !asked.is_empty() && asked.iter().all(is(Verdict::Objected));
+    let failed = [listed, called].concat().iter().position(is(Verdict::Failed));
+    failed.or(mistaken.then_some(start))
+}
+
+/// Whether the lists say by this code that an algorithm wants more workspace than there is: the host's memory, or the
+/// device's, is not enough for it.
+pub(crate) fn lacks_memory(code: u32) -> bool {
+    matches!(code, 4003 | 4004)
+}
+
+/// Whether some of the work may be done in spite of this code: the device failed while it ran.
+pub(crate) fn may_have_run(code: u32) -> bool {
+    verdict(code) == Verdict::Failed && code >= 5000
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn candidate(works: bool, bytes: usize, deterministic: bool) -> Candidate {
-        Candidate { works, bytes, deterministic }
-    }
-
     #[test]
-    fn what_fits_is_tried_in_order_and_what_repeats_first() {
-        let all = [
-            candidate(false, 0, true),
-            candidate(true, 100, false),
-            candidate(true, 4000, true),
-            candidate(true, 50, true),
-        ];
-        assert_eq!(order(&all, 10_000, false), [1, 2, 3]);
-        assert_eq!(order(&all, 10_000, true), [2, 3, 1]);
-        assert_eq!(order(&all, 1000, true), [3, 1]);
-        assert_eq!(order(&all, 60, false), [3]);
-        assert_eq!(order(&all, 10, false), [0; 0]);
-        assert_eq!(order(&[], 10, false), [0; 0]);
-    }
-
-    #[test]
-    fn a_missing_library_is_no_refusal() {
-        // NOT_SUPPORTED, …_SHAPE, …_LAYOUT, BAD_PARAM_SHAPE_MISMATCH
-        for status in [3000, 3002, 3004, 2008] {
-            assert_eq!(verdict(status), Verdict::Refused);
+    fn neither_a_missing_library_nor_a_bad_parameter_is_a_refusal() {
+        // NOT_SUPPORTED, …_SHAPE, …_LAYOUT, …_ARCH_MISMATCH
+        for code in [3000, 3002, 3004, 3007] {
+            assert_eq!(verdict(code), Verdict::Refused);
+        }
+        // BAD_PARAM, INVALID_VALUE (its old name), …_NULL_POINTER, …_SHAPE_MISMATCH, …_DESCRIPTOR_TYPE
+        for code in [2000, 2001, 2002, 2008, 2012] {
+            assert_eq!(verdict(code), Verdict::Objected);
         }
         // NOT_INITIALIZED, SUBLIBRARY_LOADING_FAILED, …_INCOMPATIBLE_CUDA_DRIVER, …_SUBLIBRARY_UNAVAILABLE, INTERNAL_ERROR,
         // EXECUTION_FAILED
-        for status in [1001, 1008, 3005, 3009, 4000, 5000] {
-            assert_eq!(verdict(status), Verdict::Failed);
+        for code in [1001, 1008, 3005, 3009, 4000, 5000] {
+            assert_eq!(verdict(code), Verdict::Failed);
         }
     }
 
     #[test]
-    fn a_workspace_grows_seldom_and_never_shrinks() {
-        assert_eq!(grown(0, 0), None);
-        assert_eq!(grown(0, 100), Some(100));
-        assert_eq!(grown(100, 100), None);
-        assert_eq!(grown(100, 110), Some(200));
-        assert_eq!(grown(100, 900), Some(900));
-        let (mut held, mut times) = (0, 0);
-        for wanted in 0..10_000 {
-            if let Some(size) = grown(held, wanted) {
-                assert!(size >= wanted && size > held);
-                (held, times) = (size, times + 1);
-            }
-        }
-        assert!(times < 16, "{times}");
+    fn a_shape_is_refused_or_an_error_by_what_all_say() {
+        assert_eq!(error_among(&[], &[]), None);
+        assert_eq!(error_among(&[3000, 3002], &[]), None);
+        assert_eq!(error_among(&[2000, 3000], &[]), None);
+        assert_eq!(error_among(&[2000, 2008], &[]), Some(0));
+        assert_eq!(error_among(&[3000], &[3002]), None);
+        assert_eq!(error_among(&[3000], &[3000, 2000]), None);
+        assert_eq!(error_among(&[3000], &[2000, 2008]), Some(1));
+        assert_eq!(error_among(&[2000], &[3000]), None);
+        assert_eq!(error_among(&[3000, 2000, 4000], &[]), Some(2));
+        assert_eq!(error_among(&[3009], &[3000]), Some(0));
+        assert_eq!(error_among(&[3000], &[2000, 5000]), Some(2));
     }
 }

@@ -2,15 +2,15 @@
 
 #[cfg(feature = "cudnn")]
 mod cudnn;
+#[cfg(feature = "cudnn")]
+mod descriptors;
 mod device;
 mod functions;
-mod refusals;
 mod runtime;
 mod settings;
 mod staging;
 
 pub use device::{adopt, open};
 pub use functions::{cross_entropy, sgd, take_images};
-pub use refusals::refused_convolutions;
-pub use settings::{Settings, set_settings, settings};
+pub use settings::{set_settings, settings};
 pub use staging::upload;

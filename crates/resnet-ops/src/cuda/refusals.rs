@@ -12,7 +12,7 @@ pub fn refused_convolutions() -> Vec<String> {
 }
 
 /// Takes up another one.
-#[cfg(feature = "cudnn")]
+#[cfg(any(feature = "cudnn", test))]
 pub(super) fn refuse(convolution: String) {
     REFUSED.lock().unwrap_or_else(PoisonError::into_inner).insert(convolution);
 }
