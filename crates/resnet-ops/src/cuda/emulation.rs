@@ -1,5 +1,7 @@
 //! The kernels on the processor: compiled as C++ (kernels/emulation.h) and run block by block. Slow, and exact.
 
+mod library;
+
 use std::ffi::{CString, c_char, c_int, c_uint, c_void};
 use std::path::Path;
 use std::process::Command;
@@ -10,6 +12,7 @@ use candle_core::{CpuStorage, DType, Result, Storage, Tensor, bail};
 use super::conv_shape::{ConvPass, ConvShape};
 use super::launch::{Grid, THREADS};
 use super::runtime::{Arg, Element, Module, Runtime};
+pub(crate) use library::{Call, Library};
 
 type Emulate = unsafe extern "C" fn(*const c_char, c_uint, c_uint, c_uint, *mut *mut c_void, c_int) -> c_int;
 
@@ -67,18 +70,26 @@ fn build() -> std::result::Result<Machine, String> {
 #[derive(Debug, Clone)]
 pub(crate) struct Emulation {
     pub backwards: bool,
+    /// What convolutions are asked of; without it the direct kernels do them.
+    pub library: Option<Library>,
 }
 
 impl Emulation {
     /// Both orders of threads; empty, with a message, where there is no C++ compiler.
     pub(crate) fn all() -> Vec<Self> {
         match machine() {
-            Ok(_) => vec![Self { backwards: false }, Self { backwards: true }],
+            Ok(_) => [false, true].map(|backwards| Self { backwards, library: None }).into(),
             Err(reason) => {
                 eprintln!("skipped: the CUDA kernels cannot be compiled for the processor: {reason}");
                 Vec::new()
             }
         }
+    }
+
+    /// With a library that takes convolutions: all, and all that do not add to what is there. Empty as [`Self::all`].
+    pub(crate) fn with_libraries() -> Vec<Self> {
+        let library = |adds| Self { backwards: false, library: Some(Library::new(adds)) };
+        if Self::all().is_empty() { Vec::new() } else { [true, false].map(library).into() }
     }
 }
 
@@ -157,7 +168,17 @@ impl Runtime for Emulation {
         Ok(())
     }
 
-    unsafe fn convolve(&self, _: ConvPass, _: &ConvShape, _: Element, _: [u64; 2], _: u64, _: bool) -> Result<bool> {
-        Ok(false)
+    unsafe fn convolve(
+        &self,
+        pass: ConvPass,
+        shape: &ConvShape,
+        element: Element,
+        operands: [u64; 2],
+        out: u64,
+        accumulate: bool,
+    ) -> Result<bool> {
+        let Some(library) = &self.library else { return Ok(false) };
+        // SAFETY: as the caller promises.
+        Ok(unsafe { library.convolve(pass, shape, element, operands, out, accumulate) })
     }
 }

@@ -1,5 +1,6 @@
 //! The engine on the emulated device against the portable interpreter in f64.
 
+mod library;
 mod shapes;
 
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 
 use super::emulation::Emulation;
 use super::plan::{Plan, Step};
-use crate::graph::{DropUnit, NormParameters, Pass};
+use crate::graph::{DropUnit, NormParameters, Op, Pass};
 use crate::{AvgPoolConfig, Backend, ConvConfig, Graph, GraphBuilder, NormConfig, PoolConfig, Value};
 
 /// Repeatable values in ±1.
@@ -79,9 +80,20 @@ fn results(build: &Build, dims: &[usize], train: bool, on: Option<(&Emulation, D
     Ok(all)
 }
 
+/// The devices to compare on. Only convolutions are computed otherwise where there is a library.
+fn devices(build: &Build) -> Result<Vec<Emulation>> {
+    let (mut graph, mut vars) = (Graph::builder(), Vars { dtype: DType::F32, all: Vec::new() });
+    let output = build(&mut graph, &mut vars)?;
+    let mut devices = Emulation::all();
+    if graph.finish(output).nodes().iter().any(|node| matches!(node.op, Op::Conv { .. } | Op::Linear { .. })) {
+        devices.extend(Emulation::with_libraries());
+    }
+    Ok(devices)
+}
+
 fn compare_in(compute: DType, tolerance: f64, build: &Build, dims: &[usize], train: bool) -> Result<()> {
     let reference = results(build, dims, train, None)?;
-    for runtime in Emulation::all() {
+    for runtime in devices(build)? {
         let ours = results(build, dims, train, Some((&runtime, compute)))?;
         assert_eq!(ours.len(), reference.len());
         for (i, (ours, reference)) in ours.iter().zip(&reference).enumerate() {
@@ -145,7 +157,7 @@ fn a_network_equals_portable() -> Result<()> {
 fn share_off(compute: DType, build: &Build, dims: &[usize]) -> Result<f64> {
     let reference = results(build, dims, true, None)?;
     let mut worst = 0f64;
-    for runtime in Emulation::all() {
+    for runtime in devices(build)? {
         let ours = results(build, dims, true, Some((&runtime, compute)))?;
         for (ours, reference) in ours.iter().zip(&reference) {
             let norm = |t: &Tensor| t.sqr()?.sum_all()?.sqrt()?.to_scalar::<f64>();
