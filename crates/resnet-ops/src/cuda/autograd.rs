@@ -14,6 +14,7 @@ use candle_core::{
 };
 
 use super::backward::Backward;
+use super::constants::Constants;
 use super::forward::{Forward, Tape, input_shape};
 use super::plan::{ParameterId, Plan};
 use super::queue::Queue;
@@ -21,15 +22,25 @@ use super::runtime::Runtime;
 use crate::deliver::deliver;
 use crate::graph::{Op, Pass};
 
-/// Runs the plan on `x` (N, C, H, W).
-pub(crate) fn run<R: Runtime>(plan: &Arc<Plan>, runtime: R, x: &Tensor, pass: Pass, compute: DType) -> Result<Tensor> {
+/// Runs the plan on `x` (N, C, H, W); with `constants` where no parameter ever changes.
+pub(crate) fn run<R: Runtime>(
+    plan: &Arc<Plan>,
+    runtime: R,
+    x: &Tensor,
+    pass: Pass,
+    compute: DType,
+    constants: Option<&Constants<R>>,
+) -> Result<Tensor> {
+    if !plan.device.same_device(x.device()) {
+        bail!("a network on {:?} does not take an input on {:?}", plan.device.location(), x.device().location());
+    }
     let queue = Queue::new(runtime, compute)?;
     let stash = Stash::default();
     let gathered = gather(plan, &stash)?;
     let tracked = gathered.is_some() || x.track_op();
     // In evaluation gradients are rarely asked for: the values are computed again if they are.
     let keep = tracked && pass.train;
-    let mut tape = Forward::run(plan, &queue, x, pass, keep)?;
+    let mut tape = Forward::run(plan, &queue, x, pass, constants, keep)?;
     let (shape, dims) = output_shape(plan, &tape)?;
     let y = match keep {
         true => tape.value(plan.output)?.clone(),
@@ -235,7 +246,7 @@ impl<R: Runtime> Network<R> {
         let (plan, queue) = (&self.plan, &self.queue);
         let tape = match kept {
             Some(tape) => tape,
-            None => Arc::new(Forward::run(plan, queue, x, self.pass, true)?),
+            None => Arc::new(Forward::run(plan, queue, x, self.pass, None, true)?),
         };
         let (shape, _) = output_shape(plan, &tape)?;
         let dy = queue.channels_last(&g.to_dtype(DType::F32)?.contiguous()?, shape)?;

@@ -6,7 +6,7 @@ use candle_core::{Result, Tensor, Var, bail};
 
 use super::array::Array;
 use super::conv_shape::{ConvPass, ConvShape};
-use super::forward::{Tape, convolution, shortcut};
+use super::forward::{Tape, convolution, linear, shortcut};
 use super::plan::{ParameterId, Plan, Step, Stored};
 use super::queue::{Activation, Queue};
 use super::runtime::Runtime;
@@ -81,13 +81,12 @@ impl<'a, R: Runtime> Backward<'a, R> {
                 self.parameters.insert((*node, 0), gradient.into_tensor(&queue.runtime, dims)?);
             }
             Step::Conv { node, x, .. } => {
-                let (_, shape) = convolution(plan, tape, *node, *x)?;
+                let shape = convolution(plan, tape, *node, *x)?;
                 self.convolution(*node, *x, &shape, dy)?;
                 self.standardized(*node)?;
             }
             Step::Linear { node, x, .. } => {
-                let Op::Linear { weight, .. } = &plan.nodes[*node].op else { bail!("node {node} is no linear layer") };
-                let shape = ConvShape::linear(n, tape.shape(plan, *x).count(), weight)?;
+                let shape = linear(plan, tape, *node, *x)?;
                 self.convolution(*node, *x, &shape, dy)?;
             }
             Step::Norm { node, x, residual, relu, out } => {

@@ -1,10 +1,12 @@
 //! Runs a plan's steps.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use candle_core::{DType, Result, Tensor, bail};
 
 use super::array::Array;
+use super::constants::Constants;
 use super::conv_shape::{ConvPass, ConvShape};
 use super::launch::PACK_BYTES;
 use super::plan::{Plan, Step, Stored};
@@ -22,7 +24,7 @@ pub(crate) struct Tape<R: Runtime> {
     pub shapes: Vec<MapShape>,
     values: Vec<Option<Array<R>>>,
     /// By node.
-    pub norms: HashMap<usize, NormRun<R>>,
+    pub norms: HashMap<usize, Arc<NormRun<R>>>,
     /// Weights of convolutions and linear layers as they were multiplied by, by node.
     pub weights: HashMap<usize, Array<R>>,
     /// Where the maxima of a max-pool were, by its result.
@@ -33,6 +35,7 @@ pub(crate) struct Forward<'a, R: Runtime> {
     pub(super) plan: &'a Plan,
     pub(super) queue: &'a Queue<R>,
     pub(super) tape: Tape<R>,
+    constants: Option<&'a Constants<R>>,
     keep: bool,
 }
 
@@ -47,7 +50,15 @@ pub(super) fn input_shape(dims: &[usize]) -> Result<(usize, MapShape)> {
 
 impl<'a, R: Runtime> Forward<'a, R> {
     /// Runs all steps on `x` (N, C, H, W), f32 or the compute dtype; what the backward pass reads is kept with `keep`.
-    pub(crate) fn run(plan: &'a Plan, queue: &'a Queue<R>, x: &Tensor, pass: Pass, keep: bool) -> Result<Tape<R>> {
+    /// What `constants` hold is not made again: they go with parameters that never change.
+    pub(crate) fn run(
+        plan: &'a Plan,
+        queue: &'a Queue<R>,
+        x: &Tensor,
+        pass: Pass,
+        constants: Option<&'a Constants<R>>,
+        keep: bool,
+    ) -> Result<Tape<R>> {
         let (n, input) = input_shape(x.dims())?;
         let last = crate::Value(plan.nodes.len() - 1);
         let shapes = crate::Graph::from_nodes(plan.nodes.clone(), last).shapes(input)?;
@@ -60,7 +71,7 @@ impl<'a, R: Runtime> Forward<'a, R> {
             weights: HashMap::new(),
             taps: HashMap::new(),
         };
-        let mut forward = Self { plan, queue, tape, keep };
+        let mut forward = Self { plan, queue, tape, constants, keep };
         forward.tape.values[0] = Some(forward.input(x, input)?);
         for (step, last_read) in plan.steps.iter().zip(&plan.last_read) {
             let value = forward.step(step)?;
@@ -109,24 +120,17 @@ impl<'a, R: Runtime> Forward<'a, R> {
                 }
                 self.input(map, self.tape.shape(self.plan, *out))
             }
-            Step::Conv { node, x, .. } => {
-                let (weight, shape) = convolution(self.plan, &self.tape, *node, *x)?;
-                let Op::Conv { bias, .. } = &self.plan.nodes[*node].op else { bail!("node {node} is no convolution") };
-                self.convolve(*node, *x, &weight, bias.as_ref(), &shape)
-            }
-            Step::Linear { node, x, .. } => {
-                let Op::Linear { weight, bias } = &self.plan.nodes[*node].op else {
-                    bail!("node {node} is no linear layer")
-                };
-                let shape = ConvShape::linear(n, self.tape.shape(self.plan, *x).count(), weight)?;
-                self.convolve(*node, *x, weight, bias.as_ref(), &shape)
-            }
+            Step::Conv { node, x, .. } => self.convolve(*node, *x, &convolution(self.plan, &self.tape, *node, *x)?),
+            Step::Linear { node, x, .. } => self.convolve(*node, *x, &linear(self.plan, &self.tape, *node, *x)?),
             Step::Norm { node, x, residual, relu, .. } => {
                 let parameters = norm(self.plan, *node)?;
                 let channels = self.tape.shape(self.plan, *x).channels;
                 let run = match self.tape.pass.train {
-                    true => self.queue.norm_train(parameters, self.value(*x)?, channels)?,
-                    false => self.queue.norm_constant(parameters, channels)?,
+                    true => Arc::new(self.queue.norm_train(parameters, self.value(*x)?, channels)?),
+                    false => {
+                        let make = || Ok(Arc::new(self.queue.norm_constant(parameters, channels)?));
+                        self.constants.map_or_else(make, |constants| constants.norms.get(*node, make))?
+                    }
                 };
                 let residual = residual.map(|value| self.value(value)).transpose()?;
                 let y = self.queue.norm_apply(&run, self.value(*x)?, residual, *relu)?;
@@ -158,15 +162,13 @@ impl<'a, R: Runtime> Forward<'a, R> {
         }
     }
 
-    fn convolve(
-        &mut self,
-        node: usize,
-        x: Stored,
-        weight: &Tensor,
-        bias: Option<&Tensor>,
-        shape: &ConvShape,
-    ) -> Result<Array<R>> {
-        let weight = self.queue.channels_last(weight, [shape.o, shape.c / shape.groups, shape.kh * shape.kw])?;
+    fn convolve(&mut self, node: usize, x: Stored, shape: &ConvShape) -> Result<Array<R>> {
+        let (plan, queue) = (self.plan, self.queue);
+        let dims = [shape.o, shape.c / shape.groups, shape.kh * shape.kw];
+        let make = || queue.channels_last(&weight(plan, node)?, dims);
+        let weight =
+            self.constants.map_or_else(make, |constants| constants.weights.get((node, queue.element), make))?;
+        let [_, bias] = plan.nodes[node].op.parameters();
         let y = self.queue.convolve(ConvPass::Forward, shape, self.value(x)?, &weight, None)?;
         if let Some(bias) = bias {
             self.queue.add_bias(&y, bias, shape.o)?;
@@ -199,22 +201,29 @@ impl<R: Runtime> Tape<R> {
     }
 }
 
-/// The weight that a convolution multiplies by, and its sizes.
-pub(super) fn convolution<R: Runtime>(
-    plan: &Plan,
-    tape: &Tape<R>,
-    node: usize,
-    x: Stored,
-) -> Result<(Tensor, ConvShape)> {
-    let Op::Conv { weight, config, standardize, .. } = &plan.nodes[node].op else {
-        bail!("node {node} is no convolution")
-    };
-    let shape = ConvShape::new(tape.n, tape.shape(plan, x), weight, config)?;
-    let weight = match standardize {
-        Some(eps) => standardize_weight(&weight.detach(), *eps)?,
-        None => weight.clone(),
-    };
-    Ok((weight, shape))
+/// The sizes of a convolution.
+pub(super) fn convolution<R: Runtime>(plan: &Plan, tape: &Tape<R>, node: usize, x: Stored) -> Result<ConvShape> {
+    match &plan.nodes[node].op {
+        Op::Conv { weight, config, .. } => ConvShape::new(tape.n, tape.shape(plan, x), weight, config),
+        _ => bail!("node {node} is no convolution"),
+    }
+}
+
+/// The same of a linear layer.
+pub(super) fn linear<R: Runtime>(plan: &Plan, tape: &Tape<R>, node: usize, x: Stored) -> Result<ConvShape> {
+    match &plan.nodes[node].op {
+        Op::Linear { weight, .. } => ConvShape::linear(tape.n, tape.shape(plan, x).count(), weight),
+        _ => bail!("node {node} is no linear layer"),
+    }
+}
+
+/// The weight that a convolution or linear layer multiplies by.
+fn weight(plan: &Plan, node: usize) -> Result<Tensor> {
+    match &plan.nodes[node].op {
+        Op::Conv { weight, standardize: Some(eps), .. } => standardize_weight(&weight.detach(), *eps),
+        Op::Conv { weight, .. } | Op::Linear { weight, .. } => Ok(weight.clone()),
+        _ => bail!("node {node} has no weight"),
+    }
 }
 
 pub(super) fn norm(plan: &Plan, node: usize) -> Result<&NormParameters> {

@@ -12,6 +12,7 @@ mod autograd;
 mod backward;
 #[cfg(any(feature = "cudnn", test))]
 mod chooser;
+mod constants;
 mod conv_shape;
 #[cfg(feature = "cuda")]
 mod driver;
@@ -36,6 +37,8 @@ mod tests;
 mod workspace;
 
 pub(crate) use autograd::run;
+#[cfg(feature = "cuda")]
+pub(crate) use constants::Constants;
 #[cfg(feature = "cuda")]
 pub(crate) use plan::Plan;
 

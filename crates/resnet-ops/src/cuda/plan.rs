@@ -113,6 +113,8 @@ pub(crate) type ParameterId = (usize, usize);
 /// What the engine executes.
 #[derive(Debug)]
 pub(crate) struct Plan {
+    /// Where the parameters lie.
+    pub device: Device,
     pub nodes: Vec<Node>,
     pub steps: Vec<Step>,
     /// The node whose shape each stored value has.
@@ -145,7 +147,7 @@ impl Plan {
         let Lowering { mut steps, shapes, .. } = lowering;
         drop_dead(&mut steps, output);
         let last_read = last_reads(&steps, output, shapes.len());
-        Some(Self { nodes, steps, shapes, output, last_read })
+        Some(Self { device: device.clone(), nodes, steps, shapes, output, last_read })
     }
 
     /// All parameters with their places.

@@ -1,5 +1,6 @@
 //! The engine on the emulated device against the portable interpreter in f64.
 
+mod constants;
 mod library;
 mod shapes;
 
@@ -68,7 +69,7 @@ fn results(build: &Build, dims: &[usize], train: bool, on: Option<(&Emulation, D
         Some((runtime, compute)) => {
             let plan = Arc::new(Plan::new(&graph, &Device::Cpu).expect("f32 on this device"));
             let draw = if train { graph.noise().next() } else { Default::default() };
-            super::run(&plan, runtime.clone(), x.as_tensor(), Pass { train, draw }, compute)?
+            super::run(&plan, runtime.clone(), x.as_tensor(), Pass { train, draw }, compute, None)?
         }
     };
     let gradients = (&y * noise(y.dims(), 77)?.to_dtype(dtype)?)?.sum_all()?.backward()?;
@@ -301,10 +302,10 @@ fn constants_get_no_gradient_and_the_input_does() -> Result<()> {
         let output = build(&mut graph, &mut Vars { dtype: DType::F32, all: Vec::new() })?;
         let plan = Arc::new(Plan::new(&graph.finish(output), &Device::Cpu).expect("f32"));
         let x = noise(&[2, 3, 5, 5], 2)?;
-        let y = super::run(&plan, runtime.clone(), &x, Pass::default(), DType::F32)?;
+        let y = super::run(&plan, runtime.clone(), &x, Pass::default(), DType::F32, None)?;
         assert!(!y.track_op());
         let x = Var::from_tensor(&x)?;
-        let z = super::run(&plan, runtime, x.as_tensor(), Pass::default(), DType::F32)?;
+        let z = super::run(&plan, runtime, x.as_tensor(), Pass::default(), DType::F32, None)?;
         assert_eq!(y.flatten_all()?.to_vec1::<f32>()?, z.flatten_all()?.to_vec1::<f32>()?);
         assert!(z.sum_all()?.backward()?.get(x.as_tensor()).is_some());
     }
@@ -492,7 +493,7 @@ fn channels_last_input_is_read_where_it_lies() -> Result<()> {
         let last = x.permute((0, 2, 3, 1))?.contiguous()?.permute((0, 3, 1, 2))?;
         let pass = Pass { train: true, ..Pass::default() };
         let both = [x, last]
-            .map(|x| super::run(&plan, runtime.clone(), &x, pass, DType::F32)?.flatten_all()?.to_vec1::<f32>());
+            .map(|x| super::run(&plan, runtime.clone(), &x, pass, DType::F32, None)?.flatten_all()?.to_vec1::<f32>());
         let [a, b] = both;
         assert_eq!(a?, b?);
     }

@@ -204,6 +204,10 @@ impl Op {
                 *weight = w.unwrap_or_else(|| weight.clone());
                 *bias = b.or_else(|| bias.take());
             }
+            Op::Norm(p) => {
+                p.weight = w.or_else(|| p.weight.take());
+                p.bias = b.or_else(|| p.bias.take());
+            }
             Op::GroupNorm { weight, bias, .. } => {
                 *weight = w.unwrap_or_else(|| weight.clone());
                 *bias = b.unwrap_or_else(|| bias.clone());
@@ -249,6 +253,11 @@ pub struct Graph {
     plan: Arc<OnceLock<Option<Arc<cpu::Plan>>>>,
     #[cfg(feature = "cuda")]
     cuda_plan: Arc<OnceLock<Option<Arc<crate::cuda::Plan>>>>,
+    /// Whether the parameters never change.
+    frozen: bool,
+    /// What follows from them then.
+    #[cfg(feature = "cuda")]
+    cuda_constants: Arc<crate::cuda::Constants<candle_core::CudaDevice>>,
     /// Where the graph is cut for recomputation.
     cuts: Vec<Value>,
     parts: Arc<OnceLock<Option<Arc<cpu::Parts>>>>,
@@ -271,6 +280,9 @@ impl Graph {
             plan,
             #[cfg(feature = "cuda")]
             cuda_plan: Arc::default(),
+            frozen: false,
+            #[cfg(feature = "cuda")]
+            cuda_constants: Arc::default(),
             cuts: Vec::new(),
             parts: Arc::default(),
         }
@@ -320,9 +332,7 @@ impl Graph {
 
     /// The graph that ends with `value`, on the same parameters.
     pub fn until(&self, value: Value) -> Self {
-        let mut graph = Self::from_nodes(self.nodes[..=value.0].to_vec(), value);
-        (graph.backend, graph.compute, graph.noise) = (self.backend, self.compute, self.noise.clone());
-        graph
+        self.with_nodes(self.nodes[..=value.0].to_vec(), value)
     }
 
     /// The graph's input.
@@ -350,9 +360,7 @@ impl Graph {
             let inputs = node.inputs.iter().map(|value| Value(value.0 - from.0)).collect();
             nodes.push(Node { inputs, ..node.clone() });
         }
-        let mut graph = Self::from_nodes(nodes, Value(to.0 - from.0));
-        (graph.backend, graph.compute, graph.noise) = (self.backend, self.compute, self.noise.clone());
-        Ok(graph)
+        Ok(self.with_nodes(nodes, Value(to.0 - from.0)))
     }
 
     /// Where dropout takes its random numbers from; shared by all clones of this graph.
@@ -366,8 +374,11 @@ impl Graph {
     /// running ones. Gradients flow to `x` and to all parameters in both cases. Dropout acts in training only.
     ///
     /// # Errors
-    /// If the input's shape, dtype or device does not fit the parameters.
+    /// If the input's shape, dtype or device does not fit the parameters, or a frozen graph is to train.
     pub fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        if train && self.frozen {
+            bail!("graph: a frozen graph does not train");
+        }
         let draw = if train { self.noise.next() } else { noise::Draw::default() };
         let pass = Pass { train, draw };
         if self.backend == Backend::Auto
@@ -389,7 +400,8 @@ impl Graph {
             && (x.dtype() == DType::F32 || x.dtype() == self.compute)
             && let Some(plan) = self.cuda_plan.get_or_init(|| crate::cuda::Plan::new(self, x.device()).map(Arc::new))
         {
-            return crate::cuda::run(plan, device.clone(), x, pass, self.compute);
+            let constants = self.frozen.then_some(&*self.cuda_constants);
+            return crate::cuda::run(plan, device.clone(), x, pass, self.compute, constants);
         }
         interpreter::run(self, x, pass)
     }
