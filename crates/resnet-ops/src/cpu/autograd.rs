@@ -152,7 +152,7 @@ impl<E: Element> CustomOp2 for Network<E> {
 
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
         // In evaluation gradients are rarely asked for: the values are computed again if they are.
-        self.cpu(s1, l1, self.pass.train)
+        self.cpu(s1, l1, self.pass.keep)
     }
 
     fn bwd(&self, x: &Tensor, tickets: &Tensor, _: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {

@@ -39,7 +39,7 @@ pub(crate) fn run<R: Runtime>(
     let gathered = gather(plan, &stash)?;
     let tracked = gathered.is_some() || x.track_op();
     // In evaluation gradients are rarely asked for: the values are computed again if they are.
-    let keep = tracked && pass.train;
+    let keep = tracked && pass.keep;
     let mut tape = Forward::run(plan, &queue, x, pass, constants, keep)?;
     let (shape, dims) = output_shape(plan, &tape)?;
     let y = match keep {

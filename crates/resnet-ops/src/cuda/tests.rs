@@ -69,7 +69,7 @@ fn results(build: &Build, dims: &[usize], train: bool, on: Option<(&Emulation, D
         Some((runtime, compute)) => {
             let plan = Arc::new(Plan::new(&graph, &Device::Cpu).expect("f32 on this device"));
             let draw = if train { graph.noise().next() } else { Default::default() };
-            super::run(&plan, runtime.clone(), x.as_tensor(), Pass { train, draw }, compute, None)?
+            super::run(&plan, runtime.clone(), x.as_tensor(), Pass { train, keep: train, draw }, compute, None)?
         }
     };
     let gradients = (&y * noise(y.dims(), 77)?.to_dtype(dtype)?)?.sum_all()?.backward()?;
@@ -491,7 +491,7 @@ fn channels_last_input_is_read_where_it_lies() -> Result<()> {
         let plan = Arc::new(Plan::new(&graph.finish(output), &Device::Cpu).expect("f32"));
         let x = noise(&[2, 3, 5, 6], 2)?;
         let last = x.permute((0, 2, 3, 1))?.contiguous()?.permute((0, 3, 1, 2))?;
-        let pass = Pass { train: true, ..Pass::default() };
+        let pass = Pass { train: true, keep: true, ..Pass::default() };
         let both = [x, last]
             .map(|x| super::run(&plan, runtime.clone(), &x, pass, DType::F32, None)?.flatten_all()?.to_vec1::<f32>());
         let [a, b] = both;

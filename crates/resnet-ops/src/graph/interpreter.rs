@@ -11,6 +11,8 @@ use crate::portable;
 pub(crate) struct Pass {
     /// Whether norms use and update statistics of the batch, and dropout acts.
     pub train: bool,
+    /// Whether a backward pass is to follow: then what it reads is kept.
+    pub keep: bool,
     /// The random numbers of dropout.
     pub draw: Draw,
 }

@@ -380,13 +380,25 @@ impl Graph {
             bail!("graph: a frozen graph does not train");
         }
         let draw = if train { self.noise.next() } else { noise::Draw::default() };
-        let pass = Pass { train, draw };
+        self.run(x, Pass { train, keep: train, draw })
+    }
+
+    /// Runs the graph in evaluation mode, as `forward_t(x, false)`, where gradients will be asked for: what the backward pass
+    /// reads is kept, where an evaluation would compute it again. For training with norms that stay as they are.
+    ///
+    /// # Errors
+    /// As [`Self::forward_t`].
+    pub fn forward_with_fixed_norms(&self, x: &Tensor) -> Result<Tensor> {
+        self.run(x, Pass { train: false, keep: true, draw: noise::Draw::default() })
+    }
+
+    fn run(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
         if self.backend == Backend::Auto
             && x.device().is_cpu()
             && x.dtype() == DType::F32
             && let Some(plan) = self.plan.get_or_init(|| cpu::Plan::new(self).map(Arc::new))
         {
-            if train
+            if pass.train
                 && !self.cuts.is_empty()
                 && let Some(parts) = self.parts.get_or_init(|| cpu::Parts::new(self, &self.cuts).map(Arc::new))
             {

@@ -76,7 +76,10 @@ impl Inference {
             _ => true,
         };
         let steps = if graph.nodes().iter().all(|node| on_cpu(&node.op)) { lower(graph)? } else { None };
-        Ok(Self { graph: graph.clone(), plan: steps.map(|(steps, output)| Plan::new(steps, output)) })
+        let plan = steps.map(|(steps, output)| Plan::new(steps, output));
+        // Without a plan the graph itself runs: what an engine makes of its parameters it then makes once.
+        let graph = if plan.is_some() { graph.clone() } else { graph.frozen()? };
+        Ok(Self { graph, plan })
     }
 
     /// Whether the graph runs folded; if not, [`Self::forward`] is the graph's own in evaluation mode.

@@ -15,7 +15,14 @@ fn run(build: impl Fn(&mut GraphBuilder) -> Value, x: &Tensor, on: &Emulation, c
     let output = build(&mut graph);
     let plan = Arc::new(Plan::new(&graph.finish(output), &Device::Cpu).expect("f32 on this device"));
     let x = Var::from_tensor(x)?;
-    let y = crate::cuda::run(&plan, on.clone(), x.as_tensor(), Pass { train: true, ..Pass::default() }, compute, None)?;
+    let y = crate::cuda::run(
+        &plan,
+        on.clone(),
+        x.as_tensor(),
+        Pass { train: true, keep: true, ..Pass::default() },
+        compute,
+        None,
+    )?;
     // Depends on the place, but not on the number of channels behind it.
     let rows = noise(&[y.dim(0)?, 1, y.dim(2)?, y.dim(3)?], 5)?;
     let gradients = y.broadcast_mul(&rows)?.sum_all()?.backward()?;
@@ -110,7 +117,7 @@ fn gradients_are_delivered_as_candle_sums_them() -> Result<()> {
             let last = (inner.as_tensor() * 3.)?;
             let y = g.conv("c", y, &last, None, ConvConfig::default());
             let plan = Arc::new(Plan::new(&g.finish(y), &Device::Cpu).expect("f32 on this device"));
-            let pass = Pass { train: true, ..Pass::default() };
+            let pass = Pass { train: true, keep: true, ..Pass::default() };
             crate::cuda::run(&plan, on.clone(), &x, pass, DType::F32, None)?.mean_all()? + shared.sqr()?.sum_all()?
         };
         let (expected, found) = (loss()?.backward()?, crate::backward(&loss()?)?);

@@ -69,7 +69,7 @@ impl Run<'_> {
                 Some(fixed) => fixed.forward_t(&images, false)?.detach(),
                 None => images,
             };
-            let logits = phase.part.forward_t(&x, false)?;
+            let logits = phase.part.forward_with_fixed_norms(&x)?;
             let loss = steps::loss(&logits, &labels, &self.class_weights, self.config.label_smoothing)?;
             lr = steps::rate(phase.lr, self.place.step - self.place.first, steps);
             self.place.step += 1;
