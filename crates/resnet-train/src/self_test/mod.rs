@@ -1,9 +1,14 @@
 //! Every operation and golden value on a device, so that one call on a new machine tells whether it computes right.
 
 mod golden;
+#[cfg(any(test, feature = "cuda"))]
+mod images;
+mod inference;
 mod large;
 mod operations;
 mod training;
+#[cfg(any(test, feature = "cuda"))]
+mod uploads;
 
 use candle_core::{DType, Device, Result, Tensor};
 use serde::Serialize;
@@ -42,9 +47,14 @@ struct Tolerances {
     decision: f64,
 }
 
-/// Runs every operation that networks are made of, forwards and backwards, the loss, the optimizer and the networks with
-/// golden values in `dtype` (f32 or bf16) on `device`, and compares with `portable` in f64 on the CPU, with the CPU's
-/// optimizer and with PyTorch's results. `rounded` allows f32 convolutions to round as TF32 does. `done` sees each check.
+/// Of convolutions in f16, which rounds by up to 2⁻¹¹.
+#[cfg(feature = "cuda")]
+const F16_TOLERANCE: f64 = 3e-3;
+
+/// Runs every operation that networks are made of, forwards and backwards, inference, the loss, the optimizer and the
+/// networks with golden values in `dtype` (f32 or bf16) on `device`, and compares with `portable` in f64 on the CPU and
+/// with PyTorch's results; on CUDA devices also what they alone do. `rounded` allows f32 convolutions to round as TF32 does.
+/// `done` sees each check.
 ///
 /// Tolerances of operations: in f32 1e-4, several times that with TF32. bf16 rounds each stored value by up to 2⁻⁹, which some
 /// operations add up, and moves values across ReLUs. Those of networks are their own (`golden/allowed.rs`).
@@ -76,10 +86,44 @@ pub fn run(device: &Device, dtype: DType, rounded: bool, done: &mut (dyn FnMut(&
             let error = large::error(device, dtype, 256, 224, 8);
             tell(Check::new("256 images of 224x224, as their parts", error, tolerances.operation));
         }
-        training::all(device, &mut tell)?;
+        let error = inference::error(device, dtype);
+        tell(Check::new("a network made ready for inference", error, tolerances.operation));
+        training::all(device, &mut tell);
+        #[cfg(feature = "cuda")]
+        if device.is_cuda() {
+            cuda(device, dtype, tolerances, &mut tell);
+        }
         golden::all(device, dtype, rounded, &mut tell);
         Ok(passed)
     })
+}
+
+/// What CUDA devices alone do.
+#[cfg(feature = "cuda")]
+fn cuda(device: &Device, dtype: DType, tolerances: Tolerances, tell: &mut dyn FnMut(Check)) {
+    // Not the dtype of this run, but one that graphs take on these devices.
+    for (name, case) in operations::all() {
+        if name.starts_with("conv") {
+            let error = operations::error(&case, device, DType::F16, true);
+            tell(Check::new(format!("{name}, training, f16"), error, F16_TOLERANCE));
+        }
+    }
+    tell(Check::new("uploads, one right behind the other", uploads::error(device, resnet_ops::cuda::upload), 0.));
+    for mean_image in [false, true] {
+        for taken in [DType::F32, DType::BF16] {
+            let name =
+                format!("images, normalised by {}, {taken:?}", if mean_image { "mean image" } else { "channel" });
+            let example = images::Example::new(mean_image);
+            let error = example.and_then(|example| example.error(&example.take(device, taken)?));
+            // A value between two of bf16 may go the other way.
+            tell(Check::new(name, error, if taken == DType::F32 { 1e-6 } else { 1e-4 }));
+        }
+    }
+    let trained = images::Example::new(true).and_then(|example| {
+        let batch = example.take(device, dtype)?;
+        example.trained_error(&batch, dtype)
+    });
+    tell(Check::new("a training step on images of the device", trained, tolerances.operation));
 }
 
 /// Repeatable values in ±1, f32 on the CPU.
@@ -91,6 +135,14 @@ fn noise(dims: &[usize], seed: u32) -> Result<Tensor> {
     };
     let values: Vec<f32> = (0..dims.iter().product::<usize>()).map(|_| next()).collect();
     Tensor::from_vec(values, dims, &Device::Cpu)
+}
+
+/// The largest [`difference`] of two lists of tensors.
+fn worst_difference(ours: &[Tensor], reference: &[Tensor]) -> Result<f64> {
+    if ours.len() != reference.len() {
+        candle_core::bail!("{} results, the reference has {}", ours.len(), reference.len());
+    }
+    ours.iter().zip(reference).map(|(a, b)| difference(a, b)).try_fold(0., |worst: f64, d| Ok(worst.max(d?)))
 }
 
 /// The norm of the difference as a share of the reference's norm; infinite where a value is not finite.
@@ -115,7 +167,7 @@ mod tests {
                 assert!(check.passed, "{dtype:?} {check:?}");
             };
             assert!(run(&Device::Cpu, dtype, false, &mut see).unwrap());
-            assert!(count > 80, "{count}");
+            assert!(count > 90, "{count}");
         }
     }
 

@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use resnet_ops::graph::NormParameters;
 use resnet_ops::{AvgPoolConfig, Backend, ConvConfig, Graph, GraphBuilder, NormConfig, PoolConfig, Value};
 
-use super::{difference, noise};
+use super::{noise, worst_difference};
 
 /// Variables of a case, the same values in every dtype and on every device.
 pub(super) struct Vars {
@@ -24,13 +24,13 @@ impl Vars {
         Ok(var.as_tensor().clone())
     }
     /// A weight whose sums stay of the size of the values.
-    fn weight(&mut self, dims: &[usize]) -> Result<Tensor> {
+    pub(super) fn weight(&mut self, dims: &[usize]) -> Result<Tensor> {
         let scale = (3. / dims[1..].iter().product::<usize>() as f64).sqrt();
         let var = self.fixed(&(noise(dims, self.trained.len() as u32 + 1)? * scale)?)?;
         self.trained.push(var.clone());
         Ok(var.as_tensor().clone())
     }
-    fn norm(&mut self, channels: usize) -> Result<NormParameters> {
+    pub(super) fn norm(&mut self, channels: usize) -> Result<NormParameters> {
         let (weight, bias) = (self.var(&[channels])?, self.var(&[channels])?);
         let ones = Tensor::ones(channels, DType::F32, &Device::Cpu)?;
         let (running_mean, running_var) = (self.fixed(&(&ones * 0.1)?)?, self.fixed(&(&ones * 0.7)?)?);
@@ -42,13 +42,24 @@ impl Vars {
 
 type Build = dyn Fn(&mut GraphBuilder, &mut Vars) -> Result<Value>;
 
-/// An operation and the input that it gets.
+/// An operation, or some, and the input that they get.
 pub(super) struct Case {
     build: Box<Build>,
-    dims: Vec<usize>,
+    pub(super) dims: Vec<usize>,
 }
 
-fn case(dims: &[usize], build: impl Fn(&mut GraphBuilder, &mut Vars) -> Result<Value> + 'static) -> Case {
+impl Case {
+    /// Its graph and parameters; in f64 the reference, which `portable` runs.
+    pub(super) fn graph(&self, device: &Device, on: DType) -> Result<(Graph, Vars)> {
+        let mut vars = Vars { dtype: on, device: device.clone(), trained: Vec::new(), statistics: Vec::new() };
+        let mut graph = Graph::builder();
+        let output = (self.build)(&mut graph, &mut vars)?;
+        let backend = if on == DType::F64 { Backend::Portable } else { Backend::Auto };
+        Ok((graph.finish(output).with_backend(backend), vars))
+    }
+}
+
+pub(super) fn case(dims: &[usize], build: impl Fn(&mut GraphBuilder, &mut Vars) -> Result<Value> + 'static) -> Case {
     Case { build: Box::new(build), dims: dims.to_vec() }
 }
 
@@ -148,23 +159,20 @@ fn pool(config: PoolConfig) -> Case {
     case(&[2, 16, 15, 14], move |g, _| Ok(g.max_pool("pool", g.input(), config)))
 }
 
-/// The result, the gradients of the input and of all variables, and the running statistics after that.
-fn results(case: &Case, device: &Device, on: DType, compute: DType, train: bool) -> Result<Vec<Tensor>> {
-    let mut vars = Vars { dtype: on, device: device.clone(), trained: Vec::new(), statistics: Vec::new() };
-    let mut graph = Graph::builder();
-    let output = (case.build)(&mut graph, &mut vars)?;
-    let backend = if on == DType::F64 { Backend::Portable } else { Backend::Auto };
-    let graph = graph.finish(output).with_backend(backend).with_compute_dtype(compute);
-    // What the compute dtype cannot hold is rounded for both, or a maximum would be another value's.
-    let x = vars.fixed(&noise(&case.dims, 99)?.to_dtype(DType::BF16)?)?;
-    let y = graph.forward_t(x.as_tensor(), train)?;
+/// The result, the gradients of the input (where it is a variable) and of all variables, and the running statistics after
+/// that; parameters in the dtype `on`, on the input's device.
+pub(super) fn results(case: &Case, x: &Tensor, on: DType, compute: DType, train: bool) -> Result<Vec<Tensor>> {
+    let device = x.device();
+    let (graph, vars) = case.graph(device, on)?;
+    let y = graph.with_compute_dtype(compute).forward_t(x, train)?;
     let weights = noise(y.dims(), 77)?.to_dtype(y.dtype())?.to_device(device)?;
     let gradients = (&y * weights)?.sum_all()?.backward()?;
     let mut all = vec![y];
-    for var in std::iter::once(&x).chain(&vars.trained) {
-        match gradients.get(var.as_tensor()) {
+    let input = Some(x).filter(|x| x.is_variable());
+    for tensor in input.into_iter().chain(vars.trained.iter().map(Var::as_tensor)) {
+        match gradients.get(tensor) {
             Some(gradient) => all.push(gradient.clone()),
-            None => candle_core::bail!("a variable {:?} got no gradient", var.dims()),
+            None => candle_core::bail!("a variable {:?} got no gradient", tensor.dims()),
         }
     }
     all.extend(vars.statistics.iter().map(|var| var.as_detached_tensor()));
@@ -173,11 +181,10 @@ fn results(case: &Case, device: &Device, on: DType, compute: DType, train: bool)
 
 /// How far the device is off, at worst.
 pub(super) fn error(case: &Case, device: &Device, compute: DType, train: bool) -> Result<f64> {
-    let reference = results(case, &Device::Cpu, DType::F64, DType::F32, train)?;
-    let ours = results(case, device, DType::F32, compute, train)?;
-    let mut worst = 0f64;
-    for (ours, reference) in ours.iter().zip(&reference) {
-        worst = worst.max(difference(ours, reference)?);
-    }
-    Ok(worst)
+    // What the compute dtype cannot hold is rounded for both, or a maximum would be another value's.
+    let x = noise(&case.dims, 99)?.to_dtype(DType::BF16)?;
+    let on = |device: &Device, dtype: DType| Var::from_tensor(&x.to_dtype(dtype)?.to_device(device)?);
+    let reference = results(case, on(&Device::Cpu, DType::F64)?.as_tensor(), DType::F64, DType::F32, train)?;
+    let ours = results(case, on(device, DType::F32)?.as_tensor(), DType::F32, compute, train)?;
+    worst_difference(&ours, &reference)
 }
