@@ -47,9 +47,9 @@ struct Tolerances {
     decision: f64,
 }
 
-/// Of convolutions in f16, which rounds by up to 2⁻¹¹.
+/// Of convolutions in f16: they are off by 4e-4, and by 2.6e-3 and more in bf16, which must not pass for it.
 #[cfg(feature = "cuda")]
-const F16_TOLERANCE: f64 = 3e-3;
+const F16_TOLERANCE: f64 = 1.5e-3;
 
 /// Runs every operation that networks are made of, forwards and backwards, inference, the loss, the optimizer and the
 /// networks with golden values in `dtype` (f32 or bf16) on `device`, and compares with `portable` in f64 on the CPU and
