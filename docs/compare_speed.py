@@ -140,7 +140,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--compile", action="store_true", help="also PyTorch's compiled network, as a row of its own")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     torch.set_num_threads(args.threads)
     steps = STEPS[args.device]
     for row in args.rows or (CUDA if args.device == "cuda" else CPU):
