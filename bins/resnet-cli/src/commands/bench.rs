@@ -158,15 +158,15 @@ struct Line<'a> {
 /// One line, or JSON object, a check.
 fn self_test(args: &Args) -> anyhow::Result<()> {
     let device = args.device.open()?;
-    let kinds = match args.dtype {
-        Some(dtype) => vec![(dtype, args.device.tf32)],
-        None if device.is_cuda() => vec![(Dtype::F32, false), (Dtype::F32, true), (Dtype::Bf16, false)],
-        None => vec![(Dtype::F32, false), (Dtype::Bf16, false)],
+    let kinds = match (args.dtype, args.device.tf32) {
+        (None, false) if device.is_cuda() => vec![(Dtype::F32, false), (Dtype::F32, true), (Dtype::Bf16, false)],
+        (None, false) => vec![(Dtype::F32, false), (Dtype::Bf16, false)],
+        (dtype, tf32) => vec![(dtype.unwrap_or(Dtype::F32), tf32)],
     };
     let mut wrong = Vec::new();
     for (dtype, tf32) in kinds {
         device::set_up(&device, tf32, args.device.cudnn_benchmark)?;
-        let name = if tf32 { "tf32" } else { dtype.name() };
+        let name = if tf32 && dtype == Dtype::F32 { "tf32" } else { dtype.name() };
         if !self_test_in(&device, dtype, tf32, name, args.json.json)? {
             wrong.push(name);
         }
