@@ -1,9 +1,10 @@
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use candle_core::{DType, Device, Tensor, Var};
 use resnet_data::{InMemory, OnBroken};
-use resnet_models::{Interpolation, Parameters, Preprocessing, create, from_pretrained};
+use resnet_models::{Interpolation, Network, Parameters, Preprocessing, create, from_pretrained};
 
 use super::*;
 use crate::trainer::{Progress, Record, Silent};
@@ -21,27 +22,37 @@ fn two_classes(count: usize) -> Arc<InMemory> {
     Arc::new(InMemory::new("two", (32, 32), pixels.collect(), labels, classes).unwrap())
 }
 
+/// So many images to learn from, and held back.
+fn two_class_task<'a>(
+    network: &'a Network,
+    parameters: &'a Parameters,
+    (train, test): (usize, usize),
+    out: &'a Path,
+) -> Task<'a> {
+    Task {
+        network,
+        parameters,
+        pretrained: "nothing",
+        preprocessing: PICTURES,
+        train: two_classes(train),
+        test: two_classes(test),
+        dataset: "two",
+        device: &Device::Cpu,
+        workers: 1,
+        out: Some(out),
+        on_broken: OnBroken::Skip,
+        resume: false,
+        stop: Arc::new(AtomicBool::new(false)),
+    }
+}
+
 #[test]
 fn two_easy_classes_are_learned_and_the_file_knows_what_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let parameters = Parameters::new(3, DType::F32, &Device::Cpu);
     let network = create("resnet20", parameters.builder(), Some(2)).unwrap();
-    let task = Task {
-        network: &network,
-        parameters: &parameters,
-        pretrained: "nothing",
-        preprocessing: PICTURES,
-        train: two_classes(40),
-        test: two_classes(16),
-        dataset: "two",
-        device: &Device::Cpu,
-        workers: 1,
-        out: Some(&out),
-        on_broken: OnBroken::Skip,
-        resume: false,
-        stop: Arc::new(AtomicBool::new(false)),
-    };
+    let task = two_class_task(&network, &parameters, (40, 16), &out);
     let config = FinetuneConfig { head_epochs: 3, epochs: 2, batch_size: 8, ..FinetuneConfig::default() };
     let statistics = |parameters: &Parameters| parameters.get("bn1.running_mean").unwrap().to_vec1::<f32>().unwrap();
     let before = statistics(&parameters);
@@ -136,21 +147,7 @@ fn a_run_in_parts_is_bit_for_bit_one_run() {
         let parameters = Parameters::new(3, DType::F32, &Device::Cpu);
         let network = create("resnet20", parameters.builder(), Some(2)).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
-        let task = Task {
-            network: &network,
-            parameters: &parameters,
-            pretrained: "nothing",
-            preprocessing: PICTURES,
-            train: two_classes(24),
-            test: two_classes(8),
-            dataset: "two",
-            device: &Device::Cpu,
-            workers: 1,
-            out: Some(out),
-            on_broken: OnBroken::Skip,
-            resume,
-            stop: stop.clone(),
-        };
+        let task = Task { resume, stop: stop.clone(), ..two_class_task(&network, &parameters, (24, 8), out) };
         finetune(&task, config, &mut StopAfter(epochs, stop))
     };
     let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
@@ -191,21 +188,7 @@ fn a_loss_that_is_not_finite_names_its_step() {
     let out = folder.path().join("run");
     let parameters = Parameters::new(3, DType::F32, &Device::Cpu);
     let network = create("resnet20", parameters.builder(), Some(2)).unwrap();
-    let task = Task {
-        network: &network,
-        parameters: &parameters,
-        pretrained: "nothing",
-        preprocessing: PICTURES,
-        train: two_classes(24),
-        test: two_classes(8),
-        dataset: "two",
-        device: &Device::Cpu,
-        workers: 1,
-        out: Some(&out),
-        on_broken: OnBroken::Skip,
-        resume: false,
-        stop: Arc::new(AtomicBool::new(false)),
-    };
+    let task = two_class_task(&network, &parameters, (24, 8), &out);
     let config = FinetuneConfig { head_epochs: 2, epochs: 0, batch_size: 8, ..FinetuneConfig::default() };
     let bias = parameters.get("fc.bias").unwrap().clone();
     let error = finetune(&task, &config, &mut Spoil(bias)).unwrap_err();
