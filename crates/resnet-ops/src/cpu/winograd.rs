@@ -132,8 +132,8 @@ pub(crate) struct Scratch {
     products: Growing,
 }
 
-/// Computes some squares of a convolution without groups, counted row by row through its images. Of `conv` its maps, its
-/// output channels and what is done to the results are read, not its weights; its input has `x_vector` values from one panel
+/// Computes some squares of a convolution without groups, counted row by row through its images. Of `conv` its maps
+/// and what is done to the results are read, not its weights and which outputs it would compute: all are; its input has `x_vector` values from one panel
 /// to the next.
 ///
 /// # Safety
