@@ -91,11 +91,18 @@ fn an_experiment_is_run_stopped_gone_on_with_and_skipped() {
     assert!(page.contains("resnet-20") && page.contains("8.75, Table 6") && page.contains("line c0 bold"));
     assert!(!page.contains("http"), "the page needs nothing from outside");
 
+    // One row alone leaves the others' on the page.
+    let one = plan().only(&["resnet-20".into()]).unwrap();
+    let outcome = reproduce(&one, &options(&out), &mut |_| panic!("nothing is run"), &mut Silent).unwrap();
+    assert_eq!(outcome.variants.iter().map(|v| v.variant.name.as_str()).collect::<Vec<_>>(), ["plain-20", "resnet-20"]);
+    assert_eq!(std::fs::read_to_string(&outcome.csv).unwrap(), csv);
+
     // Another recipe in the same folder would mix what cannot be compared.
     let mut other = plan();
     other.variants[0].recipe.batch_size = 16;
     let error = reproduce(&other, &options(&out), &mut open, &mut Silent).unwrap_err();
     assert!(error.is_bad_input() && error.to_string().contains("--out"), "{error}");
+    assert!(error.to_string().contains("batch_size = 32, and now it is 16"), "{error}");
 }
 
 /// A variant that diverges fails, as in Table 1 of He et al. 2016; the others are run all the same, and a run that was
@@ -125,6 +132,7 @@ fn a_run_that_diverges_fails_and_the_others_go_on() {
 fn the_last_evaluation_has_the_experiments_views() {
     let tmp = tempfile::tempdir().unwrap();
     let mut plan = plan().only(&["resnet-20".into()]).unwrap();
+    plan.others.clear();
     plan.config.crop = Crop::Ten;
     let options = ReproduceOptions { seeds: None, ..options(tmp.path()) };
     let outcome = reproduce(&plan, &options, &mut open, &mut Silent).unwrap();

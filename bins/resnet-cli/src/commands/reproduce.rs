@@ -19,7 +19,7 @@ use crate::{device, output};
 /// the published value, and curves of training and test error. Started again, it goes on where it was stopped.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Which one; --list shows all
+    /// The experiment; --list shows all
     name: Option<String>,
     /// Show every experiment with its source
     #[arg(long)]
@@ -33,7 +33,7 @@ pub struct Args {
     /// What the networks compute in [default: the experiment's]
     #[arg(long, value_enum)]
     dtype: Option<Dtype>,
-    /// Only this variant; may be given several times
+    /// Runs only this variant; may be given several times. The page keeps the rows that are done
     #[arg(long, value_name = "NAME")]
     variant: Vec<String>,
     /// Folder of the data set: CIFAR's files, or ImageNet's train/ and val/
@@ -126,7 +126,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let mut progress: Box<dyn Progress> = if args.log { Box::new(Plain) } else { progress_for_stderr() };
     progress.message(&format!("{} at scale {scale} on {}", plan.experiment.title, device::name(&options.device)));
     let outcome = reproduce(&plan, &options, &mut open, &mut *progress)?;
-    let fail_above = plan.experiment.fail_above;
+    let fail_above = plan.config.fail_above;
     if args.json.json { lines(&name, scale, fail_above, &outcome) } else { output::text(table(fail_above, &outcome)) }
 }
 

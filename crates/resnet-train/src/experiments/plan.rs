@@ -22,8 +22,10 @@ pub struct Plan {
     pub scale: Scale,
     /// What the experiment's file says of the scale.
     pub config: ScaleConfig,
-    /// The variants in the order of the table.
+    /// The variants that are run, in the order of the table.
     pub variants: Vec<PlannedVariant>,
+    /// Those that are not run, and shown where their runs are done.
+    pub others: Vec<PlannedVariant>,
 }
 
 impl Experiment {
@@ -55,12 +57,12 @@ impl Experiment {
         if variants.is_empty() {
             return Err(wrong(format!("scale {scale} names no variant that there is")));
         }
-        Ok(Plan { experiment: self.clone(), scale, config: config.clone(), variants })
+        Ok(Plan { experiment: self.clone(), scale, config: config.clone(), variants, others: Vec::new() })
     }
 }
 
 impl Plan {
-    /// Only the variants of these names; all where none is given.
+    /// Runs only the variants of these names; all where none is given.
     ///
     /// # Errors
     /// When a name is no variant of the plan.
@@ -76,9 +78,20 @@ impl Plan {
             )));
         }
         if !names.is_empty() {
-            self.variants.retain(|v| names.contains(&v.variant.name));
+            let all = std::mem::take(&mut self.variants);
+            let (chosen, others) = all.into_iter().partition(|v| names.contains(&v.variant.name));
+            self.variants = chosen;
+            self.others.extend::<Vec<_>>(others);
         }
         Ok(self)
+    }
+
+    /// All variants in the order of the table, and whether they are run.
+    pub(super) fn rows(&self) -> Vec<(&PlannedVariant, bool)> {
+        let chosen = self.variants.iter().map(|v| (v, true));
+        let mut rows: Vec<_> = chosen.chain(self.others.iter().map(|v| (v, false))).collect();
+        rows.sort_by_key(|(v, _)| self.experiment.variants.iter().position(|other| other.name == v.variant.name));
+        rows
     }
 
     /// All variants computed in this dtype.
@@ -87,7 +100,7 @@ impl Plan {
     /// When a recipe does not allow it.
     pub fn with_dtype(mut self, dtype: Compute) -> Result<Self> {
         let overrides = Overrides { dtype: Some(dtype), ..Overrides::default() };
-        for planned in &mut self.variants {
+        for planned in self.variants.iter_mut().chain(&mut self.others) {
             planned.recipe = planned.recipe.clone().with(&overrides)?;
         }
         Ok(self)

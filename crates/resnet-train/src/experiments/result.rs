@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::data::Variant;
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, first_difference};
 use crate::{Error, Result, files};
 
 /// The file in a run's folder that says that the run is done.
@@ -55,10 +55,10 @@ impl RunResult {
         };
         let result: Self = serde_json::from_str(&text)
             .map_err(|error| Error::Invalid(format!("{}: {error}; delete it to run again", path.display())))?;
-        match &result.recipe == recipe {
-            true => Ok(Some(result)),
-            false => Err(Error::Invalid(format!(
-                "{} was made by another recipe than this version's: choose another --out, or delete the folder",
+        match first_difference(&result.recipe.decisive(), &recipe.decisive(), |_| false) {
+            None => Ok(Some(result)),
+            Some((key, before, now)) => Err(Error::Invalid(format!(
+                "{} was made with {key} = {before}, and now it is {now}: choose another --out, or delete the folder",
                 dir.display()
             ))),
         }
@@ -75,8 +75,8 @@ impl RunResult {
 pub struct VariantResult {
     /// The row of the table.
     pub variant: Variant,
-    /// The network that was trained.
-    pub arch: String,
+    /// What was trained, but for the seed.
+    pub recipe: Recipe,
     /// The runs that are done, by seed.
     pub runs: Vec<RunResult>,
     /// The curves of the first run: (step, training error, test error) by epoch, in percent.
@@ -96,9 +96,21 @@ impl VariantResult {
         }
     }
 
-    /// The test error, as [`VariantResult::cell`]; `fail` before it where it [fails](VariantResult::fails).
+    /// The name; with the network that was trained where it stands for the published one.
+    pub fn label(&self) -> String {
+        match self.recipe.arch == self.variant.arch {
+            true => self.variant.name.clone(),
+            false => format!("{} [{}]", self.variant.name, self.recipe.arch),
+        }
+    }
+
+    /// The test error, as [`VariantResult::cell`], with the top-5 error where the paper has it too; `fail` before it
+    /// where it [fails](VariantResult::fails).
     pub fn test_cell(&self, fail_above: Option<f64>) -> String {
-        let cell = self.cell(|run| run.test_error);
+        let mut cell = self.cell(|run| run.test_error);
+        if self.variant.published.top5.is_some() && !self.runs.is_empty() {
+            cell += &format!(" / {}", self.cell(|run| run.test_top5_error));
+        }
         let cell = match self.runs.iter().filter(|run| run.diverged.is_some()).count() {
             0 => cell,
             diverged => format!("{cell}; {diverged} of {} diverged", self.runs.len()),

@@ -67,17 +67,19 @@ pub fn reproduce(
     std::fs::create_dir_all(&options.out).map_err(Error::io("create", &options.out))?;
     let seeds = u64::from(options.seeds.or(plan.config.seeds).unwrap_or(1).max(1));
     let total = plan.variants.len() as u64 * seeds;
-    let mut variants: Vec<VariantResult> = plan.variants.iter().map(nothing_yet).collect();
+    let rows = plan.rows();
+    let mut variants: Vec<VariantResult> = rows.iter().map(|&(planned, _)| nothing_yet(planned)).collect();
     let mut opened: Option<(String, Opened)> = None;
     let (mut number, mut complete) = (0, true);
     // Seed by seed: whoever stops after the first has every variant once.
     'runs: for seed in 0..seeds {
-        for (i, planned) in plan.variants.iter().enumerate() {
-            number += 1;
+        for (i, &(planned, chosen)) in rows.iter().enumerate() {
+            number += u64::from(chosen);
             let recipe = Recipe { seed, ..planned.recipe.clone() };
             let dir = options.out.join(format!("{}-seed{seed}", slug(&planned.variant.name)));
             let run = match RunResult::read(&dir, &recipe)? {
                 Some(done) => done,
+                None if !chosen => continue,
                 None => {
                     progress.message(&format!("run {number} of {total}: {}, seed {seed}", planned.variant.name));
                     let sets = match &opened {
@@ -98,17 +100,24 @@ pub fn reproduce(
                 variants[i].curve = curve(&dir)?;
             }
             variants[i].runs.push(run);
-            page::write(plan, options, &variants)?;
+            page::write(plan, options, &shown(&rows, &variants))?;
         }
     }
     progress.finish();
+    let variants = shown(&rows, &variants);
     let (csv, page) = page::write(plan, options, &variants)?;
     Ok(Reproduction { variants, complete, page, csv })
 }
 
 fn nothing_yet(planned: &PlannedVariant) -> VariantResult {
-    let (variant, arch) = (planned.variant.clone(), planned.recipe.arch.clone());
-    VariantResult { variant, arch, runs: Vec::new(), curve: Vec::new() }
+    let (variant, recipe) = (planned.variant.clone(), planned.recipe.clone());
+    VariantResult { variant, recipe, runs: Vec::new(), curve: Vec::new() }
+}
+
+/// What is run, done or not, and what else is done.
+fn shown(rows: &[(&PlannedVariant, bool)], variants: &[VariantResult]) -> Vec<VariantResult> {
+    let rows = rows.iter().zip(variants).filter(|((_, chosen), v)| *chosen || !v.runs.is_empty());
+    rows.map(|(_, v)| v.clone()).collect()
 }
 
 /// A run that was cut off before its first checkpoint begins anew.

@@ -23,10 +23,33 @@ fn every_experiment_has_every_scale() {
         assert_eq!(full.variants.len(), experiment.variants.len(), "{name}: the full scale is the whole table");
         let published = |v: &Variant| v.published.error.is_some() || v.published.fail || name == "degradation";
         assert!(experiment.variants.iter().all(published), "{name}");
+        // Where the paper prints a number, that number is no "fail".
+        let limit = full.config.fail_above.unwrap_or(100.0);
+        assert!(experiment.variants.iter().filter_map(|v| v.published.error).all(|error| error < limit), "{name}");
     }
 }
 
-/// He et al. 2015, Table 6; He et al. 2016, Tables 1 to 3.
+/// Every network of every scale can be made.
+#[test]
+fn every_variant_is_a_network() {
+    let mut made = std::collections::HashSet::new();
+    for name in Experiment::names() {
+        for scale in [Scale::Full, Scale::Cpu, Scale::Smoke] {
+            for PlannedVariant { recipe, .. } in Experiment::load(name).unwrap().plan(scale).unwrap().variants {
+                if !made.insert(format!("{} {:?}", recipe.arch, recipe.network)) {
+                    continue;
+                }
+                let config = resnet_models::config(&recipe.arch).unwrap().with_changes(&recipe.network).unwrap();
+                let parameters = resnet_models::Parameters::zeros(candle_core::DType::F32, &candle_core::Device::Cpu);
+                let network = resnet_models::Network::new(&config, parameters.builder());
+                assert!(!network.unwrap().blocks().is_empty(), "{name}: {}", recipe.arch);
+            }
+        }
+    }
+    assert!(made.len() > 40, "{}", made.len());
+}
+
+/// He et al. 2015, Tables 2, 3 and 6; He et al. 2016, Tables 1 to 3.
 #[test]
 fn published_values_are_those_of_the_papers() {
     let errors = |name: &str| -> Vec<Option<f64>> {
@@ -41,6 +64,19 @@ fn published_values_are_those_of_the_papers() {
         [9.90, 8.91, 6.61, 6.37, 5.93, 5.46, 7.61, 4.92, 25.16, 24.33, 27.82, 22.71].map(Some)
     );
     assert_eq!(errors("plain-vs-residual-imagenet"), [27.94, 28.54, 27.88, 25.03].map(Some));
+    assert_eq!(errors("architectures"), [25.03, 24.52, 24.19, 22.85, 21.75, 21.43].map(Some));
+    let top5 = |name: &str| -> Vec<Option<f64>> {
+        Experiment::load(name).unwrap().variants.iter().map(|v| v.published.top5).collect()
+    };
+    assert_eq!(top5("architectures"), [7.76, 7.46, 7.40, 6.71, 6.05, 5.71].map(Some));
+    assert_eq!(top5("plain-vs-residual-imagenet"), [None, Some(10.02), None, Some(7.76)]);
+    let failed = |name: &str| -> Vec<String> {
+        let variants = Experiment::load(name).unwrap().variants;
+        variants.into_iter().filter(|v| v.published.fail).map(|v| v.name).collect()
+    };
+    let fail = ["constant scaling (0, 1)", "constant scaling (0.5, 1)", "exclusive gating, bias -5", "dropout 0.5"];
+    assert_eq!(failed("shortcuts"), fail);
+    assert!(Experiment::names().into_iter().filter(|name| *name != "shortcuts").all(|name| failed(name).is_empty()));
     let table6 = Experiment::load("cifar-table6").unwrap();
     assert_eq!(table6.variants[4].published.to_string(), "6.43 (best of 5; mean 6.61 ± 0.16), Table 6");
     assert_eq!(Experiment::load("shortcuts").unwrap().variants[1].published.to_string(), "fail, Table 1");
@@ -53,7 +89,10 @@ fn names_that_are_not_there_are_refused() {
     let plan = Experiment::load("degradation").unwrap().plan(Scale::Cpu).unwrap();
     let message = plan.clone().only(&["plain-21".into()]).unwrap_err().to_string();
     assert!(message.contains("plain-21") && message.contains("resnet-56"), "{message}");
-    assert_eq!(plan.only(&["plain-20".into()]).unwrap().variants.len(), 1);
+    let one = plan.only(&["resnet-20".into()]).unwrap();
+    assert_eq!((one.variants.len(), one.others.len()), (1, 3));
+    let rows: Vec<(&str, bool)> = one.rows().iter().map(|(v, run)| (v.variant.name.as_str(), *run)).collect();
+    assert_eq!(rows, [("plain-20", false), ("plain-56", false), ("resnet-20", true), ("resnet-56", false)]);
 }
 
 fn result(name: &str, group: &str, errors: &[f64]) -> VariantResult {
@@ -75,7 +114,7 @@ fn result(name: &str, group: &str, errors: &[f64]) -> VariantResult {
     };
     VariantResult {
         variant: Variant { name: name.into(), group: group.into(), ..experiment.variants[0].clone() },
-        arch: "plain20".into(),
+        recipe: recipe.clone(),
         runs: errors.iter().enumerate().map(run).collect(),
         curve: vec![(10, 60.0, Some(70.0)), (20, 30.0, None), (30, 20.0, Some(25.0))],
     }
@@ -100,6 +139,41 @@ fn fail_is_what_the_paper_calls_so() {
     diverged.runs[0].diverged = Some("the loss is NaN".into());
     assert_eq!(diverged.test_cell(None), "fail (100.00; 1 of 1 diverged)");
     assert!(!result("a", "", &[]).fails(Some(20.0)));
+    // The limit is the published length's.
+    let shortcuts = Experiment::load("shortcuts").unwrap();
+    let limit = |scale| shortcuts.plan(scale).unwrap().config.fail_above;
+    assert_eq!([Scale::Full, Scale::Cpu, Scale::Smoke].map(limit), [Some(20.0), None, None]);
+}
+
+#[test]
+fn the_top_5_error_is_shown_where_the_paper_has_it() {
+    let mut v = result("a", "", &[25.0]);
+    v.variant.published = Published { error: Some(25.03), top5: Some(7.76), ..Published::default() };
+    assert_eq!(v.test_cell(None), "25.00 / 0.00");
+}
+
+#[test]
+fn a_network_in_place_of_another_is_named() {
+    let mut v = result("original, 110", "ResNet-110", &[1.0]);
+    assert_eq!(v.label(), "original, 110");
+    v.recipe.arch = "resnet20".into();
+    assert_eq!(v.label(), "original, 110 [resnet20]");
+    let charts = charts(&[v]);
+    assert_eq!(
+        (charts[0].title.as_str(), charts[0].series[1].name.as_str()),
+        ("ResNet-110 [resnet20]", "original, 110 [resnet20]")
+    );
+}
+
+/// Where lines end close together, the second half is drawn in a range of its own.
+#[test]
+fn the_second_half_of_a_long_training_has_a_chart() {
+    let mut v = result("a", "plain", &[1.0]);
+    v.curve = (1..=10).map(|epoch| (epoch, 80.0 / epoch as f64, Some(90.0 / epoch as f64))).collect();
+    let charts = charts(&[v]);
+    assert_eq!(charts.iter().map(|c| c.title.as_str()).collect::<Vec<_>>(), ["plain", "plain, second half"]);
+    let steps: Vec<f64> = charts[1].series[0].points.iter().map(|p| p.0).collect();
+    assert_eq!((steps, charts[1].y_range), (vec![6.0, 7.0, 8.0, 9.0, 10.0], None));
 }
 
 #[test]

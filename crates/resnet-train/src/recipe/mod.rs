@@ -58,12 +58,30 @@ pub struct Hold {
     /// Ends after so many iterations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iterations: Option<u64>,
+    /// Ends after so many epochs, which may be a part of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<f64>,
     /// Ends once the training error over a hundred iterations, as a share, is below this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until_train_error: Option<f64>,
     /// The networks it is for; for all where there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub only_for: Vec<String>,
+}
+
+impl Hold {
+    /// Keeps its share of a training whose length, which was in iterations or else in epochs, becomes so many epochs times
+    /// `factor` of it.
+    fn stretch(&mut self, was_in_iterations: bool, factor: f64) {
+        match (self.iterations, self.epochs) {
+            (Some(iterations), _) if was_in_iterations => {
+                (self.iterations, self.epochs) = (None, Some(iterations as f64 * factor));
+            }
+            (None, Some(epochs)) if !was_in_iterations => self.epochs = Some(epochs * factor),
+            // How many iterations an epoch has, only the data tell.
+            _ => {}
+        }
+    }
 }
 
 /// A training run as data.
@@ -234,8 +252,14 @@ impl Recipe {
             return invalid(format!("ema.decay = {} must be in [0, 1)", ema.decay));
         }
         if let Some(hold) = &self.hold {
-            if hold.iterations.is_some() == hold.until_train_error.is_some() {
-                return invalid("hold: give either iterations or until_train_error".into());
+            let ends = [hold.iterations.is_some(), hold.epochs.is_some(), hold.until_train_error.is_some()];
+            if ends.into_iter().filter(|given| *given).count() != 1 {
+                return invalid("hold: give one of iterations, epochs and until_train_error".into());
+            }
+            if let Some(epochs) = hold.epochs
+                && !(epochs > 0.0 && epochs.is_finite())
+            {
+                return invalid(format!("hold.epochs = {epochs} must be above 0"));
             }
             if !(hold.lr > 0.0 && hold.lr.is_finite()) {
                 return invalid(format!("hold.lr = {} must be above 0", hold.lr));
@@ -256,6 +280,13 @@ impl Recipe {
     /// The low rate to begin with, where it applies to this recipe's network.
     pub fn active_hold(&self) -> Option<&Hold> {
         self.hold.as_ref().filter(|hold| hold.only_for.is_empty() || hold.only_for.contains(&self.arch))
+    }
+
+    /// Only what decides the training of this network: without the description, and without a low rate to begin with that
+    /// is for other networks.
+    pub(crate) fn decisive(&self) -> Self {
+        let hold = self.active_hold().map(|hold| Hold { only_for: Vec::new(), ..hold.clone() });
+        Self { description: String::new(), hold, ..self.clone() }
     }
 
     /// The recipe as TOML, complete: parsing it gives the same recipe.

@@ -10,7 +10,7 @@ pub struct Overrides {
     pub arch: Option<String>,
     /// The data set.
     pub dataset: Option<String>,
-    /// Length in epochs. The schedule's times are stretched with it.
+    /// Length in epochs. The schedule's times, and that of a low rate to begin with, are stretched with it.
     pub epochs: Option<u64>,
     /// Images of one forward pass. The learning rate stays as it is.
     pub batch_size: Option<usize>,
@@ -32,7 +32,11 @@ impl Recipe {
     pub fn with(mut self, overrides: &Overrides) -> Result<Self> {
         let o = overrides.clone();
         if let Some(epochs) = o.epochs {
-            self.schedule.stretch(epochs as f64 / self.length().value());
+            let factor = epochs as f64 / self.length().value();
+            self.schedule.stretch(factor);
+            if let Some(hold) = &mut self.hold {
+                hold.stretch(self.iterations.is_some(), factor);
+            }
             (self.epochs, self.iterations) = (Some(epochs), None);
         }
         if let Some(lr) = o.lr {

@@ -24,6 +24,7 @@ pub struct HoldState {
 pub(super) struct Rate {
     schedule: LrByStep,
     hold: Option<Hold>,
+    steps_per_epoch: u64,
     pub state: HoldState,
     pub plateau: PlateauState,
 }
@@ -32,7 +33,7 @@ impl Rate {
     pub(super) fn new(recipe: &Recipe, steps_per_epoch: u64, state: HoldState, plateau: PlateauState) -> Result<Self> {
         let length = recipe.length();
         let schedule = recipe.schedule.resolve(length.unit(steps_per_epoch), length.steps(steps_per_epoch))?;
-        Ok(Self { schedule, hold: recipe.active_hold().cloned(), state, plateau })
+        Ok(Self { schedule, hold: recipe.active_hold().cloned(), steps_per_epoch, state, plateau })
     }
 
     /// The learning rate of a step, counted from 0.
@@ -56,7 +57,8 @@ impl Rate {
     /// Takes note of a step that was done: `steps` in all by now, of this one's `images` so many `correct`.
     pub(super) fn record(&mut self, steps: u64, correct: u64, images: u64) {
         let Some(hold) = self.hold.as_ref().filter(|_| !self.state.over) else { return };
-        if let Some(iterations) = hold.iterations {
+        let by_epochs = hold.epochs.map(|epochs| (epochs * self.steps_per_epoch as f64).round() as u64);
+        if let Some(iterations) = hold.iterations.or(by_epochs) {
             self.state.over = steps >= iterations;
         }
         if let Some(error) = hold.until_train_error {
@@ -101,18 +103,35 @@ mod tests {
         assert!(!r.watches_error());
     }
 
-    #[test]
-    fn a_hold_of_iterations_ends_with_them() {
-        let hold = Hold { lr: 0.01, iterations: Some(3), until_train_error: None, only_for: vec![] };
-        let recipe = Recipe { hold: Some(hold), ..Recipe::load("he2015-cifar").unwrap() };
-        let mut r = Rate::new(&recipe, 391, HoldState::default(), PlateauState::default()).unwrap();
-        let rates: Vec<f64> = (0..5)
-            .map(|step| {
+    /// Steps at the low rate.
+    fn held(recipe: &Recipe, steps_per_epoch: u64) -> u64 {
+        let mut r = Rate::new(recipe, steps_per_epoch, HoldState::default(), PlateauState::default()).unwrap();
+        (0..)
+            .find(|&step| {
                 let lr = r.at(step);
                 r.record(step + 1, 0, 1);
-                lr
+                lr == 0.1
             })
-            .collect();
-        assert_eq!(rates, [0.01, 0.01, 0.01, 0.1, 0.1]);
+            .unwrap()
+    }
+
+    #[test]
+    fn a_hold_of_iterations_ends_with_them() {
+        let hold = Hold { lr: 0.01, iterations: Some(3), epochs: None, until_train_error: None, only_for: Vec::new() };
+        let recipe = Recipe { hold: Some(hold.clone()), ..Recipe::load("he2015-cifar").unwrap() };
+        assert_eq!(held(&recipe, 391), 3);
+        let recipe = Recipe { hold: Some(Hold { iterations: None, epochs: Some(0.5), ..hold }), ..recipe };
+        assert_eq!(held(&recipe, 40), 20);
+    }
+
+    /// 400 of 64,000 iterations at the low rate stay a 160th of a shorter training.
+    #[test]
+    fn a_hold_keeps_its_share_of_a_shorter_training() {
+        let recipe = Recipe::load("he2016-cifar").unwrap();
+        assert_eq!(held(&recipe, 391), 400);
+        let epochs = |n| Overrides { epochs: Some(n), ..Overrides::default() };
+        let short = recipe.with(&epochs(10)).unwrap();
+        assert_eq!(held(&short, 391), 24);
+        assert_eq!(held(&short.with(&epochs(20)).unwrap(), 391), 49);
     }
 }
