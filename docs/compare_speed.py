@@ -1,9 +1,9 @@
-"""Images per second of `resnet bench` beside PyTorch and ONNX Runtime, in turns, so that a busy machine slows both.
+"""Images per second of `resnet bench` beside PyTorch and ONNX Runtime, alternating, so that a busy machine slows both.
 
     pip install torch torchvision onnx onnxruntime
-    python docs/compare_speed.py target/release/resnet                              # the CPU table of the README
-    python docs/compare_speed.py target/release/resnet --device cuda --compile      # the GPU table
-    python docs/compare_speed.py target/release/resnet train:resnet50:8:224:f32     # one row
+    python3 docs/compare_speed.py target/release/resnet                              # the CPU table of the README
+    python3 docs/compare_speed.py target/release/resnet --device cuda --compile      # the GPU table
+    python3 docs/compare_speed.py target/release/resnet train:resnet50:8:224:f32     # one row
 
 A row is TASK:NETWORK:BATCH:SIZE:DTYPE, with `:ort` behind it for ONNX Runtime. PyTorch runs channels-last and channels-first,
 the faster counts; bf16 is its autocast. A training step is forward, cross-entropy, backward and SGD (momentum 0.9, weight decay
@@ -31,8 +31,16 @@ CPU = [
     "infer:resnet18:1:224:f32:ort",
     "infer:resnet50:1:224:f32:ort",
     "infer:resnet50:8:224:f32:ort",
+    "infer:resnet18:1:224:bf16",
+    "infer:resnet50:1:224:bf16",
+    "infer:resnet50:8:224:bf16",
 ]
-CUDA = ["train:resnet50:256:224:bf16", "infer:resnet50:256:224:bf16", "train:resnet20:128:32:bf16"]
+CUDA = [
+    "train:resnet50:256:224:bf16",
+    "infer:resnet50:256:224:bf16",
+    "train:resnet20:128:32:bf16",
+    "infer:resnet20:128:32:bf16",
+]
 STEPS = {"cpu": 8, "cuda": 50}
 
 
