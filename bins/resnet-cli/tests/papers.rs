@@ -91,7 +91,7 @@ fn diagnostics_are_plotted_and_printed() {
     ];
     let objects = json(&arguments);
     let of = |kind: &str| objects.iter().filter(|object| object["diagnostic"] == kind).collect::<Vec<_>>();
-    assert_eq!([of("signal").len(), of("scaling").len(), of("shattered").len()], [10, 3, 6]);
+    assert_eq!([of("signal").len(), of("scaling").len(), of("shattered").len()], [10, 3, 8]);
     for row in of("identity") {
         assert!(row["difference"].as_f64().unwrap() < 1e-12, "{row}");
     }
@@ -109,12 +109,39 @@ fn diagnostics_are_plotted_and_printed() {
         "scaling-signal.csv",
         "scaling.csv",
         "identity-preact_resnet20.csv",
+        "scaling-product.svg",
         "shattered.csv",
         "shattered-plain.svg",
-        "shattered-residual.svg",
+        "shattered-residual-beta-1.svg",
+        "shattered-residual-beta-0.1.svg",
+        "shattered-gradients.csv",
+        "gradient-plain-2.svg",
+        "gradient-residual-beta-0.1-6.svg",
+        "gradient-brown-noise.svg",
     ] {
         assert!(out.join(file).is_file(), "{file}");
     }
     let svg = std::fs::read_to_string(out.join("shattered-plain.svg")).unwrap();
     assert!(svg.starts_with("<svg xmlns=") && !svg.contains("var(") && !svg.contains("NaN"));
+}
+
+/// A network with a ReLU after the addition has no equation (5): what else was asked for is measured all the same.
+#[test]
+fn what_does_not_suit_a_network_is_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("diagnose");
+    let arguments =
+        ["diagnose", "signal", "scaling", "identity", "--arch", "resnet20", "--images", "2", "--out", text(&out)];
+    let run = resnet(&arguments);
+    let printed = String::from_utf8_lossy(&run.stdout).to_string();
+    assert!(
+        run.status.success() && printed.contains("signal 0.") && printed.contains("plots and numbers"),
+        "{printed}"
+    );
+    let left_out: Vec<&str> = printed.lines().filter(|line| line.starts_with("left out: ")).collect();
+    assert!(
+        matches!(left_out.as_slice(), [a, b] if a.contains("preact_resnet56") && b.contains("resnet20")),
+        "{printed}"
+    );
+    assert!(out.join("signal.csv").is_file() && !out.join("scaling.csv").exists());
 }

@@ -43,9 +43,9 @@ pub struct Args {
     /// Initialisations that autocorrelations are averaged over
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     runs: u32,
-    /// Factor of the branches of the residual scalar-input networks
-    #[arg(long, value_name = "BETA", default_value_t = 1.0)]
-    beta: f64,
+    /// Factors of the branches of the residual scalar-input networks, separated by commas
+    #[arg(long, value_name = "BETAS", value_delimiter = ',', default_value = "1,0.1")]
+    beta: Vec<f64>,
     /// Decides initial weights
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -83,8 +83,8 @@ struct Row<'a, T> {
 
 /// Measures, writes the folder, and prints where it is and what stands out.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    if !args.beta.is_finite() {
-        return Err(bad_input(format!("--beta {} must be a number", args.beta)));
+    if let Some(wrong) = args.beta.iter().find(|beta| !beta.is_finite()) {
+        return Err(bad_input(format!("--beta {wrong} must be a number")));
     }
     let mut all = Output::default();
     let mut text = Vec::new();
@@ -97,7 +97,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             scalings(&args, &networks, &batch, &mut all, &mut text)?;
         }
         if args.what.contains(&What::Identity) {
-            identities(&networks, &batch, args.json.json, &mut all, &mut text)?;
+            identities(&args, &networks, &batch, &mut all, &mut text)?;
         }
     }
     if args.what.contains(&What::Shattered) {
@@ -205,10 +205,8 @@ fn scalings(
     }
     let pre = networks.iter().find(|measured| measured.network.config().order.is_pre_activation());
     let Some(Measured { name: arch, network, parameters }) = pre else {
-        return match args.what.len() {
-            1 => Err(bad_input("--arch names no pre-activation network, which scaling needs: try preact_resnet56")),
-            _ => Ok(()),
-        };
+        let why = "scaling needs a pre-activation network, and --arch or --weights names none: try preact_resnet56";
+        return left_out(args, text, bad_input(why));
     };
     let bar = output::bar("scaling", args.lambda.len(), "factors");
     let mut measured = Vec::new();
@@ -231,15 +229,14 @@ fn scalings(
 }
 
 fn identities(
+    args: &Args,
     networks: &[Measured],
     batch: &Batch,
-    json: bool,
     all: &mut Output,
     text: &mut Vec<String>,
 ) -> anyhow::Result<()> {
     let bar = output::bar("identity", networks.len(), "networks");
-    let few = batch.images.dim(0)?.min(IDENTITY_IMAGES);
-    let batch = &Batch { images: batch.images.narrow(0, 0, few)?, labels: batch.labels.narrow(0, 0, few)? };
+    let batch = &batch.first(IDENTITY_IMAGES)?;
     let mut refused = None;
     let mut found = false;
     for Measured { name, network, .. } in networks {
@@ -254,7 +251,7 @@ fn identities(
             Err(error) => return Err(error.into()),
         };
         found = true;
-        if json {
+        if args.json.json {
             for row in &rows {
                 output::json(&Row { diagnostic: "identity", network: Some(name), row })?;
             }
@@ -268,20 +265,33 @@ fn identities(
     }
     bar.finish_and_clear();
     match refused {
-        Some(error) if !found => Err(error.into()),
+        Some(error) if !found => left_out(args, text, error.into()),
         _ => Ok(()),
     }
+}
+
+/// A diagnostic that does not suit the networks: an error where nothing else is measured, and otherwise no reason to lose
+/// the rest.
+fn left_out(args: &Args, text: &mut Vec<String>, why: anyhow::Error) -> anyhow::Result<()> {
+    if args.what.len() == 1 {
+        return Err(why);
+    }
+    match args.json.json {
+        true => output::name_broken(&[why.to_string()]),
+        false => text.push(format!("left out: {why}")),
+    }
+    Ok(())
 }
 
 fn shattered(args: &Args, all: &mut Output, text: &mut Vec<String>) -> anyhow::Result<()> {
     let config = ShatteredConfig {
         depths: args.depths.iter().map(|&depth| depth as usize).collect(),
         runs: args.runs as usize,
-        beta: args.beta,
+        betas: args.beta.clone(),
         seed: args.seed,
         ..ShatteredConfig::default()
     };
-    let bar = output::bar("shattered", 2 * config.depths.len(), "networks");
+    let bar = output::bar("shattered", (1 + config.betas.len()) * config.depths.len(), "networks");
     let rows = diagnose::shattered(&config, &mut |done, _| bar.set_position(done as u64))?;
     bar.finish_and_clear();
     for row in &rows {
@@ -291,7 +301,9 @@ fn shattered(args: &Args, all: &mut Output, text: &mut Vec<String>) -> anyhow::R
         let layers = if row.depth > 0 { format!(", {} layers", row.depth) } else { String::new() };
         text.push(format!(
             "{}{layers}: autocorrelation of dy/dx {:.3} at lag 1, {:.3} at lag 5",
-            row.kind, row.autocorrelation[1], row.autocorrelation[5]
+            row.name(),
+            row.autocorrelation[1],
+            row.autocorrelation[5]
         ));
     }
     Ok(all.shattered(&rows)?)

@@ -16,6 +16,17 @@ pub struct Batch {
     pub labels: Tensor,
 }
 
+impl Batch {
+    /// The first images, at most so many.
+    ///
+    /// # Errors
+    /// When images or labels have no dimension.
+    pub fn first(&self, count: usize) -> Result<Self> {
+        let count = count.min(self.images.dim(0)?);
+        Ok(Self { images: self.images.narrow(0, 0, count)?, labels: self.labels.narrow(0, 0, count)? })
+    }
+}
+
 /// The network's graph with batch statistics that are used and not kept.
 pub(super) fn graph(network: &Network) -> Graph {
     network.graph().with_frozen_statistics()

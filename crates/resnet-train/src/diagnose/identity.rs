@@ -1,6 +1,7 @@
-//! Equation (5) of He et al. 2016: the gradient at a shallow block is that at a deep one, plus what the branches add.
+//! Equations (5) and (8) of He et al. 2016: the gradient at a shallow block is that at a deep one, times what the shortcuts
+//! between them multiply by, plus what the branches add.
 
-use candle_core::DType;
+use candle_core::{DType, Tensor};
 use resnet_models::Network;
 use resnet_ops::graph::Op;
 use resnet_ops::{Backend, Graph, Value};
@@ -35,34 +36,23 @@ pub struct IdentityRow {
 /// When the network has no such pair (plain networks, and those with a ReLU after the addition), or the batch does not
 /// fit it.
 pub fn identity(network: &Network, batch: &Batch) -> Result<Vec<IdentityRow>> {
-    check(batch)?;
-    let (graph, places) = (graph(network).with_backend(Backend::Portable), places(network));
-    let batch = Batch { images: batch.images.to_dtype(DType::F64)?, ..batch.clone() };
+    let cuts = Cuts::new(network, batch)?;
     let mut rows = Vec::new();
-    for (l, (shallow, from)) in places.iter().enumerate() {
-        let reached = |&(_, (_, to)): &(usize, &(String, Value))| {
-            graph.between(*from, *to).is_ok_and(|part| branches(&part).is_some())
-        };
-        let Some((deepest, (deep, to))) = places.iter().enumerate().skip(l + 1).take_while(reached).last() else {
-            continue;
-        };
-        let x = leaf(&graph.until(*from).forward_t(&batch.images, true)?)?;
-        let direct = loss_gradient(&graph.between(*from, graph.output())?, &x, &batch.labels)?;
-
-        let part = graph.between(*from, *to)?;
-        let top = leaf(&part.forward_t(&x.as_detached_tensor(), true)?)?;
-        let at_top = loss_gradient(&graph.between(*to, graph.output())?, &top, &batch.labels)?;
-        let Some(sum) = sum_of_branches(part) else { continue };
-        let added = pull_back(&sum, &x, &at_top)?;
-        let difference = norm(&(&direct - (&at_top + &added)?)?)?;
+    for l in 0..cuts.places.len() {
+        let identities =
+            |&to: &usize| cuts.chain(l, to).is_some_and(|chain| chain.iter().all(|unit| unit.factor == 1.0));
+        let Some(deepest) = (l + 1..cuts.places.len()).take_while(identities).last() else { continue };
+        let Some(split) = cuts.split(l, deepest)? else { continue };
+        let sum = (&split.at_deep + &split.through_branches)?;
+        let gradient = norm(&split.at_shallow)?;
         rows.push(IdentityRow {
-            shallow: shallow.clone(),
-            deep: deep.clone(),
+            shallow: cuts.places[l].0.clone(),
+            deep: cuts.places[deepest].0.clone(),
             units: deepest - l,
-            gradient: norm(&direct)?,
-            through_shortcuts: norm(&at_top)?,
-            through_branches: norm(&added)?,
-            difference: difference / norm(&direct)?.max(f64::MIN_POSITIVE),
+            gradient,
+            through_shortcuts: norm(&split.at_deep)?,
+            through_branches: norm(&split.through_branches)?,
+            difference: norm(&(&split.at_shallow - sum)?)? / gradient.max(f64::MIN_POSITIVE),
         });
     }
     match rows.is_empty() {
@@ -75,24 +65,87 @@ pub fn identity(network: &Network, batch: &Batch) -> Result<Vec<IdentityRow>> {
     }
 }
 
-/// The branches' results F(x_i), where the part is a chain of x + F(x); from the last to the first.
-fn branches(part: &Graph) -> Option<Vec<Value>> {
-    let mut branches = Vec::new();
+/// A network that can be cut between its blocks, in f64.
+pub(super) struct Cuts {
+    graph: Graph,
+    /// The stem and the blocks.
+    pub(super) places: Vec<(String, Value)>,
+    batch: Batch,
+}
+
+/// The gradient at a shallow block and its parts; f64, of x_l's shape.
+pub(super) struct Split {
+    /// ∂E/∂x_l by backpropagation through the whole network.
+    pub at_shallow: Tensor,
+    /// ∂E/∂x_L.
+    pub at_deep: Tensor,
+    /// ∂E/∂x_L · ∂/∂x_l Σ F̂(x_i, W_i): F̂ is F times the factors of the shortcuts above it.
+    pub through_branches: Tensor,
+}
+
+/// A unit λ x + F(x).
+struct Unit {
+    /// F(x).
+    branch: Value,
+    /// λ.
+    factor: f64,
+}
+
+impl Cuts {
+    pub(super) fn new(network: &Network, batch: &Batch) -> Result<Self> {
+        check(batch)?;
+        let graph = graph(network).with_backend(Backend::Portable);
+        let batch = Batch { images: batch.images.to_dtype(DType::F64)?, ..batch.clone() };
+        Ok(Self { graph, places: places(network), batch })
+    }
+
+    /// The units from place l to place L, where each is λ x + F(x); from the last to the first.
+    fn chain(&self, l: usize, deep: usize) -> Option<Vec<Unit>> {
+        units(&self.graph.between(self.places[l].1, self.places[deep].1).ok()?)
+    }
+
+    /// The gradient at place l split at place L; nothing where units between them are not λ x + F(x).
+    pub(super) fn split(&self, l: usize, deep: usize) -> Result<Option<Split>> {
+        let (from, to) = (self.places[l].1, self.places[deep].1);
+        let x = leaf(&self.graph.until(from).forward_t(&self.batch.images, true)?)?;
+        let at_shallow = loss_gradient(&self.graph.between(from, self.graph.output())?, &x, &self.batch.labels)?;
+        let part = self.graph.between(from, to)?;
+        let top = leaf(&part.forward_t(&x.as_detached_tensor(), true)?)?;
+        let at_deep = loss_gradient(&self.graph.between(to, self.graph.output())?, &top, &self.batch.labels)?;
+        let Some(sum) = sum_of_branches(part) else { return Ok(None) };
+        let through_branches = pull_back(&sum, &x, &at_deep)?;
+        Ok(Some(Split { at_shallow, at_deep, through_branches }))
+    }
+}
+
+/// The units of a part that is a chain of λ x + F(x), from the last to the first.
+fn units(part: &Graph) -> Option<Vec<Unit>> {
+    let mut units = Vec::new();
     let mut x = part.output();
     while x != Value::default() {
         let node = &part.nodes()[x.index()];
         let (Op::Add, &[branch, around]) = (&node.op, node.inputs.as_slice()) else { return None };
-        branches.push(branch);
-        // What is added must be an earlier block's output as it is, not something that was made of it.
-        x = around;
+        // What is added must be an earlier block's output, times a factor at most, and nothing else that was made of it.
+        let around_node = &part.nodes()[around.index()];
+        let (factor, earlier) = match (&around_node.op, around_node.inputs.as_slice()) {
+            (&Op::Affine { scale, shift: 0.0 }, &[earlier]) => (scale, earlier),
+            _ => (1.0, around),
+        };
+        units.push(Unit { branch, factor });
+        x = earlier;
     }
-    Some(branches)
+    Some(units)
 }
 
-/// The part of which only Σ F(x_i) is returned.
+/// The part of which only Σ F̂(x_i) is returned, F̂ being F times the product of the factors above it.
 fn sum_of_branches(part: Graph) -> Option<Graph> {
-    let branches = branches(&part)?;
+    let units = units(&part)?;
     let mut graph = part.into_builder();
-    let total = branches.into_iter().reduce(|a, b| graph.add(a, b))?;
-    Some(graph.finish(total))
+    let (mut total, mut product) = (None, 1.0);
+    for Unit { branch, factor } in units {
+        let weighted = if product == 1.0 { branch } else { graph.affine(branch, product, 0.0) };
+        total = Some(total.map_or(weighted, |total| graph.add(total, weighted)));
+        product *= factor;
+    }
+    Some(graph.finish(total?))
 }

@@ -97,6 +97,7 @@ impl Output {
         let backward = "gradient with factors on the shortcuts";
         let backward = chart(backward, "norm of dE/dx at a block's output", |row| row.gradient);
         self.charts.extend([("scaling-signal".into(), forward), ("scaling".into(), backward)]);
+        self.charts.push(("scaling-product".into(), products(network, all)));
         let by_block = all.iter().flat_map(|s| {
             let cells = |row: &BlockSignal| {
                 let numbers = [row.signal.to_string(), row.gradient.to_string()];
@@ -114,10 +115,9 @@ impl Output {
         };
         self.tables.push(Table {
             title: format!("{network}: the product of the factors, equation (8) of He et al. 2016"),
-            note:
-                "gradient at the shallow block over that at the deep one: predicted and measured with silent branches, \
-                   and with the branches of the weights"
-                    .into(),
+            note: "norm of the gradient at the shallow block over that at the deep one: what passes the shortcuts, predicted \
+                   and measured, and all of it"
+                .into(),
             columns: ["λ", "shallow block", "deep block", "units", "product of the λs", "measured", "with branches"]
                 .map(Into::into)
                 .into(),
@@ -186,28 +186,21 @@ impl Output {
     /// # Errors
     /// None that is to be expected.
     pub fn shattered(&mut self, all: &[Shattered]) -> Result<()> {
-        for kind in ["plain", "residual"] {
+        let mut kinds: Vec<&Shattered> = all.iter().filter(|s| s.depth > 0).collect();
+        kinds.dedup_by_key(|s| s.name());
+        for of in kinds {
+            let like = || all.iter().filter(|s| s.name() == of.name());
             let chart = Chart {
-                title: format!("Autocorrelation of dy/dx, {kind}"),
+                title: format!("Autocorrelation of dy/dx, {}", of.name()),
                 x_label: "lag".into(),
                 y_label: "autocorrelation".into(),
                 scale: Scale::Linear,
                 y_range: None,
-                series: all.iter().filter(|s| s.kind == kind || s.depth == 0).map(correlation).collect(),
+                series: like().chain(all.iter().filter(|s| s.depth == 0)).map(correlation).collect(),
             };
-            self.charts.push((format!("shattered-{kind}"), chart));
-            if let Some(deepest) = all.iter().filter(|s| s.kind == kind).max_by_key(|s| s.depth) {
-                let chart = Chart {
-                    title: format!("dy/dx of one network, {kind}, {} layers", deepest.depth),
-                    x_label: "x".into(),
-                    y_label: "dy/dx, scaled".into(),
-                    scale: Scale::Linear,
-                    y_range: None,
-                    series: vec![Series { points: along(&deepest.example), stroke: Stroke::Thin, ..Series::default() }],
-                };
-                self.charts.push((format!("gradient-{kind}-{}", deepest.depth), chart));
-            }
+            self.charts.push((format!("shattered-{}", slug(of)), chart));
         }
+        self.charts.extend(examples(all));
         let lags = [1, 2, 5, 10];
         self.tables.push(Table {
             title: "Shattered gradients".into(),
@@ -221,16 +214,24 @@ impl Output {
                 .map(|s| {
                     let at = lags.map(|lag| s.autocorrelation.get(lag).map_or_else(String::new, |r| format!("{r:.3}")));
                     let layers = if s.depth == 0 { String::new() } else { s.depth.to_string() };
-                    [s.kind.to_string(), layers].into_iter().chain(at).collect()
+                    [s.name(), layers].into_iter().chain(at).collect()
                 })
                 .collect(),
         });
+        let names = |s: &Shattered| {
+            let beta = s.beta.map_or_else(String::new, |beta| beta.to_string());
+            [s.kind.to_string(), beta, s.depth.to_string()]
+        };
         let by_lag = all.iter().flat_map(|s| {
-            let row =
-                move |(lag, r): (usize, &f64)| vec![s.kind.into(), s.depth.to_string(), lag.to_string(), r.to_string()];
-            s.autocorrelation.iter().enumerate().map(row)
+            let rows = s.autocorrelation.iter().enumerate();
+            rows.map(move |(lag, r)| names(s).into_iter().chain([lag.to_string(), r.to_string()]).collect())
         });
-        self.add_csv("shattered", &["network", "layers", "lag", "autocorrelation"], by_lag.collect())
+        self.add_csv("shattered", &["network", "beta", "layers", "lag", "autocorrelation"], by_lag.collect())?;
+        let by_input = all.iter().flat_map(|s| {
+            let rows = along(&s.example).into_iter();
+            rows.map(move |(x, gradient)| names(s).into_iter().chain([x.to_string(), gradient.to_string()]).collect())
+        });
+        self.add_csv("shattered-gradients", &["network", "beta", "layers", "x", "gradient"], by_input.collect())
     }
 
     /// Writes every plot as SVG, every table of numbers as CSV, and `diagnose.html` with all of them.
@@ -261,6 +262,67 @@ impl Output {
         self.csv.push((name.into(), files::csv_with(header, rows)?));
         Ok(())
     }
+}
+
+/// What passes the shortcuts of each stage by λ: predicted dashed, measured a line a stage.
+fn products(network: &str, all: &[Scaling]) -> Chart {
+    let stages = all.iter().map(|s| s.rows.len()).max().unwrap_or_default();
+    let points = |stage: usize, value: fn(&super::ScalingRow) -> f64| {
+        let mut points: Vec<(f64, f64)> =
+            all.iter().filter_map(|s| s.rows.get(stage).map(|row| (row.lambda, value(row)))).collect();
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        points
+    };
+    let line = |name: String, points, stroke| Series { name, points, stroke, ..Series::default() };
+    let measured = (0..stages).flat_map(|stage| {
+        let name = all.iter().find_map(|s| s.rows.get(stage)).map(|row| format!("{} to {}", row.shallow, row.deep));
+        let name = name.unwrap_or_default();
+        [
+            line(format!("{name}, measured"), points(stage, |row| row.measured), Stroke::Normal),
+            line(format!("{name}, with branches"), points(stage, |row| row.with_branches), Stroke::Thin),
+        ]
+    });
+    let predicted = line("product of the λs".into(), points(0, |row| row.predicted), Stroke::Dashed);
+    Chart {
+        title: format!("{network}: what of the gradient passes a stage"),
+        x_label: "λ".into(),
+        y_label: "gradient, first block over last".into(),
+        scale: Scale::Log,
+        y_range: None,
+        series: measured.chain([predicted]).collect(),
+    }
+}
+
+/// dy/dx along the input, as in Balduzzi et al.'s Figure 1: of a shallow network, of the deepest of each kind, and both
+/// noises.
+fn examples(all: &[Shattered]) -> Vec<(String, Chart)> {
+    let depths = || all.iter().map(|s| s.depth).filter(|&depth| depth > 0);
+    let (shallowest, deepest) = (depths().min(), depths().max());
+    let drawn =
+        |s: &&Shattered| s.depth == 0 || Some(s.depth) == deepest || (s.beta.is_none() && Some(s.depth) == shallowest);
+    let chart = |s: &Shattered| {
+        let (network, layers) = match s.depth {
+            0 => ("", String::new()),
+            depth => ("dy/dx of one network: ", format!(", {depth} layers")),
+        };
+        let chart = Chart {
+            title: format!("{network}{}{layers}", s.name()),
+            x_label: "x".into(),
+            y_label: if s.depth == 0 { "value, scaled" } else { "dy/dx, scaled" }.into(),
+            scale: Scale::Linear,
+            y_range: None,
+            series: vec![Series { points: along(&s.example), stroke: Stroke::Thin, ..Series::default() }],
+        };
+        let depth = if s.depth == 0 { String::new() } else { format!("-{}", s.depth) };
+        (format!("gradient-{}{depth}", slug(s)), chart)
+    };
+    all.iter().filter(drawn).map(chart).collect()
+}
+
+/// `plain`, `residual-beta-0.1`, `white-noise`.
+fn slug(s: &Shattered) -> String {
+    let beta = s.beta.map_or_else(String::new, |beta| format!("-beta-{beta}"));
+    format!("{}{beta}", s.kind.replace(' ', "-"))
 }
 
 fn correlation(s: &Shattered) -> Series {

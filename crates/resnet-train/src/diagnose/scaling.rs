@@ -6,9 +6,13 @@ use resnet_models::{Config, Network, Parameters, ShortcutKind};
 use serde::Serialize;
 use serde_json::json;
 
-use super::cut::Batch;
+use super::cut::{Batch, norm};
+use super::identity::Cuts;
 use super::signal::{BlockSignal, signal};
 use crate::{Error, Result};
+
+/// The products are of any batch, and are taken in f64 without the fast kernels.
+const PRODUCT_IMAGES: usize = 4;
 
 /// The blocks of one stage, all with a shortcut λ x.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -23,10 +27,10 @@ pub struct ScalingRow {
     pub units: usize,
     /// Π λ = λ^units.
     pub predicted: f64,
-    /// ‖∂E/∂x_l‖ / ‖∂E/∂x_L‖ by backpropagation with silent branches, whose last convolution is zero: only the
-    /// shortcuts carry anything then.
+    /// What the shortcuts bring: ‖∂E/∂x_l - ∂E/∂x_L · ∂/∂x_l Σ F̂(x_i, W_i)‖ / ‖∂E/∂x_L‖, where the first gradient comes
+    /// by backpropagation through the whole network and the second term from the branches alone.
     pub measured: f64,
-    /// The same ratio with the branches of the given weights, which carry gradient too.
+    /// ‖∂E/∂x_l‖ / ‖∂E/∂x_L‖, shortcuts and branches together.
     pub with_branches: f64,
 }
 
@@ -57,25 +61,28 @@ pub fn scaling(config: &Config, weights: &Parameters, lambda: f64, batch: &Batch
     }
     let merge = json!({ "merge": { "scaled": { "shortcut": lambda, "branch": 1.0 } } });
     let config = config.with_changes(merge.as_object().unwrap_or(&serde_json::Map::new()))?;
-    let signals = signal(&network(&config, weights, false)?, batch)?;
-    let silent = signal(&network(&config, weights, true)?, batch)?;
+    let network = network(&config, weights)?;
+    let signals = signal(&network, batch)?;
+    let cuts = Cuts::new(&network, &batch.first(PRODUCT_IMAGES)?)?;
     let mut rows = Vec::new();
     for (first, last) in stages(&signals) {
+        let Some(split) = cuts.split(first, last)? else { continue };
         let units = last - first;
+        let deep = norm(&split.at_deep)?.max(f64::MIN_POSITIVE);
         rows.push(ScalingRow {
             lambda,
             shallow: signals[first].block.clone(),
             deep: signals[last].block.clone(),
             units,
             predicted: lambda.powi(units as i32),
-            measured: silent[first].gradient / silent[last].gradient,
-            with_branches: signals[first].gradient / signals[last].gradient,
+            measured: norm(&(&split.at_shallow - &split.through_branches)?)? / deep,
+            with_branches: norm(&split.at_shallow)? / deep,
         });
     }
     Ok(Scaling { lambda, signals, rows })
 }
 
-fn network(config: &Config, weights: &Parameters, silent: bool) -> Result<Network> {
+fn network(config: &Config, weights: &Parameters) -> Result<Network> {
     let parameters = Parameters::zeros(DType::F32, &Device::Cpu);
     let network = Network::new(config, parameters.builder())?;
     for (name, var) in parameters.named() {
@@ -83,15 +90,6 @@ fn network(config: &Config, weights: &Parameters, silent: bool) -> Result<Networ
             return Err(Error::Invalid(format!("{}: the weights have no {name}", config.name)));
         };
         var.set(&value.to_dtype(DType::F32)?.copy()?)?;
-    }
-    if silent {
-        for (path, _) in network.blocks() {
-            // conv1, conv2, …: the last of them ends the branch.
-            let convolution = |number: usize| parameters.get(&format!("{path}.conv{number}.weight"));
-            if let Some(last) = (1..).map_while(convolution).last() {
-                last.set(&last.zeros_like()?)?;
-            }
-        }
     }
     Ok(network)
 }

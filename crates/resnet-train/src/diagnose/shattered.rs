@@ -21,15 +21,23 @@ pub struct ShatteredConfig {
     pub lags: usize,
     /// Initialisations that the autocorrelation is averaged over.
     pub runs: usize,
-    /// β of the residual networks.
-    pub beta: f64,
+    /// β of the residual networks, x + β W ρ(BN(x)); all depths are measured with each.
+    pub betas: Vec<f64>,
     /// Decides the initialisations.
     pub seed: u64,
 }
 
 impl Default for ShatteredConfig {
     fn default() -> Self {
-        Self { depths: vec![2, 4, 10, 24, 50], width: 200, points: 256, lags: 15, runs: 20, beta: 1.0, seed: 0 }
+        Self {
+            depths: vec![2, 4, 10, 24, 50],
+            width: 200,
+            points: 256,
+            lags: 15,
+            runs: 20,
+            betas: vec![1.0, 0.1],
+            seed: 0,
+        }
     }
 }
 
@@ -38,12 +46,22 @@ impl Default for ShatteredConfig {
 pub struct Shattered {
     /// `plain`, `residual`, `white noise` or `brown noise`.
     pub kind: &'static str,
+    /// β of a residual network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beta: Option<f64>,
     /// Hidden layers; 0 of noise.
     pub depth: usize,
     /// Mean autocorrelation of dy/dx at lags from 0 on.
     pub autocorrelation: Vec<f64>,
     /// dy/dx of the first initialisation at every input, divided by its root mean square.
     pub example: Vec<f64>,
+}
+
+impl Shattered {
+    /// The kind, with β where there is one: `residual, β = 0.1`.
+    pub fn name(&self) -> String {
+        self.beta.map_or_else(|| self.kind.to_string(), |beta| format!("{}, β = {beta}", self.kind))
+    }
 }
 
 /// The mean autocorrelation of every network and of both noises. `done` is told after each of them.
@@ -56,27 +74,30 @@ pub fn shattered(config: &ShatteredConfig, done: &mut dyn FnMut(usize, usize)) -
     }
     let step = 4.0 / (config.points - 1) as f32;
     let grid: Vec<f32> = (0..config.points).map(|i| -2.0 + step * i as f32).collect();
-    let kinds = [("plain", Skip::None), ("residual", Skip::Scaled(config.beta))];
+    let betas = config.betas.iter().map(|&beta| ("residual", Some(beta)));
+    let kinds: Vec<_> = std::iter::once(("plain", None)).chain(betas).collect();
     let total = kinds.len() * config.depths.len();
     let mut all = Vec::with_capacity(total + 2);
-    for (kind, skip) in kinds {
+    for (kind, beta) in kinds {
+        let skip = beta.map_or(Skip::None, Skip::Scaled);
         for &depth in &config.depths {
             let series = |seed| ScalarNetwork::new(depth, config.width, skip, seed)?.gradients(&grid);
-            all.push(measure(kind, depth, config, series)?);
+            let (autocorrelation, example) = measure(config, series)?;
+            all.push(Shattered { kind, beta, depth, autocorrelation, example });
             done(all.len(), total);
         }
     }
-    all.push(measure("white noise", 0, config, |seed| Ok(white_noise(seed, config.points)))?);
-    all.push(measure("brown noise", 0, config, |seed| Ok(brown_noise(seed, config.points)))?);
+    let noises: [(&'static str, fn(u64, usize) -> Vec<f64>); 2] =
+        [("white noise", white_noise), ("brown noise", brown_noise)];
+    for (kind, noise) in noises {
+        let (autocorrelation, example) = measure(config, |seed| Ok(noise(seed, config.points)))?;
+        all.push(Shattered { kind, beta: None, depth: 0, autocorrelation, example });
+    }
     Ok(all)
 }
 
-fn measure(
-    kind: &'static str,
-    depth: usize,
-    config: &ShatteredConfig,
-    series: impl Fn(u64) -> Result<Vec<f64>>,
-) -> Result<Shattered> {
+/// The mean autocorrelation over all runs, and the first run's series divided by its root mean square.
+fn measure(config: &ShatteredConfig, series: impl Fn(u64) -> Result<Vec<f64>>) -> Result<(Vec<f64>, Vec<f64>)> {
     let mut mean = vec![0.0; config.lags + 1];
     let mut example = Vec::new();
     for run in 0..config.runs {
@@ -89,5 +110,5 @@ fn measure(
             example = gradients.iter().map(|g| if size > 0.0 { g / size } else { 0.0 }).collect();
         }
     }
-    Ok(Shattered { kind, depth, autocorrelation: mean, example })
+    Ok((mean, example))
 }
