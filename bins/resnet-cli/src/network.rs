@@ -1,15 +1,20 @@
 //! A network with weights from a file or from the hub.
 
+mod parts;
+
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::Device;
-use resnet_data::{Dataset, Filter, Normalize, Split, Transform};
+use resnet_data::{Dataset, Division, Filter, Normalize, Split, Transform};
 use resnet_models::hub::NewHead;
 use resnet_models::{
     Interpolation, Network, Parameters, Preprocessing, PretrainedOptions, from_pretrained_with, weights,
 };
 use resnet_train::recipe::Normalization;
 use resnet_train::views;
+use serde::de::DeserializeOwned;
 
 use crate::args::{DatasetArgs, NormalizeArgs, WeightsArgs};
 use crate::failure::bad_input;
@@ -29,6 +34,8 @@ pub struct Loaded {
     pub name: String,
     preprocessing: Option<Preprocessing>,
     normalize: Option<Normalization>,
+    /// Which images were held back, where the folder that it was trained on had no parts of its own.
+    division: Option<Division>,
 }
 
 /// Makes the network and reads its weights; its number of classes is that of the weights.
@@ -68,22 +75,29 @@ pub fn load_with(args: &WeightsArgs, device: &Device, new_head: Option<NewHead>)
     }
     let metadata = &loaded.metadata;
     let ours = ["arch", "classes", "normalize"].iter().all(|key| metadata.contains_key(*key));
-    let normalize = match metadata.get("normalize").filter(|_| ours) {
-        Some(text) => Some(
-            serde_json::from_str(text)
-                .map_err(|error| bad_input(format!("{}: metadata \"normalize\": {error}", loaded.file.display())))?,
-        ),
-        None => None,
-    };
+    let own = if ours { metadata } else { &BTreeMap::new() };
     Ok(Loaded {
+        normalize: value(own, "normalize", &loaded.file)?,
+        division: value(own, "division", &loaded.file)?,
         dataset: metadata.get("dataset").cloned(),
         network: loaded.network,
         parameters: loaded.parameters,
         classes,
         preprocessing: loaded.preprocessing,
-        normalize,
         name,
     })
+}
+
+/// A value of the weights' metadata.
+fn value<T: DeserializeOwned>(
+    metadata: &BTreeMap<String, String>,
+    key: &str,
+    file: &Path,
+) -> anyhow::Result<Option<T>> {
+    let parse = |text: &String| {
+        serde_json::from_str(text).map_err(|error| bad_input(format!("{}: metadata {key:?}: {error}", file.display())))
+    };
+    metadata.get(key).map(parse).transpose()
 }
 
 impl Loaded {
@@ -99,7 +113,9 @@ impl Loaded {
         }
         match (&self.normalize, &self.dataset) {
             (Some(Normalization::Channel { mean, std }), _) => Ok(Normalize::channel(*mean, *std)),
-            (Some(from_images), Some(dataset)) => Ok(from_images.resolve(&*data.open(dataset, Split::Train)?)?),
+            (Some(from_images), Some(dataset)) => {
+                Ok(from_images.resolve(&*self.open(data, dataset, Split::Train)?)?)
+            }
             _ => {
                 output::note("the weights do not say how images were normalised: ImageNet's --mean and --std are used");
                 let usual = Preprocessing::default();

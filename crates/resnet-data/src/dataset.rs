@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
-use crate::{Error, Image, Result};
+use crate::{Division, Error, Image, Result};
 
 /// A numbered collection of labelled images.
 ///
@@ -45,6 +45,11 @@ pub trait Dataset: Send + Sync {
     /// Says that from now on about so many images may be asked for in any order: what is kept in memory for them should
     /// last that long, and no longer.
     fn expect(&self, _images: usize) {}
+
+    /// How this set and the one held back, or learned from, were divided; `None` where they were apart to begin with.
+    fn division(&self) -> Option<&Division> {
+        None
+    }
 
     /// The set itself where all its images lie in memory, as bytes of one size.
     fn in_memory(&self) -> Option<&InMemory> {

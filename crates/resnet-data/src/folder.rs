@@ -2,13 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
-
-use crate::seed::stream;
+use crate::division::fingerprint;
 use crate::walk::{EXTENSIONS, entries, images};
-use crate::{Dataset, Error, Image, Result, Split, read_image};
+use crate::{Dataset, Division, Error, HoldBack, Image, Result, Split, read_image};
 
 /// A data set of image files: `DIR/CLASS/…/*.jpg`.
 ///
@@ -16,8 +12,10 @@ use crate::{Dataset, Error, Image, Result, Split, read_image};
 /// a dot are left out. Images are decoded when they are asked for.
 #[derive(Clone, Debug)]
 pub struct Folder {
+    root: PathBuf,
     classes: Vec<String>,
     files: Vec<(PathBuf, u32)>,
+    division: Option<Division>,
 }
 
 impl Folder {
@@ -72,34 +70,37 @@ impl Folder {
         ["train", "val", "test"].iter().any(|name| folder.as_ref().join(name).is_dir())
     }
 
-    /// Divides the images: every fifth of a class, its second first, is held back.
+    /// Divides the images: every fifth of a class, its second first, is held back ([`HoldBack::EveryFifth`]).
     ///
-    /// For folders without splits. A class of one image has it in the training part.
+    /// For folders without splits. Gives the part to learn from, then the one held back.
     pub fn divide(self) -> (Self, Self) {
-        let mut seen = vec![0_usize; self.classes.len()];
-        let (test, train) = self.files.into_iter().partition(|(_, label)| {
-            let place = &mut seen[*label as usize];
-            *place += 1;
-            *place % 5 == 2
-        });
-        (Self { classes: self.classes.clone(), files: train }, Self { classes: self.classes, files: test })
+        self.divided(HoldBack::EveryFifth)
     }
 
-    /// Divides the images by a seed: of each class a share is held back, one image at least where it has two or more.
-    ///
-    /// For folders without splits.
+    /// Divides the images by a seed: a share of each class is held back ([`HoldBack::Share`]). As [`Folder::divide`].
     pub fn divide_by_seed(self, seed: u64, share: f64) -> (Self, Self) {
-        let mut held_back = vec![false; self.files.len()];
-        for class in 0..self.classes.len() {
-            let mut own: Vec<usize> = (0..self.files.len()).filter(|&i| self.files[i].1 as usize == class).collect();
-            own.shuffle(&mut ChaCha8Rng::from_seed(stream(seed, class as u64, 0, "split")));
-            let most = own.len().saturating_sub(1);
-            let count = ((own.len() as f64 * share).round() as usize).max(1).min(most);
-            own[..count].iter().for_each(|&i| held_back[i] = true);
-        }
-        let (test, train): (Vec<_>, Vec<_>) = self.files.into_iter().zip(held_back).partition(|(_, back)| *back);
-        let part = |files: Vec<((PathBuf, u32), bool)>| files.into_iter().map(|(file, _)| file).collect();
-        (Self { classes: self.classes.clone(), files: part(train) }, Self { classes: self.classes, files: part(test) })
+        self.divided(HoldBack::Share { seed, share })
+    }
+
+    /// Divides the images by a rule. As [`Folder::divide`]; both parts know their [`Dataset::division`].
+    pub fn divided(self, rule: HoldBack) -> (Self, Self) {
+        let labels: Vec<u32> = self.files.iter().map(|&(_, label)| label).collect();
+        let mask = rule.mask(&labels, self.classes.len());
+        let (test, train): (Vec<_>, Vec<_>) = self.files.into_iter().zip(mask).partition(|(_, held_back)| *held_back);
+        let paths = test.iter().map(|((path, _), _)| path.strip_prefix(&self.root).unwrap_or(path));
+        let division = Some(Division { rule, held_back: fingerprint(paths) });
+        let part = |files: Vec<((PathBuf, u32), bool)>| Self {
+            root: self.root.clone(),
+            classes: self.classes.clone(),
+            files: files.into_iter().map(|(file, _)| file).collect(),
+            division,
+        };
+        (part(train), part(test))
+    }
+
+    /// The folder whose class folders these are.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// The file of image `index`, where there is one.
@@ -118,7 +119,7 @@ impl Folder {
                 return Err(Error::EmptyClass { path: folder.join(class), extensions });
             }
         }
-        Ok(Self { classes, files })
+        Ok(Self { root: folder.to_path_buf(), classes, files, division: None })
     }
 }
 
@@ -141,6 +142,10 @@ impl Dataset for Folder {
 
     fn origin(&self, index: usize) -> String {
         self.path(index).map_or_else(|| format!("image {index}"), |path| path.display().to_string())
+    }
+
+    fn division(&self) -> Option<&Division> {
+        self.division.as_ref()
     }
 }
 

@@ -106,7 +106,8 @@ pub fn info(name: &str) -> Result<Info> {
 ///
 /// CIFAR is looked for in `data_dir`; where that is not given, in `~/.cache/resnet-data` (or
 /// `$XDG_CACHE_HOME/resnet-data`), then on the hub. ImageNet is looked for in `data_dir` alone, in any of the three
-/// layouts. A folder without `train` and `val` or `test` is opened whole for either split; [`open_both`] divides it.
+/// layouts. A folder without `train` and `val` or `test` is opened whole for either split; [`open_both`] divides it, and
+/// [`undivided`] tells such a folder.
 ///
 /// # Errors
 /// [`Error::UnknownDataset`] with the nearest name; otherwise what the set's reader says.
@@ -183,6 +184,18 @@ fn has_class_folder(part: &Path) -> bool {
         .any(|entry| entry.file_name().to_str().is_some_and(|name| wnids.binary_search(&name).is_ok()))
 }
 
+/// All images of a folder without `train`, `val` and `test`, where a name stands for one: what [`open_both`] divides.
+/// `None` for every other data set.
+///
+/// # Errors
+/// [`Error::UnknownDataset`]; otherwise as [`Folder::read`].
+pub fn undivided(name: &str, data_dir: Option<&Path>) -> Result<Option<Folder>> {
+    match source(name, data_dir)?.0 {
+        Source::Folder(folder) if !Folder::has_splits(&folder) => Folder::read(folder).map(Some),
+        _ => Ok(None),
+    }
+}
+
 /// Opens what is learned from and what is held back.
 ///
 /// As [`open`] for both splits, but of a folder without splits every fifth image is held back.
@@ -208,13 +221,12 @@ pub fn open_both(
         }
         _ => {}
     }
-    if let Source::Folder(folder) = source
-        && !Folder::has_splits(&folder)
-    {
-        let (train, test) = Folder::read(&folder)?.divide();
+    if let Some(folder) = undivided(name, data_dir)? {
+        let path = folder.root().to_path_buf();
+        let (train, test) = folder.divide();
         if test.is_empty() {
             return Err(Error::NotFound {
-                path: folder,
+                path,
                 what: "class with two images, so that one can be held back".to_string(),
                 hint: "add images, or make folders train/CLASS and val/CLASS".to_string(),
             });

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use resnet_data::{Dataset, Error, Folder, Image, Split, open, open_both, read_image};
+use resnet_data::{Dataset, Error, Folder, HoldBack, Image, Split, open, open_both, read_image, undivided};
 
 fn sample(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/images").join(name)
@@ -165,4 +165,38 @@ fn a_seed_divides_every_class() {
     let paths = |set: &Folder| (0..set.len()).map(|i| set.path(i).unwrap().to_owned()).collect::<Vec<_>>();
     assert_eq!(paths(&parts(1).1), paths(&test));
     assert!((2..6).any(|seed| paths(&parts(seed).1) != paths(&test)));
+}
+
+/// What is kept of a division finds the same images again, and tells when they are no longer the same.
+#[test]
+fn a_division_knows_what_it_held_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("photos");
+    for class in ["a", "b"] {
+        (0..10).for_each(|i| put(&root, &format!("{class}/{i}.png")));
+    }
+    let name = |root: &Path| format!("folder:{}", root.display());
+    let (train, test) = open_both(&name(&root), None, &mut ()).unwrap();
+    let kept = *test.division().unwrap();
+    assert_eq!((kept.rule, train.division()), (HoldBack::EveryFifth, Some(&kept)));
+    let again = |root: &Path| undivided(&name(root), None).unwrap().unwrap().divided(kept.rule).1;
+    assert_eq!(again(&root).division(), Some(&kept));
+    assert_eq!(again(&root).origin(3), test.origin(3));
+    // Wherever the folder lies.
+    let moved = folder.path().join("moved");
+    std::fs::rename(&root, &moved).unwrap();
+    assert_eq!(again(&moved).division(), Some(&kept));
+    // An image more at the end of a class is learned from; one before the others moves all of them.
+    put(&moved, "a/99.png");
+    assert_eq!(again(&moved).division(), Some(&kept));
+    put(&moved, "a/00.png");
+    assert_ne!(again(&moved).division(), Some(&kept));
+
+    let by_seed = |seed| *Folder::read(&moved).unwrap().divide_by_seed(seed, 0.2).0.division().unwrap();
+    assert_eq!(by_seed(3), by_seed(3));
+    assert_eq!(by_seed(3).rule, HoldBack::Share { seed: 3, share: 0.2 });
+    assert!((4..9).any(|seed| by_seed(seed).held_back != by_seed(3).held_back));
+    put(&moved, "val/a/0.png");
+    assert!(undivided(&name(&moved), None).unwrap().is_none(), "it has parts now");
+    assert!(undivided("shapes", None).unwrap().is_none());
 }

@@ -24,7 +24,8 @@ pub struct Args {
     network: WeightsArgs,
     #[command(flatten)]
     data: DatasetArgs,
-    /// Part of the data set: test or train
+    /// Part of the data set: test or train. Of a folder without train/ and val/ that the weights were trained on, test is
+    /// what was held back then; any other is taken whole
     #[arg(long, value_name = "SPLIT", default_value = "test")]
     split: Split,
     #[command(flatten)]
@@ -60,7 +61,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let Some(name) = args.data.dataset.clone().or_else(|| loaded.dataset.clone()) else {
         return Err(bad_input("the weights do not say what they were trained on: add --dataset"));
     };
-    let dataset = fitting(args.data.open(&name, args.split)?, &loaded, &name)?;
+    let dataset = fitting(loaded.open(&args.data, &name, args.split)?, &loaded, &name)?;
     if args.reestimate_bn {
         reestimate(&args, &loaded, &name, &device)?;
     }
@@ -112,7 +113,7 @@ fn many_views(
 
 /// Takes batch-norm statistics anew over the training images, seen as in evaluation.
 fn reestimate(args: &Args, loaded: &Loaded, name: &str, device: &Device) -> anyhow::Result<()> {
-    let train = fitting(args.data.open(name, Split::Train)?, loaded, name)?;
+    let train = fitting(loaded.open(&args.data, name, Split::Train)?, loaded, name)?;
     let transform = loaded.transform(&args.normalize, &args.data, Some(&train))?;
     let config = LoaderConfig { shuffle: true, ..loader_config(args, loaded) };
     let loader = Loader::new(train, transform, config)?;

@@ -89,7 +89,7 @@ impl Run<'_> {
         let json = |value: serde_json::Result<String>| value.map_err(|e| Error::Invalid(format!("metadata: {e}")));
         let p = self.task.preprocessing;
         let normalize = Normalization::Channel { mean: p.mean, std: p.std };
-        let metadata = BTreeMap::from([
+        let mut metadata = BTreeMap::from([
             ("format".to_string(), "pt".to_string()),
             ("arch".into(), self.task.network.config().name.clone()),
             ("config".into(), json(serde_json::to_string(self.task.network.config()))?),
@@ -99,6 +99,10 @@ impl Run<'_> {
             ("preprocessing".into(), json(serde_json::to_string(&p))?),
             ("pretrained".into(), self.task.pretrained.to_owned()),
         ]);
+        // As the trainer does: which images were held back is known wherever the weights are evaluated.
+        if let Some(division) = self.task.test.division() {
+            metadata.insert("division".into(), json(serde_json::to_string(division))?);
+        }
         let tensors: Vec<(String, Tensor)> =
             self.named.iter().map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect();
         Ok(weights::save(self.dir.best(), &tensors, &metadata)?)

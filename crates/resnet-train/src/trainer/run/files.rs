@@ -58,6 +58,10 @@ impl Run<'_> {
         if !changes.is_empty() {
             metadata.insert("network".into(), json(serde_json::to_string(changes))?);
         }
+        // Who evaluates the weights later shall not take images for held back that they have learned from.
+        if let Some(division) = self.session.test.dataset().division() {
+            metadata.insert("division".into(), json(serde_json::to_string(division))?);
+        }
         Ok(weights::save(path, &tensors, &metadata)?)
     }
 
