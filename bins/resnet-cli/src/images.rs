@@ -33,7 +33,8 @@ impl Images {
     /// Calls `work` with each batch, f32 (N, 3, H, W), and the paths of its images, in order.
     ///
     /// # Errors
-    /// What `work` says, at once; images that could not be read, at the end.
+    /// What `work` says, at once; images that could not be read, at the end. Where they are several, each has its line on
+    /// standard error before.
     pub fn for_each_batch(
         &self,
         what: &str,
@@ -54,11 +55,11 @@ impl Images {
         match &broken[..] {
             [] => Ok(()),
             [only] => Err(bad_input(only.clone())),
-            [first, ..] => Err(bad_input(format!(
-                "{} of {} images could not be read; the first: {first}",
-                broken.len(),
-                self.files.paths().len()
-            ))),
+            [first, ..] => {
+                output::name_broken(&broken);
+                let (count, all) = (broken.len(), self.files.paths().len());
+                Err(bad_input(format!("{count} of {all} images could not be read; the first: {first}")))
+            }
         }
     }
 }

@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use resnet_train::with_large_stack;
 
-/// Trains, evaluates and uses residual networks.
+/// Train, evaluate and use residual networks
 #[derive(Parser)]
 #[command(name = "resnet", version, propagate_version = true)]
 struct Cli {
@@ -85,5 +85,17 @@ fn main() -> ExitCode {
         Ok(Err(error)) => failure::report(&error.into()),
         // The panic's own message stands on standard error already.
         Err(_) => ExitCode::FAILURE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn flags_contradict_no_other() {
+        Cli::command().debug_assert();
     }
 }

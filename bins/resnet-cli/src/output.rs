@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write, stderr, stdout};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -18,10 +19,34 @@ pub fn text(text: impl Display) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
+/// Whether standard error is a log that somebody reads later.
+static LOG: AtomicBool = AtomicBool::new(false);
+
+/// From now on messages are written without a terminal too.
+pub fn always_note() {
+    LOG.store(true, Ordering::Relaxed);
+}
+
 /// A message on standard error, if somebody is there to read it.
 pub fn note(message: impl Display) {
-    if stderr().is_terminal() {
+    if LOG.load(Ordering::Relaxed) || stderr().is_terminal() {
         eprintln!("{message}");
+    }
+}
+
+/// What is wrong with each of several images: lines of standard error, whoever reads it.
+pub fn name_broken(messages: &[String]) {
+    for message in messages {
+        eprintln!("left out: {message}");
+    }
+}
+
+/// How many images were left out, for the end of a result; empty where there are none.
+pub fn left_out(broken: &[String]) -> String {
+    match broken {
+        [] => String::new(),
+        [one] => format!("\n1 image could not be read and was left out: {one}"),
+        [first, ..] => format!("\n{} images could not be read and were left out, the first: {first}", broken.len()),
     }
 }
 

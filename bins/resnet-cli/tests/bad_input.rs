@@ -7,8 +7,7 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use common::{
-    assert_refused, command, resnet, succeed, text, weights_file, weights_file_with, write_folder, write_png,
-    write_recipe,
+    assert_refused, command, resnet, text, weights_file, weights_file_with, write_folder, write_png, write_recipe,
 };
 use resnet_models::weights;
 
@@ -71,8 +70,12 @@ fn an_image_that_is_no_image() {
     write_recipe(&recipe, &data);
     let train = ["train", "--recipe", text(&recipe), "--epochs", "1", "--out", text(&out)];
     assert_refused(&resnet(&[&train[..], &["--on-broken", "fail"]].concat()), &["bee", "9.png"]);
-    let told = succeed(&train);
-    assert!(told.contains("1 image could not be read and was left out") && told.contains("bee/9.png"), "{told}");
+    fs::write(data.join("train/cat/9.png"), "nor this").unwrap();
+    let run = resnet(&train);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert!(run.stdout.contains("2 images could not be read and were left out, the first: "), "{run:?}");
+    let lines: Vec<&str> = run.stderr.lines().collect();
+    assert!(lines.len() == 2 && lines[0].contains("bee/9.png") && lines[1].contains("cat/9.png"), "{run:?}");
 }
 
 #[test]
@@ -213,7 +216,10 @@ fn a_run_is_not_overwritten() {
     assert_refused(&resnet(&train), &["run", "--resume"]);
     assert_refused(&resnet(&[&train[..], &["--resume", "--seed", "5"]].concat()), &["config.toml", "seed"]);
     let nothing = folder.path().join("nothing");
-    assert_refused(&resnet(&["train", "--out", text(&nothing), "--resume"]), &["nothing"]);
+    assert_refused(
+        &resnet(&["train", "--out", text(&nothing), "--resume"]),
+        &["--out", "nothing", "no run to resume", "leave out --resume"],
+    );
     assert!(!nothing.exists());
     assert_eq!(fs::read(out.join("state.safetensors")).unwrap(), before);
 
@@ -257,10 +263,39 @@ fn data_that_is_not_there() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let train = |arguments: &[&str]| resnet(&[&["train", "--out", text(&out)], arguments].concat());
-    assert_refused(&train(&["--dataset", "folder:/nowhere/at/all"]), &["/nowhere/at/all"]);
+    assert_refused(&train(&["--dataset", "folder:/nowhere/at/all"]), &["--dataset folder:/nowhere/at/all", "give"]);
+    assert_refused(&train(&["--dataset", "cifar10", "--data-dir", "/nowhere"]), &["--data-dir /nowhere", "give"]);
     assert_refused(
         &train(&["--dataset", "cifar10", "--data-dir", text(folder.path())]),
         &["cifar10", "cifar-10-batches-bin"],
     );
     assert!(!out.exists());
+}
+
+#[test]
+fn files_that_are_not_there_are_named_by_their_flag() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = weights_file(folder.path(), "resnet20", None);
+    let weights = ["--arch", "resnet20", "--weights", text(&file)];
+    let refused = |arguments: &[&str], parts: &[&str]| assert_refused(&resnet(arguments), parts);
+    for command in ["predict", "embed"] {
+        let arguments = |flag: &'static str, value: &'static str| [command, flag, value, "x.png"];
+        let output: &[&str] = if command == "embed" { &["--output", "x.npy"] } else { &[] };
+        let refused = |arguments: [&str; 4], parts: &[&str]| refused(&[&arguments[..], output].concat(), parts);
+        refused(arguments("--weights", "nope.safetensors"), &["--weights nope.safetensors: no such file", "--hub"]);
+        refused(arguments("--hub", "/nonexist"), &["--hub /nonexist: no such file or folder", "model.safetensors"]);
+        refused(arguments("--hub", "./nonexist"), &["--hub ./nonexist: no such file or folder", "OWNER/NAME"]);
+    }
+    refused(&["export", "--weights", "nope.pth", "--onnx", "x.onnx"], &["--weights nope.pth"]);
+    refused(&["convert", "nope.pth", "x.pth"], &["nope.pth: no such file", "give"]);
+    let forward = ["forward", "--input", "nope.safetensors", "--output", "x.safetensors"];
+    refused(&[&forward[..], &weights].concat(), &["--input nope.safetensors", "`input`"]);
+    refused(&["bench", "load", "--data", "nope"], &["--data nope: no such file or folder", "shards:DIR"]);
+    refused(&["train", "--recipe", "nope.toml"], &["--recipe nope.toml", "resnet list"]);
+    // No folder, and a file in its place.
+    for data in ["nope", text(&file)] {
+        let wanted = format!("--data {data}: no such folder; give the one that holds a folder for each class");
+        refused(&[&["finetune", "--data", data], &weights[..]].concat(), &[&wanted]);
+    }
+    refused(&["finetune", "--data", ".", "--weights", "nope.pth"], &["--weights nope.pth"]);
 }

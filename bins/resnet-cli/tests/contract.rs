@@ -106,7 +106,10 @@ fn a_run_leaves_its_directory_and_its_weights_know_what_they_are() {
         (folder.path().join("data"), folder.path().join("recipe.toml"), folder.path().join("runs/one"));
     write_folder(&data);
     write_recipe(&recipe, &data);
-    let stdout = succeed(&["train", "--recipe", text(&recipe), "--epochs", "1", "--out", text(&out)]);
+    let run = resnet(&["train", "--recipe", text(&recipe), "--epochs", "1", "--out", text(&out), "--log"]);
+    let stdout = run.stdout;
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(run.stderr.lines().count() == 1 && run.stderr.starts_with("epoch 1/1: train loss "), "{}", run.stderr);
     assert!(stdout.contains("test accuracy") && stdout.contains("report.html"), "{stdout}");
     for file in ["config.toml", "log.jsonl", "state.safetensors", "last.safetensors", "best.safetensors"] {
         assert!(out.join(file).is_file(), "{file}");

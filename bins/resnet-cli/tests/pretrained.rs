@@ -60,7 +60,18 @@ fn folders_and_patterns_are_classified_and_broken_images_do_not_stop_the_rest() 
     std::fs::write(data.join("train/bee/1.png"), "no image").unwrap();
     let run = common::resnet(&[&predict[..], &["--json", text(&pattern)]].concat());
     assert_eq!((run.code, run.stdout.lines().count()), (Some(2), 14));
-    assert!(run.stderr.contains("bee/1.png"), "{}", run.stderr);
+    assert!(run.stderr.lines().count() == 1 && run.stderr.contains("bee/1.png"), "{}", run.stderr);
+    // Of several, each is named.
+    std::fs::write(data.join("train/cat/2.png"), "nor this").unwrap();
+    let out = folder.path().join("f.npy");
+    let embed = ["embed", "--arch", "resnet20", "--weights", text(&file), "--output", text(&out)];
+    for arguments in [&predict[..], &embed[..]] {
+        let run = common::resnet(&[arguments, &[text(&pattern)]].concat());
+        let lines: Vec<&str> = run.stderr.lines().collect();
+        assert!(run.code == Some(2) && lines.len() == 3, "{run:?}");
+        assert!(lines[0].contains("bee/1.png") && lines[1].contains("cat/2.png"), "{run:?}");
+        assert!(lines[2].starts_with("error: 2 of 15 images could not be read"), "{run:?}");
+    }
     assert_refused(&common::resnet(&[&predict[..], &[text(&data.join("*.gif"))]].concat()), &["*.gif", "image"]);
 }
 
@@ -118,7 +129,9 @@ fn list_tells_what_can_be_had() {
     let rows = json(&["list", "--pretrained"]);
     let row = rows.iter().find(|row| row["name"] == "timm/resnet50.a1_in1k").unwrap();
     assert_eq!((row["arch"].as_str(), row["top1"].as_f64()), (Some("resnet50"), Some(81.214)));
-    assert!(succeed(&["list", "--pretrained"]).contains("timm/resnet18.tv_in1k"));
+    let table = succeed(&["list", "--pretrained"]);
+    assert!(table.contains("timm/resnet18.tv_in1k"), "{table}");
+    assert!(table.lines().last().unwrap().contains("--image-size PIXELS --crop-pct CROP"), "{table}");
 }
 
 #[test]
@@ -130,7 +143,9 @@ fn a_fine_tuned_network_needs_nothing_else() {
     std::fs::write(data.join("train/bee/1.png"), "no image").unwrap();
     let finetune = ["finetune", "--arch", "resnet20", "--weights", text(&file), "--data", text(&data)];
     let short = ["--head-epochs", "1", "--epochs", "1", "--batch-size", "8", "--out", text(&out)];
-    let told = succeed(&[&finetune[..], &short].concat());
+    let run = common::resnet(&[&finetune[..], &short].concat());
+    assert!(run.code == Some(0) && run.stderr.lines().count() == 1 && run.stderr.contains("bee/1.png"), "{run:?}");
+    let told = run.stdout;
     assert!(told.contains("held-back images") && told.contains("1 image could not be read"), "{told}");
     for name in ["config.toml", "log.jsonl", "report.html", "best.safetensors"] {
         assert!(out.join(name).is_file(), "{name}");
@@ -147,8 +162,8 @@ fn a_fine_tuned_network_needs_nothing_else() {
     let again = common::resnet(&[&finetune[..], &short].concat());
     assert_refused(&again, &["run", "--out"]);
     // Nothing is left to do: the same result, from the weights that were kept.
-    let again = succeed(&[&finetune[..], &short, &["--resume"]].concat());
-    assert_eq!(again.split(", best in").next(), told.split(", best in").next());
+    let again = common::resnet(&[&finetune[..], &short, &["--resume"]].concat());
+    assert_eq!(again.stdout.split(", best in").next(), told.split(", best in").next());
     let other = common::resnet(&[&finetune[..], &short, &["--resume", "--patience", "9"]].concat());
     assert_refused(&other, &["finetune.patience", "config.toml"]);
     let ant = data.join("train/ant");
@@ -156,6 +171,33 @@ fn a_fine_tuned_network_needs_nothing_else() {
     assert_refused(&common::resnet(&one), &["ant", "class"]);
     let rate = common::resnet(&[&finetune[..], &["--lr", "-1", "--out", "x"]].concat());
     assert_refused(&rate, &["lr"]);
+    for (flag, value, key) in [("--weight-decay", "-1", "weight_decay"), ("--label-smoothing", "1", "label_smoothing")]
+    {
+        assert_refused(&common::resnet(&[&finetune[..], &[flag, value, "--out", "x"]].concat()), &[key, value]);
+    }
+}
+
+#[test]
+fn the_head_alone_is_trained_and_each_epoch_has_its_line_in_a_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = weights_file(folder.path(), "resnet20", None);
+    let (data, out) = (folder.path().join("data"), folder.path().join("run"));
+    write_folder(&data);
+    let finetune = ["finetune", "--arch", "resnet20", "--weights", text(&file), "--data", text(&data), "--log"];
+    let values = ["--weight-decay", "0.001", "--label-smoothing", "0.05", "--head-epochs", "2", "--epochs", "0"];
+    let run = common::resnet(&[&finetune[..], &values, &["--out", text(&out)]].concat());
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let epochs: Vec<&str> = run.stderr.lines().filter(|line| line.starts_with("epoch ")).collect();
+    assert!(epochs.len() == 2 && epochs[0].starts_with("epoch 1/2: train loss "), "{run:?}");
+    let config = std::fs::read_to_string(out.join("config.toml")).unwrap();
+    assert!(config.contains("weight_decay = 0.001") && config.contains("label_smoothing = 0.05"), "{config}");
+    // Nothing but the head has changed.
+    let read = |file: &Path| resnet_models::weights::load(file).unwrap().tensors;
+    let (before, after) = (read(&file), read(&out.join("best.safetensors")));
+    let values = |tensor: &candle_core::Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    for (name, tensor) in before.iter().filter(|(name, _)| name.ends_with("conv1.weight")) {
+        assert_eq!(values(&after[name]), values(tensor), "{name}");
+    }
 }
 
 #[test]
@@ -177,5 +219,6 @@ fn the_loaders_speed_is_measured_on_a_folder() {
     let found = json(&load);
     assert_eq!((found[0]["task"].as_str(), found[0]["images"].as_u64()), (Some("load"), Some(24)));
     assert!(found[0]["images_per_second"].as_f64().unwrap() > 0.0);
+    assert_eq!((found[0].get("arch"), found[0]["dtype"].as_str()), (Some(&serde_json::Value::Null), Some("f32")));
     assert_refused(&common::resnet(&["bench", "load"]), &["--data"]);
 }

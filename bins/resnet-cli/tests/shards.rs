@@ -62,6 +62,7 @@ fn a_run_on_shards_repeats_and_resumes_bit_for_bit() {
     assert_eq!(whole.code, Some(0), "{whole:?}");
     assert!(whole.stdout.contains("1 image could not be read"), "{whole:?}");
     assert!(whole.stdout.contains("set-train-000000.tar/0005.png"), "{whole:?}");
+    assert!(whole.stderr.contains("set-train-000000.tar/0005.png"), "{whole:?}");
     let part = train("parts", &["--shuffle-buffer", "8", "--max-steps", "4"]);
     assert_eq!(part.code, Some(0), "{part:?}");
     for steps in ["5", "100"] {

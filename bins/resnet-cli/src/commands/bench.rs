@@ -12,40 +12,40 @@ use resnet_train::bench::{BenchConfig, bench_infer, bench_train};
 use resnet_train::self_test::{self, Check};
 use serde::Serialize;
 
-use crate::args::{DeviceArgs, Dtype, JsonArgs};
+use crate::args::{DeviceArgs, Dtype, DtypeArgs, JsonArgs, must_exist, with_default};
 use crate::failure::bad_input;
 use crate::{device, output};
 
 /// What ImageNet's networks are trained on.
 const IMAGENET_SIZE: usize = 224;
 
-/// Measure a network's speed on made-up images
+/// Measure a network's speed on synthetic images (`load`: on files)
 #[derive(clap::Args)]
+#[command(mut_arg("dtype", |arg| with_default(arg, "f32")))]
 pub struct Args {
     /// What to measure
     #[arg(value_enum, required_unless_present = "self_test")]
     task: Option<Task>,
-    /// Instead: runs every operation, the loss, the optimizer and the networks with golden values on the device, compares
-    /// with the CPU in f64 and with PyTorch's results, and exits with 1 where something is off; in every dtype where none is
-    /// given, on CUDA with TF32 too
+    /// Run the self-test instead: every operation, the loss, the optimizer and the networks with golden values run on the
+    /// device and are compared with the CPU in f64 and with PyTorch's results; exit code 1 if a check fails. In every data
+    /// type if none is given, on CUDA in TF32 too
     #[arg(long, conflicts_with = "task")]
     self_test: bool,
-    /// Network, one of `resnet list`
+    /// Network: one of `resnet list`
     #[arg(long, value_name = "NAME", default_value = "resnet20")]
     arch: String,
-    /// Images a step
+    /// Images per batch
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=65536))]
     batch_size: u32,
-    /// Rows and columns of the images, instead of the network's own
+    /// Rows and columns of the images [default: the network's own; of `load` 224]
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(1..=4096))]
     image_size: Option<u32>,
-    /// What activations are computed in [default: f32]
-    #[arg(long, value_enum)]
-    dtype: Option<Dtype>,
-    /// Measured steps; the median is reported
+    #[command(flatten)]
+    dtype: DtypeArgs,
+    /// Measured steps, of `load` epochs; the median is reported
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     steps: u32,
-    /// For `load`: folder with a folder of images for each class, or shards:DIR or parquet:DIR
+    /// For `load`: folder with a folder of images per class, or shards:DIR or parquet:DIR
     #[arg(long, value_name = "DIR|NAME", required_if_eq("task", "load"))]
     data: Option<String>,
     /// For `load`: threads that read and augment images
@@ -87,6 +87,10 @@ struct Measured {
 #[derive(Serialize)]
 struct Loaded {
     task: Task,
+    /// No network is at work: null.
+    arch: Option<String>,
+    /// Of the batches.
+    dtype: &'static str,
     data: String,
     images: usize,
     batch_size: u32,
@@ -106,7 +110,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if let (Task::Load, Some(data)) = (task, &args.data) {
         return load(&args, data);
     }
-    let dtype = args.dtype.unwrap_or(Dtype::F32);
+    let dtype = args.dtype.dtype.unwrap_or(Dtype::F32);
     let config = resnet_models::config(&args.arch)?;
     let config = BenchConfig {
         image_size: args.image_size.map_or(config.image_size, |size| size as usize),
@@ -158,7 +162,7 @@ struct Line<'a> {
 /// One line, or JSON object, a check.
 fn self_test(args: &Args) -> anyhow::Result<()> {
     let device = args.device.open()?;
-    let kinds = match (args.dtype, args.device.tf32) {
+    let kinds = match (args.dtype.dtype, args.device.tf32) {
         (None, false) if device.is_cuda() => vec![(Dtype::F32, false), (Dtype::F32, true), (Dtype::Bf16, false)],
         (None, false) => vec![(Dtype::F32, false), (Dtype::Bf16, false)],
         (dtype, tf32) => vec![(dtype.unwrap_or(Dtype::F32), tf32)],
@@ -203,6 +207,9 @@ fn self_test_in(device: &Device, dtype: Dtype, tf32: bool, name: &str, json: boo
 /// Whole epochs of a data set's images, as a training of ImageNet networks reads them; the median of several.
 fn load(args: &Args, data: &str) -> anyhow::Result<()> {
     let size = args.image_size.map_or(IMAGENET_SIZE, |size| size as usize);
+    if !data.contains(':') && !resnet_data::names().contains(&data) {
+        must_exist("--data", Path::new(data), "give a folder of images per class, shards:DIR or parquet:DIR")?;
+    }
     let dataset: Arc<dyn Dataset> = match Path::new(data).is_dir() {
         true => Arc::new(Folder::open(data, Split::Train)?),
         false => resnet_data::open(data, None, Split::Train, &mut ())?,
@@ -237,6 +244,8 @@ fn load(args: &Args, data: &str) -> anyhow::Result<()> {
     rates.sort_by(f64::total_cmp);
     let loaded = Loaded {
         task: Task::Load,
+        arch: None,
+        dtype: Dtype::F32.name(),
         data: data.to_owned(),
         memory_begun: begun,
         memory_most: most,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use resnet_models::weights::{self, LoadOptions, Names};
 
+use crate::args::must_exist;
 use crate::failure::bad_input;
 use crate::output;
 
@@ -20,8 +21,7 @@ pub struct Args {
     /// Names of the tensors in the output; timm's are torchvision's
     #[arg(long, value_enum, default_value_t = Scheme::Torchvision)]
     names: Scheme,
-    /// Where in a PyTorch checkpoint the weights are, as keys joined by dots (model_ema); the likeliest where none is
-    /// given
+    /// Where in a PyTorch checkpoint the weights are, as keys joined by dots (model_ema) [default: the likeliest place]
     #[arg(long, value_name = "KEYS")]
     entry: Option<String>,
 }
@@ -38,6 +38,7 @@ enum Scheme {
 
 /// Reads, renames, writes, and tells what was written.
 pub fn run(args: Args) -> anyhow::Result<()> {
+    must_exist("INPUT", &args.input, "give a .safetensors file or a PyTorch checkpoint")?;
     let torch = match ending(&args.output) {
         "safetensors" => false,
         "pth" | "pt" | "th" | "bin" => true,

@@ -9,14 +9,17 @@ use crate::args::{DatasetArgs, DeviceArgs, ImagesArgs, InferenceArgs, LoaderArgs
 use crate::images::Images;
 use crate::{network, output};
 
-/// Write the feature vectors of images: what the network's head would classify
+/// Write the feature vectors of images: the input of the classification head
 #[derive(clap::Args)]
+// Only the place of the weights' own data set is of use here.
+#[command(mut_arg("dataset", |arg| arg.hide(true)))]
+#[command(mut_arg("data_dir", |arg| arg.help(TRAINED_ON)))]
 pub struct Args {
     #[command(flatten)]
     images: ImagesArgs,
     #[command(flatten)]
     network: WeightsArgs,
-    /// File to write: .npy (and the images' paths beside it, in .paths.txt) or .parquet
+    /// File to write: .npy (with the images' paths beside it, in .paths.txt) or .parquet
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
     #[command(flatten)]
@@ -31,8 +34,12 @@ pub struct Args {
     device: DeviceArgs,
 }
 
+/// What `--data-dir` is for here.
+const TRAINED_ON: &str = "Folder of the data set that the weights were trained on, where they want its mean image";
+
 /// Writes one vector an image, in order. Images that cannot be read are left out and make the command fail at its end.
 pub fn run(args: Args) -> anyhow::Result<()> {
+    args.network.check()?;
     let device = args.device.open()?;
     let loaded = network::load(&args.network, &device)?;
     let transform = loaded.transform(&args.normalize, &args.data, None)?;

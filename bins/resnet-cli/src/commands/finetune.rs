@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use resnet_data::{Dataset, Folder, Split};
+use resnet_data::{Dataset, Folder, OnBroken, Split};
 use resnet_models::hub::NewHead;
 use resnet_train::finetune::{FinetuneConfig, Finetuned, Task, finetune};
-use resnet_train::trainer::progress_for_stderr;
 
-use crate::args::{Broken, DeviceArgs, LoaderArgs, NormalizeArgs, WeightsArgs, left_out};
+use crate::args::{BrokenArgs, DeviceArgs, LoaderArgs, NormalizeArgs, ProgressArgs, WeightsArgs, with_default};
 use crate::failure::bad_input;
 use crate::stop::stop_on_ctrl_c;
 use crate::{network, output};
@@ -18,76 +17,92 @@ const HELD_BACK: f64 = 0.2;
 
 /// Fine-tune a pretrained network on a folder of images
 ///
-/// The folder holds a folder of images for each class, or train/ and val/ with those. The head is replaced and learns
-/// first; then all parameters do, early stages slowly. Weights, labels and preprocessing go into one file, so that
-/// `resnet predict --weights RUN/best.safetensors` needs nothing else.
+/// The folder holds a folder of images for each class, or train/ and val/ with those; where it is not divided, a fifth of
+/// each class is held back. The head is replaced and trained first, then all parameters are, early stages slowly.
+/// Weights, labels and preprocessing go into one file, so that `resnet predict --weights RUN/best.safetensors` needs
+/// nothing else.
 #[derive(clap::Args)]
+#[command(mut_arg("batch_size", |arg| with_default(arg, usual().batch_size)))]
 pub struct Args {
     #[command(flatten)]
     network: WeightsArgs,
-    /// Folder with a folder of images for each class, divided into train/ and val/ or not
+    /// Folder with a folder of images per class, divided into train/ and val/ or not
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// Epochs of the head alone
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=10_000))]
-    head_epochs: Option<u64>,
-    /// Epochs of all parameters after that, at most
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=10_000))]
-    epochs: Option<u64>,
-    /// Greatest learning rate when all parameters are trained
-    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
-    lr: Option<f64>,
-    /// Greatest learning rate of the head alone
-    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
-    head_lr: Option<f64>,
-    /// What the rate is multiplied by from a stage to the one before it
-    #[arg(long, value_name = "SHARE")]
-    stage_decay: Option<f64>,
-    /// Epochs without gain after which training ends
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    patience: Option<u64>,
-    /// Let classes with more images count more
+    /// Epochs that train the head alone, at most
+    #[arg(long, value_name = "N", default_value_t = usual().head_epochs, value_parser = clap::value_parser!(u64).range(0..=10_000))]
+    head_epochs: u64,
+    /// Epochs that train all parameters after that, at most; with 0 only the head is trained
+    #[arg(long, value_name = "N", default_value_t = usual().epochs, value_parser = clap::value_parser!(u64).range(0..=10_000))]
+    epochs: u64,
+    /// Peak learning rate when all parameters are trained
+    #[arg(long, value_name = "RATE", default_value_t = usual().lr, allow_negative_numbers = true)]
+    lr: f64,
+    /// Peak learning rate when the head alone is trained
+    #[arg(long, value_name = "RATE", default_value_t = usual().head_lr, allow_negative_numbers = true)]
+    head_lr: f64,
+    /// Factor on the learning rate from each stage to the one before it
+    #[arg(long, value_name = "SHARE", default_value_t = usual().stage_decay)]
+    stage_decay: f64,
+    /// Weight decay; norms and biases have none
+    #[arg(long, value_name = "RATE", default_value_t = usual().weight_decay, allow_negative_numbers = true)]
+    weight_decay: f64,
+    /// Share of each target that is spread evenly over all classes
+    #[arg(long, value_name = "SHARE", default_value_t = usual().label_smoothing, allow_negative_numbers = true)]
+    label_smoothing: f64,
+    /// Epochs without a lower loss on the held-back images that end the head's training, and then the whole
+    #[arg(long, value_name = "N", default_value_t = usual().patience, value_parser = clap::value_parser!(u64).range(1..))]
+    patience: u64,
+    /// Weight every image equally, so larger classes count more
     #[arg(long)]
     no_balance: bool,
-    /// Decides the split, the new head, order and augmentation
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    /// Seed of the split, the new head, order and augmentation
+    #[arg(long, value_name = "N", default_value_t = usual().seed)]
     seed: u64,
     #[command(flatten)]
     normalize: NormalizeArgs,
     #[command(flatten)]
     loader: LoaderArgs,
-    /// What an image that cannot be read does
-    #[arg(long, value_enum, default_value_t = Broken::Skip)]
-    on_broken: Broken,
+    #[command(flatten)]
+    broken: BrokenArgs,
     #[command(flatten)]
     device: DeviceArgs,
-    /// Run directory; runs/ARCH-finetuned with a number where none is given
+    /// Run directory [default: runs/ARCH-finetuned, with a number where that is taken]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Go on with the run in --out after its last whole epoch; the other flags are those that it began with
+    /// Continue the run in --out after its last whole epoch; give the other flags as it began with them
     #[arg(long, requires = "out")]
     resume: bool,
+    #[command(flatten)]
+    progress: ProgressArgs,
+}
+
+/// The defaults of the flags.
+fn usual() -> FinetuneConfig {
+    FinetuneConfig::default()
 }
 
 /// Fine-tunes, and prints the result and where it lies.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let device = args.device.open()?;
+    let mut progress = args.progress.open();
+    args.network.check()?;
     let (train, test) = parts(&args)?;
+    let device = args.device.open()?;
     let new_head = NewHead { classes: train.classes().len(), seed: args.seed };
     let loaded = network::load_with(&args.network, &device, Some(new_head))?;
     let dataset = format!("folder:{}", args.data.display());
-    let usual = FinetuneConfig::default();
     let config = FinetuneConfig {
-        head_epochs: args.head_epochs.unwrap_or(usual.head_epochs),
-        epochs: args.epochs.unwrap_or(usual.epochs),
-        batch_size: args.loader.batch_size.map_or(usual.batch_size, |n| n as usize),
-        lr: args.lr.unwrap_or(usual.lr),
-        head_lr: args.head_lr.unwrap_or(usual.head_lr),
-        stage_decay: args.stage_decay.unwrap_or(usual.stage_decay),
-        patience: args.patience.unwrap_or(usual.patience),
+        head_epochs: args.head_epochs,
+        epochs: args.epochs,
+        batch_size: args.loader.batch_size.map_or(usual().batch_size, |n| n as usize),
+        head_lr: args.head_lr,
+        lr: args.lr,
+        stage_decay: args.stage_decay,
+        weight_decay: args.weight_decay,
+        label_smoothing: args.label_smoothing,
         balance: !args.no_balance,
+        patience: args.patience,
         seed: args.seed,
-        ..usual
     };
     let task = Task {
         network: &loaded.network,
@@ -100,19 +115,23 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         device: &device,
         workers: args.loader.workers(),
         out: args.out.as_deref(),
-        on_broken: args.on_broken.into(),
+        on_broken: args.broken.on_broken.map_or(OnBroken::Skip, OnBroken::from),
         resume: args.resume,
         stop: stop_on_ctrl_c()?,
     };
-    let result = finetune(&task, &config, &mut *progress_for_stderr())?;
-    for message in &result.broken {
-        output::note(format!("left out: {message}"));
-    }
+    let result = finetune(&task, &config, &mut *progress)?;
+    output::name_broken(&result.broken);
     output::text(sentences(&result))
 }
 
 /// What is learned from and what is held back: the folder's own parts, or a fifth of each class by the seed.
 fn parts(args: &Args) -> anyhow::Result<(Arc<dyn Dataset>, Arc<dyn Dataset>)> {
+    if !args.data.is_dir() {
+        let path = args.data.display();
+        return Err(bad_input(format!(
+            "--data {path}: no such folder; give the one that holds a folder for each class"
+        )));
+    }
     if Folder::has_splits(&args.data) {
         let (train, test) = (Folder::open(&args.data, Split::Train)?, Folder::open(&args.data, Split::Test)?);
         return Ok((Arc::new(train), Arc::new(test)));
@@ -132,7 +151,7 @@ fn sentences(result: &Finetuned) -> String {
         "held-back images: {:.2} % right ({} of {}), loss {:.4}, best in epoch {} of {}, {:.0} s",
         e.top1, e.correct, e.images, e.loss, result.best_epoch, result.epochs, result.seconds
     );
-    text += &left_out(&result.broken);
+    text += &output::left_out(&result.broken);
     if result.stopped {
         text += &format!("\nstopped before its end; to go on: the same command with --out {dir} --resume");
     }

@@ -7,11 +7,11 @@ use candle_core::{DType, Tensor};
 use candle_nn::ModuleT;
 use resnet_models::weights::{self, LoadOptions};
 
-use crate::args::{DeviceArgs, WeightsArgs};
+use crate::args::{DeviceArgs, WeightsArgs, must_exist};
 use crate::failure::bad_input;
 use crate::network;
 
-/// Send a raw tensor through a network in evaluation mode
+/// Run a raw tensor through a network in evaluation mode
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -28,6 +28,8 @@ pub struct Args {
 
 /// Reads `input`, writes `logits`.
 pub fn run(args: Args) -> anyhow::Result<()> {
+    args.network.check()?;
+    must_exist("--input", &args.input, "give a safetensors file with the tensor `input`")?;
     let device = args.device.open()?;
     let options = LoadOptions { keep_names: true, ..LoadOptions::default() };
     let mut file = weights::load_with(&args.input, &options)?;

@@ -5,15 +5,18 @@ use std::fmt::Write as _;
 use resnet_models::hub::published;
 use serde::Serialize;
 
-use crate::args::JsonArgs;
+use crate::args::{self, JsonArgs};
 use crate::output;
 
 /// List networks, data sets and recipes
 #[derive(clap::Args)]
 pub struct Args {
-    /// List the pretrained weights that --hub can get, with the top-1 that was published
+    /// List the pretrained weights that --hub can download, with their published top-1
     #[arg(long)]
     pretrained: bool,
+    /// Print a recipe as TOML, with every value: a copy can be changed and given to `resnet train --recipe FILE.toml`
+    #[arg(long, value_name = "NAME|FILE", conflicts_with = "pretrained")]
+    recipe: Option<String>,
     #[command(flatten)]
     json: JsonArgs,
 }
@@ -44,6 +47,10 @@ struct Row {
 pub fn run(args: Args) -> anyhow::Result<()> {
     if args.pretrained {
         return pretrained(&args);
+    }
+    if let Some(name) = &args.recipe {
+        let recipe = args::recipe(name)?;
+        return if args.json.json { output::json(&recipe) } else { output::text(recipe.to_toml()?.trim_end()) };
     }
     let rows = rows()?;
     if args.json.json {
@@ -86,6 +93,9 @@ fn pretrained(args: &Args) -> anyhow::Result<()> {
         let (name, size, crop, millions) = (row.name, row.image_size, row.crop_pct, row.parameters_millions);
         writeln!(text, "  {name:width$}  {:6.2}  {size:6}  {crop:5.3}  {millions:9.2}M", row.top1)?;
     }
+    // The weights' own configuration may say another size, that of training.
+    writeln!(text, "\nTo evaluate as these were measured, give the size and crop of the row:")?;
+    writeln!(text, "  resnet eval --hub NAME --dataset folder:DIR --image-size PIXELS --crop-pct CROP")?;
     output::text(text.trim_end())
 }
 

@@ -15,20 +15,20 @@ use crate::{labels, output};
 
 /// Classify images
 #[derive(clap::Args)]
+#[command(mut_arg("dataset", |arg| arg.help(CLASSES_OF)))]
 pub struct Args {
     #[command(flatten)]
     images: ImagesArgs,
     #[command(flatten)]
     network: WeightsArgs,
-    /// Classes shown for each image
+    /// Number of classes shown for each image
     #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     top_k: u32,
-    /// Print all logits too (with --json)
+    /// Print all logits as well (with --json)
     #[arg(long, requires = "json")]
     logits: bool,
     #[command(flatten)]
     normalize: NormalizeArgs,
-    /// Gives the classes their names where the weights do not
     #[command(flatten)]
     data: DatasetArgs,
     #[command(flatten)]
@@ -40,6 +40,10 @@ pub struct Args {
     #[command(flatten)]
     json: JsonArgs,
 }
+
+/// What `--dataset` is for here.
+const CLASSES_OF: &str = "Data set whose class names are printed where the weights have none: one of `resnet list`, folder:DIR, \
+    shards:DIR or parquet:DIR";
 
 #[derive(Serialize)]
 struct Prediction {
@@ -60,6 +64,7 @@ struct Guess {
 ///
 /// Images that cannot be read do not stop the others; they make the command fail at its end.
 pub fn run(args: Args) -> anyhow::Result<()> {
+    args.network.check()?;
     let device = args.device.open()?;
     let loaded = network::load(&args.network, &device)?;
     let names = class_names(&loaded, &args.data)?;

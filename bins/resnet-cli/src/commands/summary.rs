@@ -7,12 +7,12 @@ use crate::output;
 /// Print a network's layers, output sizes, parameters and multiply-adds
 #[derive(clap::Args)]
 pub struct Args {
-    /// Network, one of `resnet list`
+    /// Network: one of `resnet list`
     arch: String,
-    /// Number of classes, instead of the network's own
+    /// Number of classes [default: the network's own]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     classes: Option<u32>,
-    /// Rows and columns of the images, instead of the network's own
+    /// Rows and columns of the images [default: the network's own]
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(1..=65536))]
     image_size: Option<u32>,
     #[command(flatten)]

@@ -5,66 +5,70 @@ use std::path::PathBuf;
 use candle_core::Device;
 use resnet_data::OnBroken;
 use resnet_train::recipe::{Overrides, Recipe};
-use resnet_train::trainer::{End, Loading, Outcome, RunConfig, RunInfo, Session, TrainOptions, progress_for_stderr};
+use resnet_train::trainer::{End, Loading, Outcome, RunConfig, RunInfo, Session, TrainOptions};
 
-use crate::args::{Broken, DatasetArgs, DeviceArgs, Dtype, LoaderArgs, left_out};
+use crate::args::{BrokenArgs, DatasetArgs, DeviceArgs, Dtype, DtypeArgs, LoaderArgs, ProgressArgs, with_default};
+use crate::failure::bad_input;
 use crate::stop::stop_on_ctrl_c;
-use crate::{device, output};
+use crate::{args, device, output};
 
 /// Train a network
 ///
 /// Without any option: a small residual network on the embedded `shapes`, in a minute or two on two cores.
 #[derive(clap::Args)]
+#[command(mut_arg("dtype", |arg| with_default(arg, "the recipe's")))]
+#[command(mut_arg("batch_size", |arg| with_default(arg, "the recipe's")))]
 pub struct Args {
     #[command(flatten)]
     data: DatasetArgs,
-    /// Network, one of `resnet list`; the recipe's where none is given
+    /// Network: one of `resnet list` [default: the recipe's]
     #[arg(long, value_name = "NAME")]
     arch: Option<String>,
-    /// Recipe: one of `resnet list`, or a TOML file [default: quick, or the run's own with --resume]
+    /// Recipe: one of `resnet list`, or a TOML file; `resnet list --recipe NAME` prints one to copy and change [default:
+    /// quick, or the run's own with --resume]
     #[arg(long, value_name = "NAME|FILE")]
     recipe: Option<String>,
-    /// Length of the training; the schedule is stretched with it
+    /// Epochs of training; the schedule is stretched with them [default: the recipe's length]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     epochs: Option<u64>,
-    /// Greatest learning rate
+    /// Peak learning rate [default: the recipe's]
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     lr: Option<f64>,
-    /// Decides initial weights, order and augmentation
+    /// Seed of initial weights, order and augmentation [default: the recipe's]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// What activations are computed in
-    #[arg(long, value_enum)]
-    dtype: Option<Dtype>,
-    /// Compute activations again in the backward pass instead of keeping them: less memory, a third more time
+    #[command(flatten)]
+    dtype: DtypeArgs,
+    /// Recompute activations in the backward pass instead of keeping them: less memory, a third more time
     #[arg(long)]
     recompute: bool,
     #[command(flatten)]
     loader: LoaderArgs,
-    /// What an image that cannot be read does [default: skip]
-    #[arg(long, value_enum)]
-    on_broken: Option<Broken>,
-    /// Images of tar shards or parquet files that are mixed with one another [default: 1024]
+    #[command(flatten)]
+    broken: BrokenArgs,
+    /// Images of tar shards or parquet files that are shuffled together [default: 1024]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     shuffle_buffer: Option<u32>,
-    /// Which of --world-size processes this is, from 0: it trains on its own part of every epoch. Gradients are not
+    /// Which of --world-size processes this is, from 0; each trains on its own part of every epoch, and gradients are not
     /// exchanged
     #[arg(long, value_name = "R", requires = "world_size")]
     rank: Option<u32>,
-    /// Processes that share an epoch
+    /// Number of processes that share an epoch
     #[arg(long, value_name = "W", requires = "rank", value_parser = clap::value_parser!(u32).range(1..))]
     world_size: Option<u32>,
     #[command(flatten)]
     device: DeviceArgs,
-    /// Run directory; runs/ARCH-DATASET with a number where none is given
+    /// Run directory [default: runs/ARCH-DATASET, with a number where that is taken]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Go on with the run in --out
+    /// Continue the run in --out
     #[arg(long, requires = "out")]
     resume: bool,
-    /// Stop after so many optimizer steps, as Ctrl-C would; --resume goes on
+    /// Stop after this many optimizer steps, as Ctrl-C would; --resume continues
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max_steps: Option<u64>,
+    #[command(flatten)]
+    progress: ProgressArgs,
 }
 
 /// The recipe of a run without options.
@@ -72,6 +76,7 @@ const DEFAULT_RECIPE: &str = "quick";
 
 /// Trains, and prints the result and where it lies.
 pub fn run(mut args: Args) -> anyhow::Result<()> {
+    let mut progress = args.progress.open();
     let device = args.device.open()?;
     let (recipe, begun) = recipe(&mut args)?;
     resnet_models::config(&recipe.arch)?;
@@ -88,7 +93,7 @@ pub fn run(mut args: Args) -> anyhow::Result<()> {
         None => Loading { workers: args.loader.workers(), on_broken: OnBroken::Skip, ..Loading::default() },
     };
     let loading = Loading {
-        on_broken: args.on_broken.map_or(usual.on_broken, OnBroken::from),
+        on_broken: args.broken.on_broken.map_or(usual.on_broken, OnBroken::from),
         rank: args.rank.map_or(usual.rank, |n| n as usize),
         world_size: args.world_size.map_or(usual.world_size, |n| n as usize),
         shuffle_buffer: args.shuffle_buffer.map_or(usual.shuffle_buffer, |n| n as usize),
@@ -103,7 +108,8 @@ pub fn run(mut args: Args) -> anyhow::Result<()> {
         data_dir: args.data.data_dir.map(|dir| dir.display().to_string()),
         ..TrainOptions::default()
     };
-    let outcome = session.train(&options, &mut *progress_for_stderr())?;
+    let outcome = session.train(&options, &mut *progress)?;
+    output::name_broken(&outcome.broken);
     output::text(sentences(&outcome, &device))
 }
 
@@ -112,9 +118,14 @@ pub fn run(mut args: Args) -> anyhow::Result<()> {
 fn recipe(args: &mut Args) -> anyhow::Result<(Recipe, Option<RunInfo>)> {
     let mut run = None;
     let recipe = match (&args.recipe, &args.out) {
-        (Some(name), _) => Recipe::load(name)?,
+        (Some(name), _) => args::recipe(name)?,
         (None, Some(out)) if args.resume => {
-            let begun = RunConfig::read(&out.join("config.toml"))?;
+            let config = out.join("config.toml");
+            if !config.exists() {
+                let out = out.display();
+                return Err(bad_input(format!("--out {out}: no run to resume there; leave out --resume to begin one")));
+            }
+            let begun = RunConfig::read(&config)?;
             args.data.data_dir = args.data.data_dir.take().or(begun.run.data_dir.clone().map(PathBuf::from));
             run = Some(begun.run);
             begun.recipe
@@ -128,7 +139,7 @@ fn recipe(args: &mut Args) -> anyhow::Result<(Recipe, Option<RunInfo>)> {
         batch_size: args.loader.batch_size.map(|n| n as usize),
         lr: args.lr,
         seed: args.seed,
-        dtype: args.dtype.map(Dtype::compute),
+        dtype: args.dtype.dtype.map(Dtype::compute),
         recompute: args.recompute.then_some(true),
     })?;
     Ok((recipe, run))
@@ -150,5 +161,5 @@ fn sentences(outcome: &Outcome, device: &Device) -> String {
         ),
         _ => format!("stopped after step {}; to go on: resnet train --out {dir} --resume", outcome.steps),
     };
-    text + &left_out(&outcome.broken)
+    text + &output::left_out(&outcome.broken)
 }

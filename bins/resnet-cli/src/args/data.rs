@@ -1,0 +1,108 @@
+//! Images and data sets, and how they are read.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use resnet_data::{Dataset, Error, OnBroken, Split};
+
+use crate::failure::bad_input;
+use crate::output::Download;
+
+/// Which images a command reads.
+#[derive(Args)]
+pub struct ImagesArgs {
+    /// Images (JPEG, PNG or WebP), folders of images, or patterns such as 'photos/*.jpg'
+    #[arg(required = true, value_name = "IMAGE|DIR|PATTERN")]
+    pub images: Vec<PathBuf>,
+}
+
+/// A data set.
+#[derive(Args)]
+pub struct DatasetArgs {
+    /// Data set: one of `resnet list`; folder:DIR with a folder of images per class; shards:DIR or
+    /// shards:DIR/train-{000000..000099}.tar; parquet:DIR [default: the recipe's, or the one the weights name]
+    #[arg(long, value_name = "NAME")]
+    pub dataset: Option<String>,
+    /// Folder with the files of CIFAR or ImageNet [default for CIFAR: the user's cache, downloaded if missing]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+impl DatasetArgs {
+    /// A part of the data set of that name, from `--data-dir` or from the hub.
+    pub fn open(&self, name: &str, split: Split) -> anyhow::Result<Arc<dyn Dataset>> {
+        let opened = resnet_data::open(name, self.data_dir.as_deref(), split, &mut Download::default());
+        opened.map_err(|error| self.explained(name, error))
+    }
+
+    /// Its parts for training and testing.
+    pub fn open_both(&self, name: &str) -> anyhow::Result<(Arc<dyn Dataset>, Arc<dyn Dataset>)> {
+        let opened = resnet_data::open_both(name, self.data_dir.as_deref(), &mut Download::default());
+        opened.map_err(|error| self.explained(name, error))
+    }
+
+    /// Of a place that is not there, names the flag that it comes from.
+    fn explained(&self, name: &str, error: Error) -> anyhow::Error {
+        match error {
+            Error::Io { path, source } if source.kind() == ErrorKind::NotFound => {
+                let flag = match &self.data_dir {
+                    Some(dir) if path.starts_with(dir) => format!("--data-dir {}", dir.display()),
+                    _ => format!("--dataset {name}"),
+                };
+                bad_input(format!("{flag}: {} does not exist; give the folder that holds the images", path.display()))
+            }
+            other => other.into(),
+        }
+    }
+}
+
+/// How images are read.
+#[derive(Args)]
+pub struct LoaderArgs {
+    /// Images per batch
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub batch_size: Option<u32>,
+    /// Threads that read and augment images [default: half of the CPU's threads]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=256))]
+    workers: Option<u32>,
+}
+
+impl LoaderArgs {
+    /// The number of threads.
+    pub fn workers(&self) -> usize {
+        self.workers.map_or_else(Self::default_workers, |n| n as usize)
+    }
+
+    /// Half of the processor's threads.
+    pub fn default_workers() -> usize {
+        std::thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2))
+    }
+}
+
+/// What a training does with an image that cannot be read.
+#[derive(Args)]
+pub struct BrokenArgs {
+    /// What to do with an unreadable image [default: skip]
+    #[arg(long, value_enum)]
+    pub on_broken: Option<Broken>,
+}
+
+/// What `--on-broken` can say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Broken {
+    /// Leave it out, and name it at the end
+    Skip,
+    /// End the run
+    Fail,
+}
+
+impl From<Broken> for OnBroken {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Skip => Self::Skip,
+            Broken::Fail => Self::Fail,
+        }
+    }
+}
