@@ -2,12 +2,15 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use candle_core::{DType, Device, Tensor};
 use common::{options, recipe, session, train, weights};
+use resnet_data::{Dataset, Image};
 use resnet_models::weights::load;
 use resnet_train::bench::{BenchConfig, bench_infer, bench_train};
 use resnet_train::recipe::{Compute, Normalization, Overrides};
-use resnet_train::trainer::{Silent, TrainOptions};
+use resnet_train::trainer::{Session, Silent, TrainOptions};
 
 #[test]
 fn a_run_leaves_its_directory() {
@@ -69,6 +72,38 @@ fn a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint() {
     assert!(message.contains("NaN") && message.contains("epoch 2, step 9, lr "), "{message}");
     assert_eq!(std::fs::read(good.dir.state()).unwrap(), kept);
     assert!(train(&recipe(""), &resume).is_ok());
+}
+
+/// Photos as they come, each of its own size.
+struct Photos(Vec<String>);
+
+impl Dataset for Photos {
+    fn len(&self) -> usize {
+        8
+    }
+    fn classes(&self) -> &[String] {
+        &self.0
+    }
+    fn label(&self, index: usize) -> u32 {
+        index as u32 % 2
+    }
+    fn image(&self, index: usize) -> resnet_data::Result<Image> {
+        Ok(Image::filled(32, 32 + index, [index as u8; 3]))
+    }
+}
+
+#[test]
+fn a_run_that_fails_on_its_first_batch_leaves_nothing_and_can_be_given_again() {
+    let tmp = tempfile::tempdir().unwrap();
+    let out = tmp.path().join("run");
+    let photos = Arc::new(Photos(vec!["a".into(), "b".into()]));
+    let mut raw = recipe("");
+    raw.augment.clear();
+    let session = Session::new(raw, photos.clone(), photos, &Device::Cpu, 1).unwrap();
+    let message = session.train(&options(&out), &mut Silent).unwrap_err().to_string();
+    assert!(message.contains("resizes or crops") && message.contains("--recipe torchvision-v1"), "{message}");
+    assert!(!out.exists());
+    assert!(train(&recipe(""), &options(&out)).is_ok(), "nothing stands in the way of another try");
 }
 
 #[test]

@@ -273,7 +273,8 @@ impl Source {
                     width: view.size().1,
                     expected_height: height,
                     expected_width: width,
-                    hint: "a batch holds images of one size: add a step that resizes or crops",
+                    hint: "a batch holds images of one size: add a step that resizes or crops (to learn from photos: \
+                           `resnet finetune`, or `--recipe torchvision-v1`)",
                 });
             }
             let length = 3 * height * width;

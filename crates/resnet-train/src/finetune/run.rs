@@ -18,7 +18,7 @@ use super::state::Place;
 use super::{FinetuneConfig, page, steps};
 use crate::metrics::Evaluation;
 use crate::optimizer::{Sgd, SgdConfig};
-use crate::trainer::{Progress, Record, RunDir, evaluate};
+use crate::trainer::{Progress, Record, RunDir, Unbegun, evaluate};
 use crate::{Error, Result, with_large_stack};
 
 /// Gradients longer than this are shortened.
@@ -77,6 +77,7 @@ pub struct Finetuned {
 ///
 /// # Errors
 /// When the directory holds a run already, a file cannot be written, the images do not fit, or the loss is not finite.
+/// A new run that fails before its first step leaves no files.
 pub fn finetune(task: &Task, config: &FinetuneConfig, progress: &mut dyn Progress) -> Result<Finetuned> {
     config.check()?;
     let result = with_large_stack(|| Run::new(task, config)?.go(progress));
@@ -88,6 +89,7 @@ struct Run<'a> {
     task: &'a Task<'a>,
     config: &'a FinetuneConfig,
     dir: RunDir,
+    unbegun: Unbegun,
     train: Loader,
     test: Loader,
     named: Vec<(String, Var)>,
@@ -173,6 +175,7 @@ impl<'a> Run<'a> {
             velocity: None,
             began: Instant::now(),
             before: 0.0,
+            unbegun: Unbegun::new(&dir, task.resume),
             dir,
         };
         if task.resume {

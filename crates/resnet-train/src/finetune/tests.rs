@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use candle_core::{DType, Device, Tensor, Var};
-use resnet_data::{InMemory, OnBroken};
+use resnet_data::{Dataset, Image, InMemory, OnBroken};
 use resnet_models::{Interpolation, Network, Parameters, Preprocessing, create, from_pretrained};
 
 use super::*;
@@ -173,6 +173,41 @@ fn a_run_in_parts_is_bit_for_bit_one_run() {
     assert!(message.contains("finetune.lr") && message.contains("config.toml"), "{message}");
     let message = run(&folder.path().join("none"), true, 99, &config).unwrap_err().to_string();
     assert!(message.contains("state.safetensors"), "{message}");
+}
+
+/// No image of it can be read.
+struct Unreadable(Arc<InMemory>);
+
+impl Dataset for Unreadable {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn classes(&self) -> &[String] {
+        self.0.classes()
+    }
+    fn label(&self, index: usize) -> u32 {
+        self.0.label(index)
+    }
+    fn image(&self, index: usize) -> resnet_data::Result<Image> {
+        Err(resnet_data::Error::Decode { path: self.origin(index), message: "no image".into() })
+    }
+}
+
+#[test]
+fn a_run_that_learns_nothing_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let parameters = Parameters::new(3, DType::F32, &Device::Cpu);
+    let network = create("resnet20", parameters.builder(), Some(2)).unwrap();
+    let task = two_class_task(&network, &parameters, (8, 8), &out);
+    let unreadable = Task { train: Arc::new(Unreadable(two_classes(8))), ..task };
+    let config = FinetuneConfig { head_epochs: 1, epochs: 0, batch_size: 8, ..FinetuneConfig::default() };
+    let message = finetune(&unreadable, &config, &mut Silent).unwrap_err().to_string();
+    assert!(message.contains("no image could be read"), "{message}");
+    assert!(!out.exists());
+    // Once the images can be read, the same directory is free for the same command.
+    let mended = Task { train: two_classes(8), ..unreadable };
+    assert!(finetune(&mended, &config, &mut Silent).is_ok());
 }
 
 #[test]

@@ -26,6 +26,7 @@ pub(crate) use page::duration;
 pub use progress::{Plain, Progress, Silent, Status, Terminal, progress_for_stderr};
 pub use rate::HoldState;
 pub use run::{End, Outcome};
+pub(crate) use run_dir::Unbegun;
 pub use run_dir::{RunConfig, RunDir, RunInfo, revision};
 pub use session::{Loading, Session, TrainOptions};
 pub use statistics::reestimate_statistics;

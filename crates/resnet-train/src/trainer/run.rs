@@ -13,7 +13,7 @@ use super::log::Log;
 use super::meter::Meter;
 use super::progress::Progress;
 use super::rate::Rate;
-use super::run_dir::{RunConfig, RunDir};
+use super::run_dir::{RunConfig, RunDir, Unbegun};
 use super::session::{Session, TrainOptions};
 use crate::metrics::Evaluation;
 use crate::optimizer::{Ema, Optimizer};
@@ -69,6 +69,8 @@ pub(super) struct Run<'a> {
     lr: f64,
     steps_now: u64,
     clock: Clock,
+    // After the log, which is closed first then.
+    unbegun: Unbegun,
 }
 
 /// Times of this call.
@@ -96,6 +98,7 @@ impl<'a> Run<'a> {
         let recipe = &session.recipe;
         let (out, name) = (options.out.as_deref(), session.name());
         let dir = if options.resume { RunDir::resume(out, &name)? } else { RunDir::create(out, &name)? };
+        let unbegun = Unbegun::new(&dir, options.resume);
         let config = RunConfig { run: session.info(options), recipe: recipe.clone() };
         dir.write_config(&config, options.resume)?;
 
@@ -138,6 +141,7 @@ impl<'a> Run<'a> {
             ema,
             counters,
             steps,
+            unbegun,
         };
         if options.resume {
             let (epoch, step) = (run.counters.epoch + 1, run.counters.step);
@@ -151,8 +155,17 @@ impl<'a> Run<'a> {
         Ok(run)
     }
 
-    /// Trains until the end or until stopped.
+    /// Trains until the end or until stopped. A run that fails before it has learned from anything leaves no files.
     pub(super) fn go(&mut self, progress: &mut dyn Progress) -> Result<Outcome> {
+        let result = self.to_the_end(progress);
+        // A run that was stopped can be resumed, and that one diverged at its first step is worth knowing.
+        if result.as_ref().map_or_else(Error::is_divergence, |_| true) {
+            self.unbegun.keep();
+        }
+        result
+    }
+
+    fn to_the_end(&mut self, progress: &mut dyn Progress) -> Result<Outcome> {
         let mut evaluation = None;
         while self.counters.step < self.steps || self.counters.ended_at < self.steps {
             let complete = self.train_epoch(progress)?;

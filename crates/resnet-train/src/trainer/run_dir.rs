@@ -105,6 +105,8 @@ impl RunConfig {
 #[derive(Debug, Clone)]
 pub struct RunDir {
     path: PathBuf,
+    /// Whether the folder was made for this run.
+    made: bool,
 }
 
 impl RunDir {
@@ -114,7 +116,7 @@ impl RunDir {
     /// When `out` holds a run already, or the directory cannot be made.
     pub fn create(out: Option<&Path>, name: &str) -> Result<Self> {
         if let Some(out) = out {
-            let dir = Self { path: out.to_owned() };
+            let dir = Self { path: out.to_owned(), made: !out.exists() };
             if dir.config().exists() || dir.state().exists() || dir.log().exists() {
                 return Err(Error::RunExists { path: out.to_owned() });
             }
@@ -126,7 +128,7 @@ impl RunDir {
         for number in 1.. {
             let path = numbered(runs, name, number);
             match std::fs::create_dir(&path) {
-                Ok(()) => return Ok(Self { path }),
+                Ok(()) => return Ok(Self { path, made: true }),
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(Error::io("create", path)(error)),
             }
@@ -145,7 +147,7 @@ impl RunDir {
             Some(out) => out.to_owned(),
             None => last().unwrap_or_else(|| numbered(runs, name, 1)),
         };
-        let dir = Self { path };
+        let dir = Self { path, made: false };
         if dir.state().exists() { Ok(dir) } else { Err(Error::NothingToResume { path: dir.path }) }
     }
 
@@ -200,6 +202,36 @@ impl RunDir {
     }
 }
 
+/// A new run that has learned nothing yet: dropped as such, it takes its files away again, so that the same command can
+/// be given once its data or settings are mended.
+pub(crate) struct Unbegun(Option<RunDir>);
+
+impl Unbegun {
+    /// Of a directory that was just made; a resumed run's stays as it is.
+    pub(crate) fn new(dir: &RunDir, resumed: bool) -> Self {
+        Self(if resumed { None } else { Some(dir.clone()) })
+    }
+
+    /// There is something to keep now.
+    pub(crate) fn keep(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unbegun {
+    fn drop(&mut self) {
+        let Some(dir) = &self.0 else { return };
+        // The error that ended the run is the one to tell; what cannot be removed stays.
+        for file in [dir.config(), dir.log(), dir.state(), dir.last()] {
+            let _ = std::fs::remove_file(file);
+        }
+        if dir.made {
+            // Where anything else lies in it by now, it stays too.
+            let _ = std::fs::remove_dir(&dir.path);
+        }
+    }
+}
+
 fn numbered(runs: &Path, name: &str, number: u32) -> PathBuf {
     if number == 1 { runs.join(name) } else { runs.join(format!("{name}-{number}")) }
 }
@@ -247,6 +279,37 @@ mod tests {
         assert!(message.contains("a/b") && message.contains("--resume"), "{message}");
         let message = RunDir::resume(Some(&out), "x").unwrap_err().to_string();
         assert!(message.contains("state.safetensors"), "{message}");
+    }
+
+    #[test]
+    fn a_run_that_has_not_begun_leaves_nothing_of_its_own() {
+        let tmp = tempfile::tempdir().unwrap();
+        let out = tmp.path().join("run");
+        let begin = |resumed: bool| {
+            let dir = RunDir::create(Some(&out), "x").unwrap();
+            let unbegun = Unbegun::new(&dir, resumed);
+            config().write(&dir.config()).unwrap();
+            std::fs::write(dir.last(), "weights").unwrap();
+            unbegun
+        };
+        drop(begin(false));
+        assert!(!out.exists());
+        // A folder that was there, and a file that somebody put there, stay.
+        std::fs::create_dir(&out).unwrap();
+        drop(begin(false));
+        assert!(out.read_dir().unwrap().next().is_none());
+        std::fs::remove_dir(&out).unwrap();
+        let unbegun = begin(false);
+        std::fs::write(out.join("notes.txt"), "mine").unwrap();
+        drop(unbegun);
+        assert_eq!(out.read_dir().unwrap().count(), 1);
+        drop(begin(true));
+        assert_eq!(out.read_dir().unwrap().count(), 3);
+        std::fs::remove_dir_all(&out).unwrap();
+        let mut begun = begin(false);
+        begun.keep();
+        drop(begun);
+        assert_eq!(out.read_dir().unwrap().count(), 2);
     }
 
     #[test]

@@ -193,7 +193,8 @@ impl Session {
     ///
     /// # Errors
     /// When the directory holds a run already (or, resuming, none, or one of another configuration), a file cannot be
-    /// read or written, or the loss, the gradient or a weight is not finite. The last good checkpoint is kept then.
+    /// read or written, or the loss, the gradient or a weight is not finite. The last good checkpoint is kept then. A new
+    /// run that fails before its first step, as on images that do not fit, leaves no files.
     pub fn train(&self, options: &TrainOptions, progress: &mut dyn Progress) -> Result<Outcome> {
         with_large_stack(|| {
             let result = Run::open(self, options, progress).and_then(|mut run| run.go(progress));

@@ -82,6 +82,7 @@ impl Run<'_> {
                 return Err(meter.gradient_not_finite(norm, place));
             }
             phase.sgd.step(&gradients, scale, lr)?;
+            self.unbegun.keep();
             learned += count;
         }
         meter.flush()?;

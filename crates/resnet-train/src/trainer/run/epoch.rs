@@ -81,6 +81,7 @@ impl Run<'_> {
         let (count, place) = (*count, self.place());
         self.meter.push(&loss, metrics::correct(&logits, labels)?, count, place)?;
         gradients.add(&self.trainable, resnet_ops::backward(&loss)?, count)?;
+        self.unbegun.keep();
         self.clock.epoch_images += count;
         Ok(())
     }
