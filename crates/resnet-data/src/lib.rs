@@ -5,7 +5,8 @@
 //! - A [`Transform`] is a list of [`Augment`] steps and how bytes are [`Normalize`]d.
 //! - A [`Loader`] makes [`Batch`]es of them on threads, in an order that depends on the seed alone.
 //!
-//! Pixels stay bytes until the batch is made; a batch is f32 (N, 3, H, W).
+//! Pixels stay bytes until the batch is made; a batch is f32 (N, 3, H, W). A single picture is an [`Image`], from a file
+//! ([`read_image`]) or from memory ([`decode_image`]), and [`Transform::tensor`] makes a tensor of it.
 //!
 //! ```
 //! use resnet_data::{Loader, LoaderConfig, Normalize, Split, Transform, info, open};
@@ -47,7 +48,7 @@ pub mod vectors;
 mod walk;
 
 pub use dataset::{Dataset, InMemory, Split};
-pub use decode::read_image;
+pub use decode::{decode_image, read_image};
 pub use division::{Division, HoldBack};
 pub use error::{Error, Result};
 pub use files::Files;

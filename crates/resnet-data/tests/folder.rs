@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use resnet_data::{Dataset, Error, Folder, HoldBack, Image, Split, open, open_both, read_image, undivided};
+use resnet_data::{
+    Dataset, Error, Folder, HoldBack, Image, Split, decode_image, open, open_both, read_image, undivided,
+};
 
 fn sample(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/images").join(name)
@@ -30,6 +32,12 @@ fn every_kind_of_image_becomes_rgb() {
         near(&image, 12, 4, [220, 20, 20]);
         near(&image, 12, 20, [20, 20, 220]);
     }
+    for name in ["cmyk.jpg", "plain.webp", "palette.png", "rotated.jpg"] {
+        let bytes = std::fs::read(sample(name)).unwrap();
+        assert_eq!(decode_image(&bytes).unwrap(), read_image(sample(name)).unwrap(), "{name} from memory");
+    }
+    let message = decode_image(&[]).unwrap_err().to_string();
+    assert!(message.contains("(memory)") && message.contains("empty"), "{message}");
     let grey = read_image(sample("grey.jpg")).unwrap();
     assert!(grey.pixels.chunks_exact(3).all(|pixel| pixel[0] == pixel[1] && pixel[1] == pixel[2]));
     near(&grey, 2, 2, [255; 3]);

@@ -10,7 +10,7 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageReader};
 
 use crate::{Error, Image, Result};
 
-/// Decodes a JPEG, PNG or WebP file to RGB, upright as its EXIF orientation says.
+/// Decodes a JPEG, PNG or WebP file to RGB, upright as its EXIF orientation says; [`decode_image`] does so from memory.
 ///
 /// Grey becomes three equal channels, an alpha channel is dropped (as Pillow's `convert("RGB")` does), CMYK is
 /// converted, 16 bits are reduced to 8. What counts is the content, not the extension. Of a JPEG the pixels are those
@@ -24,12 +24,28 @@ pub fn read_image(path: impl AsRef<Path>) -> Result<Image> {
     decode(&bytes, || path.display().to_string())
 }
 
+/// Decodes the bytes of a JPEG, PNG or WebP file, as they come by network or out of an archive. As [`read_image`].
+///
+/// ```
+/// # let bytes = include_bytes!("../../tests/images/rotated.jpg");
+/// let image = resnet_data::decode_image(bytes)?;
+/// assert_eq!((image.height, image.width), (24, 16));
+/// assert!(resnet_data::decode_image(&bytes[..100]).is_err());
+/// # Ok::<(), resnet_data::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Decode`] where they are no such image or truncated; the place it names is `(memory)`.
+pub fn decode_image(bytes: &[u8]) -> Result<Image> {
+    decode(bytes, || "(memory)".to_string())
+}
+
 /// Decodes bytes; `origin` names them in an error.
 pub(crate) fn decode(bytes: &[u8], origin: impl Fn() -> String) -> Result<Image> {
     // Decoders end some of their messages with a line feed.
     let wrong = |message: String| Error::Decode { path: origin(), message: message.trim().replace('\n', " ") };
     if bytes.is_empty() {
-        return Err(wrong("the file is empty".to_string()));
+        return Err(wrong("it is empty".to_string()));
     }
     let decoded = if jpeg::is_jpeg(bytes) { jpeg::decode(bytes) } else { other(bytes) };
     let (mut image, orientation) = decoded.map_err(wrong)?;
