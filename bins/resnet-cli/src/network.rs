@@ -9,9 +9,7 @@ use std::sync::Arc;
 use candle_core::Device;
 use resnet_data::{Dataset, Division, Filter, Normalize, Split, Transform};
 use resnet_models::hub::NewHead;
-use resnet_models::{
-    Interpolation, Network, Parameters, Preprocessing, PretrainedOptions, from_pretrained_with, weights,
-};
+use resnet_models::{Network, Parameters, Preprocessing, PretrainedOptions, from_pretrained_with, weights};
 use resnet_train::recipe::Normalization;
 use resnet_train::views;
 use serde::de::DeserializeOwned;
@@ -133,14 +131,13 @@ impl Loaded {
         data: &DatasetArgs,
         dataset: Option<&Arc<dyn Dataset>>,
     ) -> anyhow::Result<Transform> {
-        let normalize = self.normalize(flags, data)?;
-        let size = self.image_size(flags);
-        Ok(match (self.preprocessing, flags.crop_pct) {
-            (Some(own), crop) => {
-                Transform::center_crop(size, crop.unwrap_or(own.crop), filter(own.interpolation), normalize)?
-            }
-            (None, Some(crop)) => Transform::center_crop(size, crop, Filter::Bilinear, normalize)?,
-            (None, None) => views::center(size, dataset.map(|set| &**set), normalize)?,
+        if self.preprocessing.is_some() {
+            return Ok(self.preprocessing(flags).transform()?);
+        }
+        let (size, normalize) = (self.image_size(flags), self.normalize(flags, data)?);
+        Ok(match flags.crop_pct {
+            Some(crop) => Transform::center_crop(size, crop, Filter::Bilinear, normalize)?,
+            None => views::center(size, dataset.map(|set| &**set), normalize)?,
         })
     }
 
@@ -166,13 +163,5 @@ impl Loaded {
     pub fn image_size(&self, flags: &NormalizeArgs) -> usize {
         let own = self.preprocessing.map_or(self.network.config().image_size, |own| own.size);
         flags.image_size.map_or(own, |size| size as usize)
-    }
-}
-
-/// The data crate's name for a filter.
-pub fn filter(interpolation: Interpolation) -> Filter {
-    match interpolation {
-        Interpolation::Bilinear => Filter::Bilinear,
-        Interpolation::Bicubic => Filter::Bicubic,
     }
 }

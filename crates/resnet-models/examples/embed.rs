@@ -3,8 +3,8 @@
 //! `cargo run -p resnet-models --example embed -- timm/resnet50.a1_in1k photo.jpg`
 
 use candle_nn::ModuleT;
-use resnet_data::{Filter, Normalize, Transform, read_image};
-use resnet_models::{Interpolation, from_pretrained};
+use resnet_data::read_image;
+use resnet_models::from_pretrained;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -12,12 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: embed OWNER/NAME|DIR|FILE IMAGE".into());
     };
     let pretrained = from_pretrained(name)?;
-    let p = pretrained.preprocessing.unwrap_or_default();
-    let filter = match p.interpolation {
-        Interpolation::Bilinear => Filter::Bilinear,
-        Interpolation::Bicubic => Filter::Bicubic,
-    };
-    let transform = Transform::center_crop(p.size, p.crop, filter, Normalize::channel(p.mean, p.std))?;
+    let transform = pretrained.preprocessing.unwrap_or_default().transform()?;
     let image = transform.tensor(read_image(image)?)?;
     let logits = pretrained.network.forward_t(&image, false)?;
     let features = pretrained.network.embedding()?.forward_t(&image, false)?;

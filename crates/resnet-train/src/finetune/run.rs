@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use candle_core::{Device, Tensor, Var};
-use resnet_data::{Augment, Dataset, Filter, Loader, LoaderConfig, Normalize, OnBroken, Transform};
-use resnet_models::{Interpolation, Network, Parameters, Preprocessing};
+use resnet_data::{Augment, Dataset, Loader, LoaderConfig, Normalize, OnBroken, Transform};
+use resnet_models::{Network, Parameters, Preprocessing};
 use resnet_ops::{Backend, Graph};
 
 use super::state::Place;
@@ -138,13 +138,9 @@ impl<'a> Run<'a> {
             )));
         }
         let p = task.preprocessing;
-        let filter = match p.interpolation {
-            Interpolation::Bilinear => Filter::Bilinear,
-            Interpolation::Bicubic => Filter::Bicubic,
-        };
-        let normalize = Normalize::channel(p.mean, p.std);
         // Milder crops than for training from nothing: a few images must not lose what they show.
-        let crop = Augment::RandomResizedCrop { size: p.size, scale: (0.35, 1.0), ratio: (0.75, 4.0 / 3.0), filter };
+        let (scale, ratio) = ((0.35, 1.0), (0.75, 4.0 / 3.0));
+        let crop = Augment::RandomResizedCrop { size: p.size, scale, ratio, filter: p.interpolation.into() };
         let augment = vec![crop, Augment::HorizontalFlip { probability: 0.5 }];
         let loading = LoaderConfig {
             batch_size: config.batch_size,
@@ -154,9 +150,9 @@ impl<'a> Run<'a> {
             on_broken: task.on_broken,
             ..LoaderConfig::default()
         };
-        let train = Loader::new(task.train.clone(), Transform::new(augment, normalize.clone())?, loading.clone())?;
-        let view = Transform::center_crop(p.size, p.crop, filter, normalize)?;
-        let test = Loader::new(task.test.clone(), view, LoaderConfig { shuffle: false, ..loading })?;
+        let learned = Transform::new(augment, Normalize::channel(p.mean, p.std))?;
+        let train = Loader::new(task.train.clone(), learned, loading.clone())?;
+        let test = Loader::new(task.test.clone(), p.transform()?, LoaderConfig { shuffle: false, ..loading })?;
         let labels = (0..task.train.len()).map(|index| task.train.label(index));
         let class_weights = steps::class_weights(labels, classes, config.balance);
         let arch = &task.network.config().name;
