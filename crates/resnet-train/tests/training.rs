@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use common::{options, recipe, session, train, weights};
-use resnet_data::{Dataset, Image};
-use resnet_models::weights::load;
+use resnet_data::{Dataset, Image, Loader};
+use resnet_models::{from_pretrained, weights::load};
 use resnet_train::bench::{BenchConfig, bench_infer, bench_train};
 use resnet_train::recipe::{Compute, Normalization, Overrides};
-use resnet_train::trainer::{Session, Silent, TrainOptions};
+use resnet_train::trainer::{Session, Silent, TrainOptions, evaluate};
 
 #[test]
 fn a_run_leaves_its_directory() {
@@ -35,6 +35,14 @@ fn a_run_leaves_its_directory() {
         let (a, b) = (var.flatten_all().unwrap(), last.tensors[&name].flatten_all().unwrap());
         assert_eq!(a.to_vec1::<f32>().unwrap(), b.to_vec1::<f32>().unwrap(), "{name}");
     }
+    // Whoever reads it makes the same of a picture, and gets the same result to the bit.
+    let pretrained = from_pretrained(&outcome.dir.last().display().to_string()).unwrap();
+    let pictures = pretrained.preprocessing.unwrap();
+    assert_eq!((pictures.size, pictures.crop), (32, 1.0));
+    let loader = session.test();
+    let loader = Loader::new(loader.dataset().clone(), pictures.transform().unwrap(), loader.config().clone()).unwrap();
+    let again = evaluate(&pretrained.network, &loader, &Device::Cpu, None, &mut Silent).unwrap().unwrap();
+    assert_eq!((again.correct, again.loss), (evaluation.correct, evaluation.loss));
     let config = std::fs::read_to_string(tmp.path().join("config.toml")).unwrap();
     assert!(config.contains("seed = 5") && config.contains("revision = "), "{config}");
 }

@@ -8,6 +8,7 @@ mod evaluate;
 mod log;
 pub(crate) mod meter;
 pub(crate) mod page;
+mod pictures;
 mod progress;
 mod rate;
 pub(crate) mod ready;

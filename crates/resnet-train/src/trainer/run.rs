@@ -7,10 +7,12 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use candle_core::Var;
+use resnet_models::Preprocessing;
 
 use super::checkpoint::{self, Best, Counters};
 use super::log::Log;
 use super::meter::Meter;
+use super::pictures::preprocessing;
 use super::progress::Progress;
 use super::rate::Rate;
 use super::run_dir::{RunConfig, RunDir, Unbegun};
@@ -55,6 +57,7 @@ pub(super) struct Run<'a> {
     session: &'a Session,
     options: &'a TrainOptions,
     config: RunConfig,
+    pictures: Option<Preprocessing>,
     dir: RunDir,
     log: Log,
     named: Vec<(String, Var)>,
@@ -135,6 +138,7 @@ impl<'a> Run<'a> {
             session,
             options,
             config,
+            pictures: preprocessing(recipe, &**session.test.dataset()),
             dir,
             named,
             optimizer,

@@ -58,6 +58,9 @@ impl Run<'_> {
         if !changes.is_empty() {
             metadata.insert("network".into(), json(serde_json::to_string(changes))?);
         }
+        if let Some(pictures) = &self.pictures {
+            metadata.insert("preprocessing".into(), json(serde_json::to_string(pictures))?);
+        }
         // Who evaluates the weights later shall not take images for held back that they have learned from.
         if let Some(division) = self.session.test.dataset().division() {
             metadata.insert("division".into(), json(serde_json::to_string(division))?);
