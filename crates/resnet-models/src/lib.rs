@@ -1,18 +1,49 @@
-//! Residual networks on candle: the papers' tables by name, weights in and out.
+//! Residual networks on candle: the papers' and timm's networks by name, weights in and out.
+//!
+//! - [`create`] makes a network by its name ([`names`] has all), with fresh parameters from a seed ([`Parameters`]).
+//!   A [`Config`] is what a network is made of, [`create_changed`] changes it; [`summary()`](fn@summary) counts
+//!   parameters and multiply-adds.
+//! - [`from_pretrained`] makes one with weights: of a repository of timm or transformers on the Hugging Face hub, a
+//!   folder of the same form, or a file. With them come the names of the classes and the [`Preprocessing`] of pictures.
+//! - A [`Network`] is a [`candle_nn::ModuleT`]: images (N, 3, H, W) to logits (N, classes), in training and evaluation.
+//!   [`Network::embedding`] ends before the head, [`Network::features`] gives the maps of the stages, and
+//!   [`Network::into_inference`] makes a faster [`Inference`] that holds no gradients and that threads may share.
+//! - [`weights`] reads and writes safetensors and PyTorch's checkpoints, [`onnx`] writes networks for other programs.
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};
 //! use candle_nn::ModuleT;
-//! use resnet_models::{Parameters, create};
+//! use resnet_models::{Parameters, create, from_pretrained, weights};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let parameters = Parameters::new(42, DType::F32, &Device::Cpu);
 //! let network = create("resnet20", parameters.builder(), Some(10))?;
 //! let images = Tensor::zeros((2, 3, 32, 32), DType::F32, &Device::Cpu)?;
 //! assert_eq!(network.forward_t(&images, false)?.dims(), [2, 10]);
+//! assert_eq!(network.embedding()?.forward_t(&images, false)?.dims(), [2, 64]);
+//! let maps = network.features(&images, &[1, 2, 3])?;
+//! assert_eq!(maps[2].dims(), [2, 64, 8, 8]);
+//!
+//! // Weights to a file that names their network, and back: `from_pretrained("timm/resnet50.a1_in1k")` is no different.
+//! # let folder = tempfile::tempdir()?;
+//! # let file = folder.path().join("mine.safetensors").display().to_string();
+//! # let file = file.as_str();
+//! let tensors: Vec<_> = parameters.named().iter().map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect();
+//! weights::save(file, &tensors, &[("arch".to_string(), "resnet20".to_string())].into())?;
+//! let pretrained = from_pretrained(file)?;
+//!
+//! let expected = network.forward_t(&images, false)?;
+//! let classifier = pretrained.network.into_inference()?;
+//! let difference = (classifier.forward(&images)? - expected)?.abs()?.max_all()?.to_scalar::<f32>()?;
+//! assert!(difference < 1e-4);
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Features
+//! - `data`: [`Preprocessing`] gives a `resnet_data::Transform` (`Preprocessing::transform`); off, because that crate
+//!   brings image codecs.
+//! - `cuda`, `cudnn`, `metal`: devices.
 
 mod config;
 mod embedding;
@@ -43,6 +74,7 @@ pub use resnet_blocks::{
     Activation, AntiAlias, Attention, Branch, Merge, Naming, NormKind, Order, Parameters, Projection, ShortcutKind,
     StrideIn,
 };
+pub use resnet_ops::{Backend, Graph, Inference, Noise, Value};
 pub use summary::{LayerSummary, Summary, summarise, summary};
 
 /// The network of that name, with its parameters from `vb` and, if given, another number of classes.
@@ -72,3 +104,8 @@ pub fn create_changed(
     }
     Ok(Network::new(&config, vb)?)
 }
+
+/// The README's programs are compiled, so that they stay right.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
