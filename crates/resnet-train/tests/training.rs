@@ -43,6 +43,9 @@ fn a_run_leaves_its_directory() {
     let loader = Loader::new(loader.dataset().clone(), pictures.transform().unwrap(), loader.config().clone()).unwrap();
     let again = evaluate(&pretrained.network, &loader, &Device::Cpu, None, &mut Silent).unwrap().unwrap();
     assert_eq!((again.correct, again.loss), (evaluation.correct, evaluation.loss));
+    // The part before the head is taken as a network, too: sixty-four features against ten classes.
+    let embedding = pretrained.network.embedding().unwrap();
+    assert!(evaluate(&embedding, &loader, &Device::Cpu, None, &mut Silent).unwrap_err().to_string().contains("64"));
     let config = std::fs::read_to_string(tmp.path().join("config.toml")).unwrap();
     assert!(config.contains("seed = 5") && config.contains("revision = "), "{config}");
 }

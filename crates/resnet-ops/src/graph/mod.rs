@@ -12,7 +12,7 @@ mod shapes;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use candle_core::{DType, Result, Tensor, Var, bail};
+use candle_core::{DType, ModuleT, Result, Tensor, Var, bail};
 
 use crate::{AvgPoolConfig, ConvConfig, NormConfig, PoolConfig, cpu};
 pub use builder::GraphBuilder;
@@ -416,6 +416,12 @@ impl Graph {
             return crate::cuda::run(plan, device.clone(), x, pass, self.compute, constants);
         }
         interpreter::run(self, x, pass)
+    }
+}
+
+impl ModuleT for Graph {
+    fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        Graph::forward_t(self, x, train)
     }
 }
 
