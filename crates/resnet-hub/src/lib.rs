@@ -4,12 +4,23 @@
 //! goes on, its length is compared with what the server promised, and its checksum where the server gives one (it does
 //! for large files). Nothing that fails a check stays in the cache.
 //!
-//! ```no_run
-//! use resnet_hub::{Hub, Repository};
-//! let hub = Hub::from_env()?;
-//! let path = hub.fetch(&Repository::model("timm/resnet50.a1_in1k")?, "config.json", &mut ())?;
-//! # Ok::<(), resnet_hub::Error>(())
 //! ```
+//! use resnet_hub::{Hub, Repository};
+//!
+//! let hub = Hub::from_env()?; // the environment says where the cache is; without it, the usual place
+//! # // The same of a hub on this machine: documentation is tested without a network.
+//! # use resnet_hub::testing::{Mood, Server};
+//! # let path = "/timm/resnet50.a1_in1k/resolve/main/config.json".to_string();
+//! # let server = Server::start([(path, br#"{"architecture": "resnet50"}"#.to_vec())].into(), Mood::Healthy)?;
+//! # let cache = tempfile::tempdir()?;
+//! # let hub = server.hub(cache.path());
+//! let path = hub.fetch(&Repository::model("timm/resnet50.a1_in1k")?, "config.json", &mut ())?;
+//! assert!(std::fs::read_to_string(path)?.contains("resnet50"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Features
+//! - `testing`: a hub on this machine, for tests of programs that use one.
 
 mod checksum;
 mod error;
