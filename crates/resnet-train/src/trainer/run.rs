@@ -161,7 +161,7 @@ impl<'a> Run<'a> {
 
     /// Trains until the end or until stopped. A run that fails before it has learned from anything leaves no files.
     pub(super) fn go(&mut self, progress: &mut dyn Progress) -> Result<Outcome> {
-        let result = self.to_the_end(progress);
+        let result = self.train_epochs(progress);
         // A run that was stopped can be resumed, and that one diverged at its first step is worth knowing.
         if result.as_ref().map_or_else(Error::is_divergence, |_| true) {
             self.unbegun.keep();
@@ -169,7 +169,7 @@ impl<'a> Run<'a> {
         result
     }
 
-    fn to_the_end(&mut self, progress: &mut dyn Progress) -> Result<Outcome> {
+    fn train_epochs(&mut self, progress: &mut dyn Progress) -> Result<Outcome> {
         let mut evaluation = None;
         while self.counters.step < self.steps || self.counters.ended_at < self.steps {
             let complete = self.train_epoch(progress)?;
