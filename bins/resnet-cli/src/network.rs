@@ -9,7 +9,7 @@ use std::sync::Arc;
 use candle_core::Device;
 use resnet_data::{Dataset, Division, Filter, Normalize, Split, Transform};
 use resnet_models::hub::NewHead;
-use resnet_models::{Network, Parameters, Preprocessing, PretrainedOptions, from_pretrained_with, weights};
+use resnet_models::{Network, Parameters, Preprocessing, PretrainedOptions, from_pretrained_with};
 use resnet_train::recipe::Normalization;
 use resnet_train::views;
 use serde::de::DeserializeOwned;
@@ -43,15 +43,12 @@ pub fn load(args: &WeightsArgs, device: &Device) -> anyhow::Result<Loaded> {
 
 /// As [`load`], with a new head if one is given.
 pub fn load_with(args: &WeightsArgs, device: &Device, new_head: Option<NewHead>) -> anyhow::Result<Loaded> {
+    args.check()?;
     let name = match (&args.hub, &args.weights) {
         (Some(hub), _) => hub.clone(),
         (None, Some(file)) => {
             if let Some(arch) = &args.arch {
                 resnet_models::config(arch)?;
-            }
-            if !file.exists() {
-                // Never a name of the hub: a mistyped file shall not be looked for there.
-                weights::load(file)?;
             }
             file.display().to_string()
         }
@@ -157,6 +154,11 @@ impl Loaded {
             std: flags.std.unwrap_or(own.std),
             ..own
         }
+    }
+
+    /// What pictures are resized with: as the weights say, else bilinearly.
+    pub fn filter(&self) -> Filter {
+        self.preprocessing.map_or(Filter::Bilinear, |own| own.interpolation.into())
     }
 
     /// Rows and columns of the network's input.

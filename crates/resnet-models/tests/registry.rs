@@ -9,6 +9,7 @@ use resnet_models::{
     Attention, Branch, Config, Merge, NETWORKS, Network, Order, Parameters, ShortcutKind, StrideIn, create, names,
     summary,
 };
+use resnet_ops::graph::Op;
 
 /// Of timm's networks, those with at most 30 million parameters and one of each kind of part.
 const SMALL: &[&str] = &[
@@ -151,6 +152,7 @@ fn multiply_adds_are_those_of_the_table() {
 fn variants() -> Vec<Config> {
     let merges = [
         Merge::Identity,
+        Merge::Scaled { shortcut: 0., branch: 1. },
         Merge::Scaled { shortcut: 0.5, branch: 1. },
         Merge::Scaled { shortcut: 0.5, branch: 0.5 },
         Merge::ExclusiveGate { bias: -6. },
@@ -283,4 +285,34 @@ fn unknown_names_suggest_the_nearest() {
     let error = create("resnet5O", parameters.builder(), None).unwrap_err().to_string();
     assert!(error.contains("'resnet50'"), "{error}");
     assert_eq!(names().len(), NETWORKS.len());
+}
+
+/// He et al. 2016, Fig. 4 and appendix: the orders of convolution (C), norm (N), ReLU (R) and addition (A) in three units,
+/// after the stem and before the head. Where units begin with an activation, the first one's stands before the network
+/// splits into two paths, and the last one's output has an activation of its own.
+#[test]
+fn orders_are_those_of_figure_four() {
+    for (order, expected) in [
+        (Order::Original, "CNR CNRCNAR CNRCNAR CNRCNAR"),
+        (Order::NormAfterAddition, "CNR CNRCANR CNRCANR CNRCANR"),
+        (Order::ReluBeforeAddition, "CNR CNRCNRA CNRCNRA CNRCNRA"),
+        (Order::ReluPreActivation, "CN RCNRCNA RCNRCNA RCNRCNA R"),
+        (Order::PreActivation, "C NRCNRCA NRCNRCA NRCNRCA NR"),
+    ] {
+        let config = Config { order, ..Config::cifar("order", 1) };
+        let network = Network::new(&config, Parameters::zeros(DType::F32, &Device::Cpu).builder()).unwrap();
+        let letters = network.graph().nodes().iter().filter_map(|node| match node.op {
+            Op::Conv { .. } => Some('C'),
+            Op::Norm(_) => Some('N'),
+            Op::Relu => Some('R'),
+            Op::Add => Some('A'),
+            _ => None,
+        });
+        assert_eq!(letters.collect::<String>(), expected.replace(' ', ""), "{order:?}");
+        // The first unit's shortcut begins after that activation.
+        let nodes = network.graph().nodes();
+        let first = nodes.iter().find(|node| matches!(node.op, Op::Add)).unwrap();
+        let around = &nodes[first.inputs[1].index()].op;
+        assert!(matches!(around, Op::Relu), "{order:?}: {around:?}");
+    }
 }

@@ -78,31 +78,44 @@ pub fn center(size: usize, dataset: Option<&dyn Dataset>, normalize: Normalize) 
 /// The views of a protocol, whose probabilities are averaged.
 #[derive(Clone, Debug)]
 pub struct Views {
+    /// One for each shorter side.
     transforms: Vec<Transform>,
     size: usize,
     crop: Crop,
+    normalize: Normalize,
 }
 
 impl Views {
-    /// Views for networks made for `size` x `size` images. The sizes of the ten crops (256 for 224) and of the scales
-    /// grow and shrink with it.
+    /// Views for networks made for `size` x `size` images, resized bilinearly. The sizes of the ten crops (256 for 224)
+    /// and of the scales grow and shrink with it.
     ///
     /// # Errors
     /// When the normalisation is impossible or `size` is 0.
     pub fn new(crop: Crop, size: usize, normalize: &Normalize) -> Result<Self> {
-        let shorter = match crop {
+        let views = Self { transforms: Vec::new(), size, crop, normalize: normalize.clone() };
+        views.with_filter(Filter::Bilinear)
+    }
+
+    /// The same views, resized by another filter.
+    ///
+    /// # Errors
+    /// As [`Views::new`].
+    pub fn with_filter(mut self, filter: Filter) -> Result<Self> {
+        let size = self.size;
+        let shorter = match self.crop {
             Crop::Center => vec![size],
             Crop::Ten => vec![size * 8 / 7],
             Crop::Multiscale => SCALES.iter().map(|scale| scale * size / SCALES_OF).collect(),
         };
         let transform = |shorter| -> Result<Transform> {
-            let mut steps = vec![Augment::Resize { size: shorter, filter: Filter::Bilinear }];
-            if crop == Crop::Center {
+            let mut steps = vec![Augment::Resize { size: shorter, filter }];
+            if self.crop == Crop::Center {
                 steps.push(Augment::CenterCrop { size });
             }
-            Ok(Transform::new(steps, normalize.clone())?)
+            Ok(Transform::new(steps, self.normalize.clone())?)
         };
-        Ok(Self { transforms: shorter.into_iter().map(transform).collect::<Result<_>>()?, size, crop })
+        self.transforms = shorter.into_iter().map(transform).collect::<Result<_>>()?;
+        Ok(self)
     }
 
     /// Number of views of an image.
@@ -226,6 +239,15 @@ mod tests {
             };
             assert!((p[0] - want).abs() < 0.03, "{crop}: {p:?}, not {want}");
         }
+        // A crop that ends at an edge shows how the filter drew it.
+        let pixels = (0..8 * 16).flat_map(|i| [if i % 16 < 7 { 0 } else { 255 }; 3]).collect();
+        let image = Image { height: 8, width: 16, pixels };
+        let views = |filter| Views::new(Crop::Ten, 14, &normalize).unwrap().with_filter(filter).unwrap();
+        let scores = |filter| {
+            let scores = views(filter).log_probabilities(&Mean, &image, &Device::Cpu).unwrap();
+            scores.flatten_all().unwrap().to_vec1::<f32>().unwrap()[0]
+        };
+        assert_ne!(scores(Filter::Bilinear), scores(Filter::Bicubic));
         assert!("tne".parse::<Crop>().is_err());
         assert!(Crop::ALL.iter().all(|crop| crop.to_string().parse::<Crop>().unwrap() == *crop));
     }

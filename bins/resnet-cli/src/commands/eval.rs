@@ -57,6 +57,11 @@ struct Evaluated {
 /// Evaluates and prints `{dataset, split, images, correct, top1, top5, loss, images_per_second}`.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let device = args.device.open()?;
+    if args.crop != Crop::Center && args.normalize.crop_pct.is_some() {
+        return Err(bad_input(
+            "--crop-pct is for --crop center; the other protocols have sizes of their own: leave it out",
+        ));
+    }
     let loaded = network::load(&args.network, &device)?;
     let Some(name) = args.data.dataset.clone().or_else(|| loaded.dataset.clone()) else {
         return Err(bad_input("the weights do not say what they were trained on: add --dataset"));
@@ -76,6 +81,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     } else {
         let normalize = loaded.normalize(&args.normalize, &args.data)?;
         let views = Views::new(args.crop.into(), loaded.image_size(&args.normalize), &normalize)?;
+        let views = views.with_filter(loaded.filter())?;
         many_views(&network, &*dataset, &views, &device)?
     };
     let evaluated = Evaluated { dataset: name, split: args.split.to_string(), result };

@@ -87,9 +87,8 @@ pub fn shattered(config: &ShatteredConfig, done: &mut dyn FnMut(usize, usize)) -
             done(all.len(), total);
         }
     }
-    let noises: [(&'static str, fn(u64, usize) -> Vec<f64>); 2] =
-        [("white noise", white_noise), ("brown noise", brown_noise)];
-    for (kind, noise) in noises {
+    for kind in ["white noise", "brown noise"] {
+        let noise = if kind == "white noise" { white_noise } else { brown_noise };
         let (autocorrelation, example) = measure(config, |seed| Ok(noise(seed, config.points)))?;
         all.push(Shattered { kind, beta: None, depth: 0, autocorrelation, example });
     }
