@@ -39,7 +39,6 @@ const TRAINED_ON: &str = "Folder of the data set that the weights were trained o
 
 /// Writes one vector an image, in order. Images that cannot be read are left out and make the command fail at its end.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    args.network.check()?;
     let device = args.device.open()?;
     let loaded = network::load(&args.network, &device)?;
     let transform = loaded.transform(&args.normalize, &args.data, None)?;

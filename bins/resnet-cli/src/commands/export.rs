@@ -26,7 +26,6 @@ pub struct Args {
 
 /// Exports, and tells the input's shape.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    args.network.check()?;
     let loaded = network::load(&args.network, &Device::Cpu)?;
     let pictures = loaded.preprocessing(&args.normalize);
     let mut metadata = BTreeMap::from([

@@ -28,7 +28,6 @@ pub struct Args {
 
 /// Reads `input`, writes `logits`.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    args.network.check()?;
     must_exist("--input", &args.input, "give a safetensors file with the tensor `input`")?;
     let device = args.device.open()?;
     let options = LoadOptions { keep_names: true, ..LoadOptions::default() };

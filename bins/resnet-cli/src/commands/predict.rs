@@ -64,7 +64,6 @@ struct Guess {
 ///
 /// Images that cannot be read do not stop the others; they make the command fail at its end.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    args.network.check()?;
     let device = args.device.open()?;
     let loaded = network::load(&args.network, &device)?;
     let names = class_names(&loaded, &args.data)?;

@@ -4,10 +4,9 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use resnet_train::experiments::{Experiment, Opened, ReproduceOptions, Reproduction, Scale, reproduce};
-use resnet_train::trainer::{Plain, Progress, progress_for_stderr};
 use serde::Serialize;
 
-use crate::args::{DeviceArgs, Dtype, JsonArgs, LoaderArgs};
+use crate::args::{DeviceArgs, DtypeArgs, JsonArgs, LoaderArgs, ProgressArgs, with_default};
 use crate::failure::bad_input;
 use crate::output::Download;
 use crate::stop::stop_on_ctrl_c;
@@ -18,6 +17,7 @@ use crate::{device, output};
 /// Trains every variant that is not trained yet and writes results.csv and report.html: median and spread of the runs,
 /// the published value, and curves of training and test error. Started again, it goes on where it was stopped.
 #[derive(clap::Args)]
+#[command(mut_arg("dtype", |arg| with_default(arg, "the experiment's")))]
 pub struct Args {
     /// The experiment; --list shows all
     name: Option<String>,
@@ -30,9 +30,8 @@ pub struct Args {
     /// Runs of each variant, with seeds from 0 on [default: the experiment's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     seeds: Option<u32>,
-    /// What the networks compute in [default: the experiment's]
-    #[arg(long, value_enum)]
-    dtype: Option<Dtype>,
+    #[command(flatten)]
+    dtype: DtypeArgs,
     /// Runs only this variant; may be given several times. The page keeps the rows that are done
     #[arg(long, value_name = "NAME")]
     variant: Vec<String>,
@@ -42,14 +41,13 @@ pub struct Args {
     /// Folder for runs, table and page [default: runs/reproduce/NAME-SCALE]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Threads that read and augment images; half of the processor's where none is given
+    /// Threads that read and augment images [default: half of the CPU's threads]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=256))]
     workers: Option<u32>,
     #[command(flatten)]
     device: DeviceArgs,
-    /// Print a line an epoch on standard error, as in a log file
-    #[arg(long)]
-    log: bool,
+    #[command(flatten)]
+    progress: ProgressArgs,
     #[command(flatten)]
     json: JsonArgs,
 }
@@ -58,7 +56,7 @@ pub struct Args {
 enum ScaleArg {
     /// As published: days on a GPU
     Full,
-    /// What two cores do in an hour or two; the order of the variants is what counts
+    /// What two cores do in about two hours; the order of the variants is what counts
     Cpu,
     /// Minutes: whether everything works
     Smoke,
@@ -104,10 +102,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         (Some(name), false) => name.clone(),
         (None, false) => return Err(bad_input("name an experiment; `resnet reproduce --list` shows all")),
     };
+    let mut progress = args.progress.open();
     let experiment = Experiment::load(&name)?;
     let scale = Scale::from(args.scale);
     let mut plan = experiment.plan(scale)?.only(&args.variant)?;
-    if let Some(dtype) = args.dtype {
+    if let Some(dtype) = args.dtype.dtype {
         plan = plan.with_dtype(dtype.compute())?;
     }
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("runs/reproduce/{name}-{scale}")));
@@ -123,7 +122,6 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     };
     let data_dir = args.data_dir.clone();
     let mut open = |name: &str| opened(name, data_dir.as_ref());
-    let mut progress: Box<dyn Progress> = if args.log { Box::new(Plain) } else { progress_for_stderr() };
     progress.message(&format!("{} at scale {scale} on {}", plan.experiment.title, device::name(&options.device)));
     let outcome = reproduce(&plan, &options, &mut open, &mut *progress)?;
     let fail_above = plan.config.fail_above;

@@ -26,7 +26,7 @@ const EXPERIMENTS: &[(&str, &str)] = &[
 pub enum Scale {
     /// As published: days on a GPU.
     Full,
-    /// What two cores do in an hour or two; the order of the variants is what counts.
+    /// What two cores do in about two hours; the order of the variants is what counts.
     Cpu,
     /// Minutes: whether everything works.
     Smoke,
