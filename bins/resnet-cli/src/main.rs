@@ -20,6 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use resnet_train::trainer::built_from;
 use resnet_train::with_large_stack;
 
 /// Train, evaluate and use residual networks
@@ -69,6 +70,7 @@ impl Command {
 
 fn main() -> ExitCode {
     allocator::keep_pages();
+    built_from(option_env!("RESNET_REVISION"));
     let command = match Cli::try_parse() {
         Ok(cli) => cli.command,
         Err(error) => return failure::usage(&error),

@@ -49,6 +49,10 @@ fn an_experiment_leaves_a_table_and_a_page_and_is_not_run_twice() {
     assert_eq!(json(&arguments), first);
     assert_eq!(std::fs::metadata(out.join("plain-20-seed0/last.safetensors")).unwrap().modified().unwrap(), weights);
     assert!(succeed(&arguments).contains("report.html"));
+    // A result names the source that it was made by.
+    let csv = std::fs::read_to_string(out.join("results.csv")).unwrap();
+    let revision = option_env!("RESNET_REVISION").unwrap_or("unknown");
+    assert!(csv.trim_end().ends_with(&format!(",{revision}")), "{csv}");
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod rate;
 pub(crate) mod ready;
 #[cfg(feature = "cuda")]
 mod resident;
+mod revision;
 mod run;
 mod run_dir;
 mod session;
@@ -26,8 +27,9 @@ pub use meter::Sums;
 pub(crate) use page::duration;
 pub use progress::{Plain, Progress, Silent, Status, Terminal, progress_for_stderr};
 pub use rate::HoldState;
+pub use revision::{built_from, revision};
 pub use run::{End, Outcome};
 pub(crate) use run_dir::Unbegun;
-pub use run_dir::{RunConfig, RunDir, RunInfo, revision};
+pub use run_dir::{RunConfig, RunDir, RunInfo};
 pub use session::{Loading, Session, TrainOptions};
 pub use statistics::reestimate_statistics;

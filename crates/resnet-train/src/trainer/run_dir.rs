@@ -1,7 +1,6 @@
 //! The run directory: where it lies, what decides the run, and whether a resumed run is still the same.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use resnet_data::OnBroken;
 use serde::{Deserialize, Serialize};
@@ -234,29 +233,6 @@ impl Drop for Unbegun {
 
 fn numbered(runs: &Path, name: &str, number: u32) -> PathBuf {
     if number == 1 { runs.join(name) } else { runs.join(format!("{name}-{number}")) }
-}
-
-/// The git revision of the source that the program was built from, as far as it can be told at run time: of the
-/// repository around the program's file (`target/…` lies in it) or else around the current folder.
-pub fn revision() -> String {
-    let exe = std::env::current_exe().ok().and_then(|path| path.parent().map(Path::to_owned));
-    let here = std::env::current_dir().ok();
-    [exe, here].into_iter().flatten().find_map(|dir| revision_in(&dir)).unwrap_or_else(|| "unknown".into())
-}
-
-fn revision_in(dir: &Path) -> Option<String> {
-    let git = |arguments: &[&str]| {
-        let output = Command::new("git").arg("-C").arg(dir).args(arguments).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_string())
-    };
-    let top = git(&["rev-parse", "--show-toplevel"])?;
-    // Somebody else's repository says nothing about this source.
-    if !Path::new(&top).join("crates/resnet-train").is_dir() {
-        return None;
-    }
-    let head = git(&["rev-parse", "HEAD"])?;
-    let changed = git(&["status", "--porcelain", "--untracked-files=no"])?;
-    Some(if changed.is_empty() { head } else { head + "-dirty" })
 }
 
 #[cfg(test)]

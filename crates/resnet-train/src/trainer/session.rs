@@ -227,7 +227,7 @@ impl Session {
     pub(super) fn info(&self, options: &TrainOptions) -> RunInfo {
         RunInfo {
             version: env!("CARGO_PKG_VERSION").into(),
-            revision: super::run_dir::revision(),
+            revision: super::revision(),
             device: match &self.device {
                 Device::Cpu => "cpu".into(),
                 Device::Cuda(_) => "cuda".into(),
