@@ -52,7 +52,7 @@ fn an_experiment_leaves_a_table_and_a_page_and_is_not_run_twice() {
     // A result names the source that it was made by.
     let csv = std::fs::read_to_string(out.join("results.csv")).unwrap();
     let revision = option_env!("RESNET_REVISION").unwrap_or("unknown");
-    assert!(csv.trim_end().ends_with(&format!(",{revision}")), "{csv}");
+    assert!(csv.trim_end().ends_with(&format!(",{revision}")), "{revision} is not in {csv}");
 }
 
 #[test]

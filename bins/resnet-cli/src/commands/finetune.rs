@@ -85,6 +85,7 @@ fn usual() -> FinetuneConfig {
 /// Fine-tunes, and prints the result and where it lies.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let mut progress = args.progress.open();
+    args.network.check()?;
     let (train, test) = parts(&args)?;
     let device = args.device.open()?;
     let new_head = NewHead { classes: train.classes().len(), seed: args.seed };
