@@ -87,11 +87,11 @@ pub fn shattered(config: &ShatteredConfig, done: &mut dyn FnMut(usize, usize)) -
             done(all.len(), total);
         }
     }
-    for kind in ["white noise", "brown noise"] {
-        let noise = if kind == "white noise" { white_noise } else { brown_noise };
-        let (autocorrelation, example) = measure(config, |seed| Ok(noise(seed, config.points)))?;
-        all.push(Shattered { kind, beta: None, depth: 0, autocorrelation, example });
-    }
+    let noise = |kind, series: fn(u64, usize) -> Vec<f64>| -> Result<Shattered> {
+        let (autocorrelation, example) = measure(config, |seed| Ok(series(seed, config.points)))?;
+        Ok(Shattered { kind, beta: None, depth: 0, autocorrelation, example })
+    };
+    all.extend([noise("white noise", white_noise)?, noise("brown noise", brown_noise)?]);
     Ok(all)
 }
 
