@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::data::{Scale as Recipes, ScaleConfig};
+use super::data::Scale as Recipes;
 use super::plan::Plan;
 use super::result::{RunResult, VariantResult};
 use super::runner::{ReproduceOptions, slug};
@@ -236,17 +236,9 @@ fn several_data_sets(variants: &[VariantResult]) -> bool {
 /// The recipe that all variants share, and what the scale adds to it.
 fn settings(plan: &Plan, recipe: &Recipe) -> Vec<(String, String)> {
     let shared = Recipe { arch: "as in the table".into(), network: serde_json::Map::new(), ..recipe.clone() };
-    // What of the scale is in the recipe already, or in the table.
-    let scale = ScaleConfig {
-        recipe: String::new(),
-        dataset: None,
-        epochs: None,
-        dtype: None,
-        seeds: None,
-        variants: Vec::new(),
-        ..plan.config.clone()
-    };
-    let scale = crate::recipe::flat(&scale).into_iter().filter(|(_, value)| !matches!(value.as_str(), "\"\"" | "[]"));
+    // The rest of the scale is in the recipe already, or in the table.
+    let told = |key: &str| matches!(key, "recipe" | "dataset" | "epochs" | "dtype" | "seeds" | "variants");
+    let scale = crate::recipe::flat(&plan.config).into_iter().filter(|(key, _)| !told(key));
     let scale = scale.map(|(key, value)| (format!("scale.{key}"), value));
     let recipe = crate::recipe::flat(&shared).into_iter().filter(|(key, _)| key != "seed");
     recipe.chain(scale).collect()
