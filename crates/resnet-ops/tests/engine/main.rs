@@ -1,0 +1,11 @@
+//! The fused engine against the portable interpreter (in f64) on random shapes, on every instruction set that this
+//! machine has, and both against finite differences.
+
+mod bf16;
+mod dropout;
+mod finite_differences;
+mod inference;
+mod networks;
+mod operations;
+mod parts;
+mod support;
