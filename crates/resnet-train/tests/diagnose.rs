@@ -1,7 +1,7 @@
 //! Diagnostics against what the papers derive.
 
 use candle_core::{DType, Device, Tensor};
-use resnet_models::{Network, Parameters, create};
+use resnet_models::{Config, Merge, Network, Parameters, create};
 use resnet_train::diagnose::{
     Batch, ShatteredConfig, autocorrelation, brown_noise, identity, scaling, shattered, signal, white_noise,
 };
@@ -62,6 +62,27 @@ fn the_gradient_is_the_sum_of_equation_five() {
     for arch in ["plain20", "resnet20"] {
         let message = identity(&self::network(arch).0, &batch(2)).unwrap_err().to_string();
         assert!(message.contains(arch) && message.contains("preact"), "{message}");
+    }
+}
+
+/// Every pass of a diagnostic sees the same network, although training would drop other parts in each.
+#[test]
+fn nothing_is_dropped_while_gradients_are_compared() {
+    let preact = resnet_models::config("preact_resnet20").unwrap();
+    let depth = Config { drop_path: 0.5, ..preact.clone() };
+    let shortcut = Config { merge: Merge::Dropout { rate: 0.5 }, ..preact.clone() };
+    let rows = |config: &Config| {
+        let parameters = Parameters::new(3, DType::F32, &Device::Cpu);
+        identity(&Network::new(config, parameters.builder()).unwrap(), &batch(2)).unwrap()
+    };
+    let whole = rows(&preact);
+    for dropping in [depth, shortcut] {
+        let rows = rows(&dropping);
+        assert_eq!(rows.len(), whole.len());
+        for (row, whole) in rows.iter().zip(&whole) {
+            assert!(row.difference < 1e-12, "{row:?}");
+            assert!((row.gradient / whole.gradient - 1.0).abs() < 1e-12, "{row:?} {whole:?}");
+        }
     }
 }
 

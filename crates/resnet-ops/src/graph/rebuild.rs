@@ -23,6 +23,17 @@ impl Graph {
         self.with_nodes(nodes, self.output)
     }
 
+    /// The same graph in which nothing is dropped in training either: the mean over all draws, where what follows is linear.
+    pub fn without_dropout(&self) -> Self {
+        let mut nodes = self.nodes.clone();
+        for node in &mut nodes {
+            if let Op::Dropout { .. } = node.op {
+                node.op = Op::Affine { scale: 1., shift: 0. };
+            }
+        }
+        self.with_nodes(nodes, self.output)
+    }
+
     /// The same graph on copies of its parameters and running statistics as they are now, for evaluation alone: no gradient
     /// flows to them, training is refused, and what an engine makes of them it makes once. On a CUDA device, only the first
     /// pass lays weights out and turns norms into scales and shifts.

@@ -27,9 +27,10 @@ impl Batch {
     }
 }
 
-/// The network's graph with batch statistics that are used and not kept.
+/// The network's graph with batch statistics that are used and not kept. Nothing is dropped, so that all passes are of one
+/// network.
 pub(super) fn graph(network: &Network) -> Graph {
-    network.graph().with_frozen_statistics()
+    network.graph().with_frozen_statistics().without_dropout()
 }
 
 /// The places between blocks: before the first, and after each; with the block's path, `stem` for the first.
