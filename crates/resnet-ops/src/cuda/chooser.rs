@@ -1,6 +1,6 @@
 //! Which of a library's algorithms computes a convolution.
 //!
-//! The library is asked once a shape. An algorithm that is on its list may refuse all the same when it is called, as
+//! The library is asked once a shape, and once more where the result is to be added. An algorithm that is on its list may refuse all the same when it is called, as
 //! PyTorch found too: then the next one has its turn, for this call and all later ones.
 
 #[cfg(test)]
@@ -25,6 +25,8 @@ pub(crate) struct Key {
     pub pass: ConvPass,
     pub shape: ConvShape,
     pub element: Element,
+    /// Whether the result is added to what is there.
+    pub accumulate: bool,
     pub settings: Settings,
 }
 
@@ -34,12 +36,11 @@ impl Display for Key {
     }
 }
 
-/// Where the values lie, and whether the result is added to what `out` holds.
+/// Where the values lie.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Values {
     pub operands: [u64; 2],
     pub out: u64,
-    pub accumulate: bool,
 }
 
 /// What a library answers.
@@ -47,9 +48,8 @@ pub(crate) type Answer<L, T> = std::result::Result<T, <L as Library>::Status>;
 
 /// A line of a library's list.
 pub(crate) struct Line<L: Library + ?Sized> {
-    pub algorithm: L::Algorithm,
-    /// The workspace that it wants, or why it does not do this shape.
-    pub workspace: Answer<L, usize>,
+    /// The algorithm and the workspace that it wants, or why it does not do this shape.
+    pub works: Answer<L, (L::Algorithm, usize)>,
     /// Whether it gives the same bits every time.
     pub repeats: bool,
 }
@@ -58,7 +58,7 @@ pub(crate) struct Line<L: Library + ?Sized> {
 pub(crate) trait Library {
     /// What it is told of a shape, made once.
     type Descriptors;
-    type Algorithm: Copy;
+    type Algorithm;
     type Status: Copy + Debug;
     type Memory;
 
@@ -80,15 +80,15 @@ pub(crate) trait Library {
 
     fn allocate(&self, bytes: usize) -> Result<Self::Memory>;
 
-    /// Submits a convolution. The algorithm may use so many `bytes` of the workspace; none where it wants none.
+    /// Submits a convolution, with a workspace as large as the algorithm wants; none where it wants none.
     ///
     /// # Safety
     /// As for [`Chooser::convolve`].
     unsafe fn launch(
         &self,
-        descriptors: &Self::Descriptors,
-        algorithm: Self::Algorithm,
-        workspace: Option<(&Self::Memory, usize)>,
+        key: &Key,
+        algorithm: &Self::Algorithm,
+        workspace: Option<&Self::Memory>,
         values: &Values,
     ) -> Answer<Self, ()>;
 }
@@ -103,14 +103,13 @@ pub(crate) struct Chooser<L: Library> {
 
 /// What is known of a shape.
 struct Choice<L: Library> {
-    descriptors: L::Descriptors,
     /// Algorithms that are left to try, with the workspace that they want; the best first.
     left: Vec<(L::Algorithm, usize)>,
+    /// What they were made of, and goes after them.
+    _descriptors: L::Descriptors,
     /// What all others said: so many on the list, the rest when they were called.
     said: Vec<L::Status>,
     listed: usize,
-    /// Whether the first has not added to what is there when it was asked to.
-    only_writes: bool,
 }
 
 impl<L: Library> Chooser<L> {
@@ -118,8 +117,8 @@ impl<L: Library> Chooser<L> {
         Self { choices: HashMap::new(), workspace: Workspace::new(), library }
     }
 
-    /// Submits a convolution; false, and nothing done, where the library has no algorithm for it. Without `accumulate` that
-    /// is taken down as a refusal.
+    /// Submits a convolution; false, and nothing done, where the library has no algorithm for it. Where the result is not to
+    /// be added, that is taken down as a refusal.
     ///
     /// # Errors
     /// Where a descriptor or the machine is at fault, see [`error_among`], or memory is short. Nothing is kept of the shape
@@ -142,34 +141,27 @@ impl<L: Library> Chooser<L> {
             // SAFETY: as the caller promises.
             Entry::Vacant(place) => place.insert(unsafe { Choice::new(&self.library, &key, values.operands)? }),
         };
-        while let Some(&(algorithm, bytes)) = choice.left.first() {
-            if values.accumulate && choice.only_writes {
-                return Ok(false);
-            }
-            let workspace = self.workspace.of(bytes, |bytes| self.library.allocate(bytes))?;
-            let workspace = workspace.map(|memory| (memory, bytes));
+        while let Some((algorithm, bytes)) = choice.left.first() {
+            let workspace = self.workspace.of(*bytes, |bytes| self.library.allocate(bytes))?;
             // SAFETY: as the caller promises; the workspace is as large as the algorithm wants.
-            let answer = unsafe { self.library.launch(&choice.descriptors, algorithm, workspace, values) };
+            let answer = unsafe { self.library.launch(&key, algorithm, workspace, values) };
             let Err(status) = answer else { return Ok(true) };
-            if !values.accumulate {
-                choice.drop_first(status);
-            } else if may_have_run(L::code(status)) {
+            if key.accumulate && may_have_run(L::code(status)) {
                 // What is there may be half a sum now: no other algorithm can set that right.
                 bail!("cuDNN, {key}: {status:?}, while adding to a gradient");
-            } else {
-                // What is not added is computed into memory of its own next, and comes here again: there it shows whether
-                // more is wrong.
-                choice.only_writes = true;
             }
+            choice.drop_first(status);
+        }
+        if key.accumulate {
+            // What is not added is computed into memory of its own next: there it shows whether more is wrong.
+            return Ok(false);
         }
         let codes: Vec<u32> = choice.said.iter().map(|&status| L::code(status)).collect();
         let (listed, called) = codes.split_at(choice.listed);
         if let Some(error) = error_among(listed, called) {
             bail!("cuDNN, {key}: {:?}", choice.said[error]);
         }
-        if !values.accumulate {
-            refuse(choice.refusal(&key));
-        }
+        refuse(choice.refusal(&key));
         Ok(false)
     }
 }
@@ -186,8 +178,10 @@ impl<L: Library> Choice<L> {
         match list {
             Ok(lines) => {
                 for line in lines {
-                    match line.workspace {
-                        Ok(bytes) if bytes <= MOST_WORKSPACE => works.push((line.repeats, (line.algorithm, bytes))),
+                    match line.works {
+                        Ok((algorithm, bytes)) if bytes <= MOST_WORKSPACE => {
+                            works.push((line.repeats, (algorithm, bytes)))
+                        }
                         Err(status) if !lacks_memory(L::code(status)) => said.push(status),
                         // It wants too much.
                         _ => {}
@@ -202,13 +196,12 @@ impl<L: Library> Choice<L> {
             works.sort_by_key(|(repeats, _)| !repeats);
         }
         let left = works.into_iter().map(|(_, algorithm)| algorithm).collect();
-        Ok(Self { descriptors, left, listed: said.len(), said, only_writes: false })
+        Ok(Self { left, _descriptors: descriptors, listed: said.len(), said })
     }
 
     fn drop_first(&mut self, status: L::Status) {
         self.left.remove(0);
         self.said.push(status);
-        self.only_writes = false;
     }
 
     /// The shape, and all that was said of it.

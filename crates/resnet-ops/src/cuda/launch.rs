@@ -14,7 +14,7 @@ const BLOCKS_OF_A_SUM: usize = 1056;
 const LEAST_PIXELS: usize = 4;
 
 /// Channels of a block that merges partial sums (`FINISH_CHANNELS` in norm.cu).
-const FINISH_CHANNELS: usize = 8;
+const FINISH_CHANNELS: usize = 2;
 
 /// Blocks in two directions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +102,6 @@ mod tests {
         assert_eq!(Grid::over(0), Grid { x: 1, y: 1 });
         assert_eq!(Grid::over(257), Grid { x: 2, y: 1 });
         assert_eq!(Grid::over(1 << 30).x, MOST_BLOCKS);
-        assert_eq!(Grid::finish(17), Grid { x: 3, y: 1 });
+        assert_eq!(Grid::finish(17), Grid { x: 9, y: 1 });
     }
 }

@@ -1,34 +1,40 @@
 //! Convolutions by cuDNN: channels-last maps and weights, with a handle for each thread.
+//!
+//! By its graph API: the older calls, which name an algorithm, look their plan up at every call, 60 to 75 µs each on an
+//! H200's host, three quarters of a training step of ResNet-20.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::ffi::{c_int, c_void};
-use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 use candle_core::cuda_backend::DeviceId;
 use candle_core::cuda_backend::cudarc::cudnn::result::{self, CudnnResult};
 use candle_core::cuda_backend::cudarc::cudnn::sys;
-use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
+use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaStream, DevicePtr, sys::CUevent_flags};
 use candle_core::{CudaDevice, Error, Result};
 
-use super::descriptors::Descriptors;
+use super::conv_graph::{ConvGraph, variant_pack};
+use super::execution_plan::{Candidate, ExecutionPlan, plans};
 use super::settings::settings;
 use crate::cuda::chooser::{Answer, Chooser, Key, Library, Line, Values};
 use crate::cuda::conv_shape::{ConvPass, ConvShape};
 use crate::cuda::runtime::Element;
 use crate::cuda::workspace::MOST_WORKSPACE;
 
-/// Entries asked of cuDNN's lists of algorithms: it knows 10 at most, each with and without tensor cores.
-const LIST: usize = 24;
+/// Plans that are made for a shape: the first, and those that take its place if it refuses.
+const PLANS: usize = 3;
+
+/// Plans that are measured, and how often each.
+const MEASURED_PLANS: usize = 12;
+const MEASUREMENTS: usize = 3;
 
 thread_local! {
     // Handles must not be used by two threads at once.
     static LIBRARIES: RefCell<HashMap<DeviceId, Chooser<Cudnn>>> = RefCell::default();
 }
 
-/// Submits the convolution; false where cuDNN has no algorithm for it.
+/// Submits the convolution; false where cuDNN has no plan for it.
 ///
 /// # Safety
 /// Operands and result must be of the shape's sizes, and alive.
@@ -48,35 +54,10 @@ pub(super) unsafe fn convolve(
             Entry::Occupied(library) => library.into_mut(),
             Entry::Vacant(place) => place.insert(Chooser::new(Cudnn::new(stream)?)),
         };
-        let key = Key { pass, shape: *shape, element, settings: settings() };
+        let key = Key { pass, shape: *shape, element, accumulate, settings: settings() };
         // SAFETY: as the caller promises.
-        unsafe { library.convolve(key, Values { operands, out, accumulate }) }
+        unsafe { library.convolve(key, Values { operands, out }) }
     })
-}
-
-#[derive(Debug, Clone, Copy)]
-enum OfPass {
-    Forward(sys::cudnnConvolutionFwdAlgo_t),
-    BackwardData(sys::cudnnConvolutionBwdDataAlgo_t),
-    BackwardFilter(sys::cudnnConvolutionBwdFilterAlgo_t),
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Algorithm {
-    pass: OfPass,
-    math: sys::cudnnMathType_t,
-}
-
-/// The three lists have lines of three types with the same fields.
-macro_rules! line {
-    ($line:expr, $pass:path) => {{
-        let line = $line;
-        Line {
-            algorithm: Algorithm { pass: $pass(line.algo), math: line.mathType },
-            workspace: line.status.result().map(|()| line.memory).map_err(|error| error.0),
-            repeats: line.determinism == sys::cudnnDeterminism_t::CUDNN_DETERMINISTIC,
-        }
-    }};
 }
 
 struct Cudnn {
@@ -92,8 +73,8 @@ impl Drop for Cudnn {
 }
 
 impl Library for Cudnn {
-    type Descriptors = Descriptors;
-    type Algorithm = Algorithm;
+    type Descriptors = ConvGraph;
+    type Algorithm = ExecutionPlan;
     type Status = sys::cudnnStatus_t;
     type Memory = CudaSlice<u8>;
 
@@ -101,37 +82,28 @@ impl Library for Cudnn {
         status as u32
     }
 
-    fn describe(&self, key: &Key) -> Answer<Self, Descriptors> {
-        Descriptors::new(key).map_err(|error| error.0)
+    fn describe(&self, key: &Key) -> Answer<Self, ConvGraph> {
+        ConvGraph::new(key, self.handle).map_err(|error| error.0)
     }
 
-    unsafe fn list(
-        &self,
-        key: &Key,
-        descriptors: &Descriptors,
-        operands: [u64; 2],
-    ) -> Result<Answer<Self, Vec<Line<Self>>>> {
-        let list = match key.settings.search {
-            // SAFETY: as the caller promises.
-            true => unsafe { self.measure(key, descriptors, operands) }?,
-            false => self.estimate(key, descriptors),
-        };
-        let mut list = match list {
-            Ok(list) => list,
+    unsafe fn list(&self, key: &Key, graph: &ConvGraph, operands: [u64; 2]) -> Result<Answer<Self, Vec<Line<Self>>>> {
+        let enough = if key.settings.search { MEASURED_PLANS } else { PLANS };
+        let mut candidates = match plans(graph, key.element, key.settings, self.handle, enough) {
+            Ok(candidates) => candidates,
             Err(error) => return Ok(Err(error.0)),
         };
-        for line in &mut list {
-            // cuDNN's lists name the default math for f32 even where TF32 is not allowed.
-            if key.element == Element::F32 && !key.settings.tf32 {
-                line.algorithm.math = sys::cudnnMathType_t::CUDNN_FMA_MATH;
-            }
-            if let Ok(bytes) = line.workspace {
-                // The list's own figure is for the math that it names.
-                let wanted = self.workspace(descriptors, line.algorithm);
-                line.workspace = wanted.map(|wanted| wanted.max(bytes)).map_err(|error| error.0);
-            }
+        if key.settings.search {
+            // SAFETY: as the caller promises.
+            candidates = unsafe { self.measure(key, candidates, operands) }?;
         }
-        Ok(Ok(list))
+        let line = |(plan, repeats): Candidate| {
+            let works = plan.map(|plan| {
+                let workspace = plan.workspace;
+                (plan, workspace)
+            });
+            Line { works: works.map_err(|error| error.0), repeats }
+        };
+        Ok(Ok(candidates.into_iter().map(line).collect()))
     }
 
     fn allocate(&self, bytes: usize) -> Result<CudaSlice<u8>> {
@@ -141,35 +113,14 @@ impl Library for Cudnn {
 
     unsafe fn launch(
         &self,
-        d: &Descriptors,
-        Algorithm { pass, math }: Algorithm,
-        workspace: Option<(&CudaSlice<u8>, usize)>,
+        key: &Key,
+        plan: &ExecutionPlan,
+        workspace: Option<&CudaSlice<u8>>,
         values: &Values,
     ) -> Answer<Self, ()> {
-        let (space, bytes) = match workspace {
-            Some((memory, bytes)) => (memory.device_ptr(&self.stream).0 as *mut c_void, bytes),
-            None => (std::ptr::null_mut(), 0),
-        };
-        let (alpha, beta) = (1f32, if values.accumulate { 1f32 } else { 0f32 });
-        // Factors are f32 for all element types, and are read before the call returns.
-        let (alpha, beta) = (std::ptr::from_ref(&alpha).cast(), std::ptr::from_ref(&beta).cast());
-        let [a, b] = values.operands.map(|address| address as *const c_void);
-        let (handle, out) = (self.handle, values.out as *mut c_void);
+        let space = workspace.map_or(0, |memory| memory.device_ptr(&self.stream).0);
         // SAFETY: as the caller promises; whatever used the workspace before runs before on the same stream.
-        let done = unsafe {
-            result::set_convolution_math_type(d.conv, math).and_then(|()| match pass {
-                OfPass::Forward(algorithm) => result::convolution_forward(
-                    handle, alpha, d.x, a, d.w, b, d.conv, algorithm, space, bytes, beta, d.y, out,
-                ),
-                OfPass::BackwardData(algorithm) => result::convolution_backward_data(
-                    handle, alpha, d.w, a, d.y, b, d.conv, algorithm, space, bytes, beta, d.x, out,
-                ),
-                OfPass::BackwardFilter(algorithm) => result::convolution_backward_filter(
-                    handle, alpha, d.x, a, d.y, b, d.conv, algorithm, space, bytes, beta, d.w, out,
-                ),
-            })
-        };
-        done.map_err(|error| error.0)
+        unsafe { self.run(key.pass, plan, space, values) }.map_err(|error| error.0)
     }
 }
 
@@ -184,117 +135,47 @@ impl Cudnn {
         Ok(library)
     }
 
-    /// The workspace that an algorithm wants.
-    fn workspace(&self, d: &Descriptors, Algorithm { pass, math }: Algorithm) -> CudnnResult<usize> {
-        // SAFETY: handle and descriptors are alive.
-        unsafe {
-            result::set_convolution_math_type(d.conv, math)?;
-            match pass {
-                OfPass::Forward(algorithm) => {
-                    result::get_convolution_forward_workspace_size(self.handle, d.x, d.w, d.conv, d.y, algorithm)
-                }
-                OfPass::BackwardData(algorithm) => {
-                    result::get_convolution_backward_data_workspace_size(self.handle, d.w, d.y, d.conv, d.x, algorithm)
-                }
-                OfPass::BackwardFilter(algorithm) => result::get_convolution_backward_filter_workspace_size(
-                    self.handle,
-                    d.x,
-                    d.y,
-                    d.conv,
-                    d.w,
-                    algorithm,
-                ),
-            }
-        }
+    unsafe fn run(&self, pass: ConvPass, plan: &ExecutionPlan, workspace: u64, values: &Values) -> CudnnResult<()> {
+        let pack = variant_pack(pass, values.operands, values.out, workspace)?;
+        // SAFETY: as the caller promises.
+        unsafe { plan.run(self.handle, &pack) }
     }
 
-    /// cuDNN's estimate.
-    fn estimate(&self, key: &Key, d: &Descriptors) -> CudnnResult<Vec<Line<Self>>> {
-        let mut count: c_int = 0;
-        macro_rules! list {
-            ($get:ident($($descriptor:expr),*), $algorithm:path, $line:ty) => {{
-                let mut list = [const { MaybeUninit::<$line>::uninit() }; LIST];
-                // SAFETY: handle and descriptors are alive, the list has room for LIST entries, `count` are written.
-                unsafe {
-                    let first = list.as_mut_ptr().cast();
-                    result::$get(self.handle, $($descriptor),*, LIST as c_int, &mut count, first)?;
-                    let written = list[..count as usize].iter();
-                    Ok(written.map(|entry| line!(entry.assume_init(), $algorithm)).collect())
-                }
-            }};
-        }
-        match key.pass {
-            ConvPass::Forward => {
-                list!(
-                    get_convolution_forward_algorithm(d.x, d.w, d.conv, d.y),
-                    OfPass::Forward,
-                    sys::cudnnConvolutionFwdAlgoPerf_t
-                )
-            }
-            ConvPass::BackwardData => {
-                list!(
-                    get_convolution_backward_data_algorithm(d.w, d.y, d.conv, d.x),
-                    OfPass::BackwardData,
-                    sys::cudnnConvolutionBwdDataAlgoPerf_t
-                )
-            }
-            ConvPass::BackwardFilter => {
-                list!(
-                    get_convolution_backward_filter_algorithm(d.x, d.y, d.conv, d.w),
-                    OfPass::BackwardFilter,
-                    sys::cudnnConvolutionBwdFilterAlgoPerf_t
-                )
-            }
-        }
-    }
-
-    /// Runs every algorithm on the operands, the result into a scratch: what is there may have to be added to.
-    unsafe fn measure(&self, key: &Key, d: &Descriptors, [a, b]: [u64; 2]) -> Result<CudnnResult<Vec<Line<Self>>>> {
-        let [_, _, result_count] = key.shape.counts(key.pass);
-        // SAFETY: cuDNN writes before it reads.
+    /// Runs every plan on the operands, the result into a scratch (what is there may have to be added to), and puts the
+    /// fastest first.
+    unsafe fn measure(&self, key: &Key, candidates: Vec<Candidate>, operands: [u64; 2]) -> Result<Vec<Candidate>> {
+        let [_, _, count] = key.shape.counts(key.pass);
+        // SAFETY: what is there has no meaning, and is not read by anybody.
         let (scratch, space) = unsafe {
-            let scratch = self.stream.alloc::<u8>(result_count * key.element.size()).map_err(Error::wrap)?;
+            let scratch = self.stream.alloc::<u8>(count * key.element.size()).map_err(Error::wrap)?;
             (scratch, self.stream.alloc::<u8>(MOST_WORKSPACE).map_err(Error::wrap)?)
         };
-        let (a, b) = (a as *const c_void, b as *const c_void);
-        let out = scratch.device_ptr(&self.stream).0 as *mut c_void;
-        let space = space.device_ptr(&self.stream).0 as *mut c_void;
-        let mut count: c_int = 0;
-        macro_rules! list {
-            ($find:ident($($argument:expr),*), $algorithm:path, $line:ty) => {{
-                let mut list = [const { MaybeUninit::<$line>::uninit() }; LIST];
-                // SAFETY: the operands are the caller's, the scratch has the result's size, the list room for LIST
-                // entries, of which `count` are written.
-                unsafe {
-                    let first = list.as_mut_ptr().cast();
-                    let status = sys::$find(
-                        self.handle, $($argument),*, LIST as c_int, &mut count, first, space, MOST_WORKSPACE,
-                    );
-                    status.result().map(|()| {
-                        let written = list[..count as usize].iter();
-                        written.map(|entry| line!(entry.assume_init(), $algorithm)).collect()
-                    })
+        let values = Values { operands, out: scratch.device_ptr(&self.stream).0 };
+        let space = space.device_ptr(&self.stream).0;
+        let mut timed = Vec::with_capacity(candidates.len());
+        for (plan, repeats) in candidates {
+            let seconds = match &plan {
+                Ok(plan) if plan.workspace <= MOST_WORKSPACE => {
+                    let mut best = f32::INFINITY;
+                    // The first run also loads the kernel.
+                    for _ in 0..=MEASUREMENTS {
+                        let time = Some(CUevent_flags::CU_EVENT_DEFAULT);
+                        let start = self.stream.record_event(time).map_err(Error::wrap)?;
+                        // SAFETY: as the caller promises; scratch and space are large enough.
+                        if unsafe { self.run(key.pass, plan, space, &values) }.is_err() {
+                            best = f32::INFINITY;
+                            break;
+                        }
+                        let end = self.stream.record_event(time).map_err(Error::wrap)?;
+                        best = best.min(start.elapsed_ms(&end).map_err(Error::wrap)?);
+                    }
+                    best
                 }
-            }};
+                _ => f32::INFINITY,
+            };
+            timed.push((seconds, (plan, repeats)));
         }
-        Ok(match key.pass {
-            ConvPass::Forward => {
-                list!(
-                    cudnnFindConvolutionForwardAlgorithmEx(d.x, a, d.w, b, d.conv, d.y, out),
-                    OfPass::Forward,
-                    sys::cudnnConvolutionFwdAlgoPerf_t
-                )
-            }
-            ConvPass::BackwardData => list!(
-                cudnnFindConvolutionBackwardDataAlgorithmEx(d.w, a, d.y, b, d.conv, d.x, out),
-                OfPass::BackwardData,
-                sys::cudnnConvolutionBwdDataAlgoPerf_t
-            ),
-            ConvPass::BackwardFilter => list!(
-                cudnnFindConvolutionBackwardFilterAlgorithmEx(d.x, a, d.y, b, d.conv, d.w, out),
-                OfPass::BackwardFilter,
-                sys::cudnnConvolutionBwdFilterAlgoPerf_t
-            ),
-        })
+        timed.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Ok(timed.into_iter().map(|(_, candidate)| candidate).collect())
     }
 }

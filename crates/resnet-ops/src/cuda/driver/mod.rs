@@ -1,10 +1,14 @@
 //! A CUDA device as candle has it, with kernels of our own and cuDNN.
 
 #[cfg(feature = "cudnn")]
+mod conv_graph;
+#[cfg(feature = "cudnn")]
 mod cudnn;
 #[cfg(feature = "cudnn")]
-mod descriptors;
+mod descriptor;
 mod device;
+#[cfg(feature = "cudnn")]
+mod execution_plan;
 mod functions;
 mod runtime;
 mod settings;

@@ -82,8 +82,8 @@ template <typename T, int V> DEVICE void norm_moments(const T *x, int pixels, in
     }
 }
 
-// 8 channels and 32 lanes of partial rows a block.
-constexpr int FINISH_CHANNELS = 8, FINISH_LANES = THREADS / FINISH_CHANNELS;
+// 2 channels and 128 lanes of partial rows a block: with 8 channels a lane waits for 33 rows, one after the other.
+constexpr int FINISH_CHANNELS = 2, FINISH_LANES = THREADS / FINISH_CHANNELS;
 
 // From partial moments to scale and shift; running statistics are updated in place, the variance as the unbiased one.
 KERNEL(norm_finish, (const float *partial, int rows, int channels, const float *weight, const float *bias,
