@@ -18,7 +18,7 @@ pub struct DeviceArgs {
     /// CUDA: let f32 convolutions round to TF32
     #[arg(long)]
     pub tf32: bool,
-    /// CUDA: measure cuDNN's algorithms for each shape and use the fastest; results are then not repeatable to the bit
+    /// CUDA: measure cuDNN's plans for each shape and use the fastest; results are then not repeatable to the bit
     #[arg(long)]
     pub cudnn_benchmark: bool,
 }

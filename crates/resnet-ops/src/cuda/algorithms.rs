@@ -40,12 +40,6 @@ pub(crate) fn error_among(listed: &[u32], called: &[u32]) -> Option<usize> {
     failed.or(mistaken.then_some(start))
 }
 
-/// Whether the lists say by this code that an algorithm wants more workspace than there is: the host's memory, or the
-/// device's, is not enough for it.
-pub(crate) fn lacks_memory(code: u32) -> bool {
-    matches!(code, 4003 | 4004)
-}
-
 /// Whether some of the work may be done in spite of this code: the device failed while it ran.
 pub(crate) fn may_have_run(code: u32) -> bool {
     verdict(code) == Verdict::Failed && code >= 5000

@@ -1,7 +1,8 @@
 //! Which of a library's algorithms computes a convolution.
 //!
-//! The library is asked once a shape, and once more where the result is to be added. An algorithm that is on its list may refuse all the same when it is called, as
-//! PyTorch found too: then the next one has its turn, for this call and all later ones.
+//! The library is asked once a shape, and once more where the result is to be added. An algorithm that is on its list may
+//! refuse all the same when it is called, as PyTorch found too: then the next one is made ready and has its turn, for this
+//! call and all later ones.
 
 #[cfg(test)]
 mod tests;
@@ -12,7 +13,7 @@ use std::fmt::{self, Debug, Display};
 
 use candle_core::{Result, bail};
 
-use super::algorithms::{error_among, lacks_memory, may_have_run};
+use super::algorithms::{Verdict, error_among, may_have_run, verdict};
 use super::conv_shape::{ConvPass, ConvShape};
 use super::refusals::refuse;
 use super::runtime::Element;
@@ -32,7 +33,8 @@ pub(crate) struct Key {
 
 impl Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} of {:?} in {:?}", self.pass, self.shape, self.element)
+        let added = if self.accumulate { ", added" } else { "" };
+        write!(f, "{:?} of {:?} in {:?}{added}", self.pass, self.shape, self.element)
     }
 }
 
@@ -48,8 +50,7 @@ pub(crate) type Answer<L, T> = std::result::Result<T, <L as Library>::Status>;
 
 /// A line of a library's list.
 pub(crate) struct Line<L: Library + ?Sized> {
-    /// The algorithm and the workspace that it wants, or why it does not do this shape.
-    pub works: Answer<L, (L::Algorithm, usize)>,
+    pub candidate: L::Candidate,
     /// Whether it gives the same bits every time.
     pub repeats: bool,
 }
@@ -58,6 +59,9 @@ pub(crate) struct Line<L: Library + ?Sized> {
 pub(crate) trait Library {
     /// What it is told of a shape, made once.
     type Descriptors;
+    /// An algorithm that may do the shape.
+    type Candidate;
+    /// The same, ready to run.
     type Algorithm;
     type Status: Copy + Debug;
     type Memory;
@@ -77,6 +81,9 @@ pub(crate) trait Library {
         descriptors: &Self::Descriptors,
         operands: [u64; 2],
     ) -> Result<Answer<Self, Vec<Line<Self>>>>;
+
+    /// Makes an algorithm ready, and says what workspace it wants.
+    fn prepare(&self, candidate: Self::Candidate) -> Answer<Self, (Self::Algorithm, usize)>;
 
     fn allocate(&self, bytes: usize) -> Result<Self::Memory>;
 
@@ -103,13 +110,15 @@ pub(crate) struct Chooser<L: Library> {
 
 /// What is known of a shape.
 struct Choice<L: Library> {
-    /// Algorithms that are left to try, with the workspace that they want; the best first.
-    left: Vec<(L::Algorithm, usize)>,
+    /// The algorithm that does it, with the workspace that it wants.
+    ready: Option<(L::Algorithm, usize)>,
+    /// Those that are left to try, the best first.
+    left: std::vec::IntoIter<L::Candidate>,
     /// What they were made of, and goes after them.
-    _descriptors: L::Descriptors,
-    /// What all others said: so many on the list, the rest when they were called.
-    said: Vec<L::Status>,
-    listed: usize,
+    _descriptors: Option<L::Descriptors>,
+    /// What others said before they were called, and when they were.
+    listed: Vec<L::Status>,
+    called: Vec<L::Status>,
 }
 
 impl<L: Library> Chooser<L> {
@@ -141,7 +150,7 @@ impl<L: Library> Chooser<L> {
             // SAFETY: as the caller promises.
             Entry::Vacant(place) => place.insert(unsafe { Choice::new(&self.library, &key, values.operands)? }),
         };
-        while let Some((algorithm, bytes)) = choice.left.first() {
+        while let Some((algorithm, bytes)) = choice.ready(&self.library) {
             let workspace = self.workspace.of(*bytes, |bytes| self.library.allocate(bytes))?;
             // SAFETY: as the caller promises; the workspace is as large as the algorithm wants.
             let answer = unsafe { self.library.launch(&key, algorithm, workspace, values) };
@@ -150,16 +159,16 @@ impl<L: Library> Chooser<L> {
                 // What is there may be half a sum now: no other algorithm can set that right.
                 bail!("cuDNN, {key}: {status:?}, while adding to a gradient");
             }
-            choice.drop_first(status);
+            choice.ready = None;
+            choice.called.push(status);
         }
         if key.accumulate {
             // What is not added is computed into memory of its own next: there it shows whether more is wrong.
             return Ok(false);
         }
-        let codes: Vec<u32> = choice.said.iter().map(|&status| L::code(status)).collect();
-        let (listed, called) = codes.split_at(choice.listed);
-        if let Some(error) = error_among(listed, called) {
-            bail!("cuDNN, {key}: {:?}", choice.said[error]);
+        let codes = |said: &[L::Status]| said.iter().map(|&status| L::code(status)).collect::<Vec<u32>>();
+        if let Some(error) = error_among(&codes(&choice.listed), &codes(&choice.called)) {
+            bail!("cuDNN, {key}: {:?}", choice.said()[error]);
         }
         refuse(choice.refusal(&key));
         Ok(false)
@@ -168,45 +177,58 @@ impl<L: Library> Chooser<L> {
 
 impl<L: Library> Choice<L> {
     unsafe fn new(library: &L, key: &Key, operands: [u64; 2]) -> Result<Self> {
+        let mut choice = Self {
+            ready: None,
+            left: Vec::new().into_iter(),
+            _descriptors: None,
+            listed: Vec::new(),
+            called: Vec::new(),
+        };
         let descriptors = match library.describe(key) {
             Ok(descriptors) => descriptors,
+            Err(status) if verdict(L::code(status)) == Verdict::Refused => {
+                choice.listed.push(status);
+                return Ok(choice);
+            }
             Err(status) => bail!("cuDNN, {key}: {status:?}, in its descriptors"),
         };
         // SAFETY: as the caller promises.
-        let list = unsafe { library.list(key, &descriptors, operands)? };
-        let (mut works, mut said) = (Vec::new(), Vec::new());
-        match list {
-            Ok(lines) => {
-                for line in lines {
-                    match line.works {
-                        Ok((algorithm, bytes)) if bytes <= MOST_WORKSPACE => {
-                            works.push((line.repeats, (algorithm, bytes)))
-                        }
-                        Err(status) if !lacks_memory(L::code(status)) => said.push(status),
-                        // It wants too much.
-                        _ => {}
-                    }
+        match unsafe { library.list(key, &descriptors, operands)? } {
+            Ok(mut lines) => {
+                if !key.settings.search {
+                    // Where no algorithm repeats to the bit, any is better than none, but not to add: what is written first
+                    // can be added then. A stable sort: within each kind the order stays.
+                    lines.retain(|line| line.repeats || !key.accumulate);
+                    lines.sort_by_key(|line| !line.repeats);
                 }
+                choice.left = lines.into_iter().map(|line| line.candidate).collect::<Vec<_>>().into_iter();
             }
-            Err(status) => said.push(status),
+            Err(status) => choice.listed.push(status),
         }
-        if !key.settings.search {
-            // Where no algorithm repeats to the bit, any is better than none. A stable sort: within each kind the order
-            // stays.
-            works.sort_by_key(|(repeats, _)| !repeats);
-        }
-        let left = works.into_iter().map(|(_, algorithm)| algorithm).collect();
-        Ok(Self { left, _descriptors: descriptors, listed: said.len(), said })
+        choice._descriptors = Some(descriptors);
+        Ok(choice)
     }
 
-    fn drop_first(&mut self, status: L::Status) {
-        self.left.remove(0);
-        self.said.push(status);
+    /// The algorithm whose turn it is.
+    fn ready(&mut self, library: &L) -> Option<&(L::Algorithm, usize)> {
+        while self.ready.is_none() {
+            match library.prepare(self.left.next()?) {
+                Ok(algorithm) if algorithm.1 <= MOST_WORKSPACE => self.ready = Some(algorithm),
+                // It wants too much.
+                Ok(_) => {}
+                Err(status) => self.listed.push(status),
+            }
+        }
+        self.ready.as_ref()
+    }
+
+    fn said(&self) -> Vec<L::Status> {
+        [self.listed.as_slice(), &self.called].concat()
     }
 
     /// The shape, and all that was said of it.
     fn refusal(&self, key: &Key) -> String {
-        let mut said: Vec<String> = self.said.iter().map(|status| format!("{status:?}")).collect();
+        let mut said: Vec<String> = self.said().iter().map(|status| format!("{status:?}")).collect();
         said.sort();
         said.dedup();
         match said.is_empty() {

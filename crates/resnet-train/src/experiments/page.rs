@@ -18,7 +18,31 @@ const LEAST_POINTS: usize = 5;
 /// More lines than this in a chart cannot be told apart.
 const MOST_LINES: usize = 10;
 
-#[derive(Serialize)]
+/// The names of a [`Row`]: while no run is done the table has no other line.
+const NAMES: [&str; 20] = [
+    "experiment",
+    "scale",
+    "variant",
+    "arch",
+    "dataset",
+    "seed",
+    "test_error",
+    "test_top5_error",
+    "best_error",
+    "train_error",
+    "train_loss",
+    "epochs",
+    "seconds",
+    "parameters",
+    "fail",
+    "diverged",
+    "published_error",
+    "published_top5_error",
+    "published",
+    "revision",
+];
+
+#[derive(Serialize, Default)]
 struct Row<'a> {
     experiment: &'a str,
     scale: String,
@@ -46,7 +70,7 @@ struct Row<'a> {
 pub(super) fn write(plan: &Plan, options: &ReproduceOptions, variants: &[VariantResult]) -> Result<(PathBuf, PathBuf)> {
     let (csv, page) = (options.out.join("results.csv"), options.out.join("report.html"));
     let rows = variants.iter().flat_map(|v| v.runs.iter().map(move |run| row(plan, v, run)));
-    files::write(&csv, files::csv(rows)?.as_bytes())?;
+    files::write(&csv, files::csv_with(&NAMES, rows)?.as_bytes())?;
     let curves = variants
         .iter()
         .flat_map(|v| v.curve.iter().map(move |&(step, train, test)| (&v.variant.name, step, train, test)));
@@ -242,4 +266,16 @@ fn settings(plan: &Plan, recipe: &Recipe) -> Vec<(String, String)> {
     let scale = scale.map(|(key, value)| (format!("scale.{key}"), value));
     let recipe = crate::recipe::flat(&shared).into_iter().filter(|(key, _)| key != "seed");
     recipe.chain(scale).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_the_names_of_its_rows() -> Result<()> {
+        let named = files::csv([Row::default()])?;
+        assert_eq!(named.lines().next(), Some(NAMES.join(",").as_str()));
+        Ok(())
+    }
 }

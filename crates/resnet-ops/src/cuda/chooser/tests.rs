@@ -15,20 +15,21 @@ const PLACES: ([u64; 2], u64) = ([256, 512], 1024);
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Event {
     Listed,
+    Prepared(usize),
     Allocated(usize),
     /// An algorithm, by its place on the list, with so much workspace.
     Wrote(usize, usize),
     Added(usize, usize),
 }
 
-use Event::{Added, Allocated, Listed, Wrote};
+use Event::{Added, Allocated, Listed, Prepared, Wrote};
 
 /// A library that answers by the book, and remembers what it was asked.
 #[derive(Default)]
 struct Script {
     description: u32,
     listing: u32,
-    /// What the list says of each algorithm: a status, the workspace that it wants, whether it repeats.
+    /// Each algorithm: its status when it is made ready, the workspace that it wants, whether it repeats.
     lines: Vec<(u32, usize, bool)>,
     /// The statuses, other than success, of calls that write and calls that add.
     writes: HashMap<usize, u32>,
@@ -42,6 +43,7 @@ fn answer<T>(code: u32, value: T) -> std::result::Result<T, u32> {
 
 impl Library for Script {
     type Descriptors = ();
+    type Candidate = usize;
     /// Its place on the list, and the workspace that it wants.
     type Algorithm = (usize, usize);
     type Status = u32;
@@ -58,11 +60,14 @@ impl Library for Script {
     unsafe fn list(&self, _: &Key, (): &(), operands: [u64; 2]) -> Result<Answer<Self, Vec<Line<Self>>>> {
         assert_eq!(operands, PLACES.0);
         self.events.borrow_mut().push(Listed);
-        let line = |(algorithm, &(status, bytes, repeats)): (usize, &(u32, usize, bool))| Line {
-            works: answer(status, ((algorithm, bytes), bytes)),
-            repeats,
-        };
+        let line = |(candidate, &(_, _, repeats)): (usize, &(u32, usize, bool))| Line { candidate, repeats };
         Ok(answer(self.listing, self.lines.iter().enumerate().map(line).collect()))
+    }
+
+    fn prepare(&self, candidate: usize) -> Answer<Self, ((usize, usize), usize)> {
+        self.events.borrow_mut().push(Prepared(candidate));
+        let (status, bytes, _) = self.lines[candidate];
+        answer(status, ((candidate, bytes), bytes))
     }
 
     fn allocate(&self, bytes: usize) -> Result<usize> {
@@ -106,8 +111,13 @@ impl Chooser<Script> {
     }
 
     /// What has happened since the last call.
-    fn events(&mut self) -> Vec<Event> {
+    fn all_events(&mut self) -> Vec<Event> {
         self.library.events.take()
+    }
+
+    /// The same without what was made ready.
+    fn events(&mut self) -> Vec<Event> {
+        self.all_events().into_iter().filter(|event| !matches!(event, Prepared(_))).collect()
     }
 }
 
@@ -197,6 +207,32 @@ fn what_fits_is_tried_in_order_and_what_repeats_first() -> Result<()> {
 }
 
 #[test]
+fn no_algorithm_is_made_ready_before_its_turn() -> Result<()> {
+    let mut chooser = Chooser::new(Script { lines: vec![(NOT_SUPPORTED, 0, true); 4], ..Script::default() });
+    chooser.library.lines[1..].fill((0, 0, true));
+    chooser.library.writes.insert(1, NOT_SUPPORTED);
+    assert!(chooser.write(key(1))? && chooser.write(key(1))?);
+    let before = [Listed, Prepared(0), Prepared(1), Wrote(1, 0)];
+    assert_eq!(chooser.all_events(), [before.as_slice(), &[Prepared(2), Wrote(2, 0), Wrote(2, 0)]].concat());
+    Ok(())
+}
+
+#[test]
+fn nothing_is_added_by_what_does_not_repeat_unless_that_was_asked_for() -> Result<()> {
+    let lines = vec![(0, 0, false), (0, 0, true)];
+    for (search, writer, adder) in [(false, 1, 1), (true, 0, 0)] {
+        let mut chooser = Chooser::new(Script { lines: lines.clone(), ..Script::default() });
+        let key = Key { settings: Settings { search, tf32: false }, ..key(1) };
+        assert!(chooser.write(key)? && chooser.add(key)?);
+        assert_eq!(chooser.events(), [Listed, Wrote(writer, 0), Listed, Added(adder, 0)]);
+    }
+    let mut chooser = Chooser::new(Script { lines: lines[..1].to_vec(), ..Script::default() });
+    assert!(!chooser.add(key(1))? && chooser.write(key(1))?);
+    assert_eq!(chooser.events(), [Listed, Listed, Wrote(0, 0)]);
+    Ok(())
+}
+
+#[test]
 fn the_next_algorithm_takes_the_place_of_one_that_refuses() -> Result<()> {
     for status in [NOT_SUPPORTED, BAD_PARAM, INTERNAL_ERROR, EXECUTION_FAILED] {
         let mut chooser = script(3);
@@ -249,12 +285,12 @@ fn a_shape_that_all_refuse_is_taken_down() -> Result<()> {
     assert!(!chooser.write(key(4))?);
     assert_eq!(chooser.events(), []);
 
-    // The list may be empty, say it of each or know no line at all; an algorithm that wants too much says nothing.
+    // The list may be empty or know no line at all, none may be made ready; an algorithm that wants too much says nothing.
     for (n, listing, lines, said) in [
         (5, 0, vec![], ""),
-        (6, 0, vec![(NOT_SUPPORTED, 0, true), (NO_MEMORY, 0, true)], " (3000)"),
+        (6, 0, vec![(NOT_SUPPORTED, 0, true), (0, MOST_WORKSPACE + 1, true)], " (3000)"),
         (7, NOT_SUPPORTED, vec![(0, 0, true)], " (3000)"),
-        (8, 0, vec![(NO_MEMORY, 0, true)], ""),
+        (8, 0, vec![(0, MOST_WORKSPACE + 1, true)], ""),
     ] {
         let mut chooser = Chooser::new(Script { listing, lines, ..Script::default() });
         assert!(!chooser.add(key(n))?);
@@ -263,6 +299,11 @@ fn a_shape_that_all_refuse_is_taken_down() -> Result<()> {
         assert_eq!(refusals(n), [said]);
         assert_eq!(chooser.events(), [Listed, Listed]);
     }
+
+    // So may be what it would be asked about.
+    let mut chooser = Chooser::new(Script { description: NOT_SUPPORTED, ..Script::default() });
+    assert!(!chooser.write(key(11))? && !chooser.write(key(11))?);
+    assert_eq!(refusals(11), [" (3000)"]);
     Ok(())
 }
 
@@ -292,6 +333,8 @@ fn a_mistake_is_no_refusal() {
 
 #[test]
 fn a_failure_is_an_error_where_no_other_algorithm_is_left() -> Result<()> {
+    let mut chooser = Chooser::new(Script { lines: vec![(NO_MEMORY, 0, true)], ..Script::default() });
+    assert!(message(chooser.write(key(10)), 10).contains("4003"));
     for order in [[INTERNAL_ERROR, NOT_SUPPORTED], [NOT_SUPPORTED, INTERNAL_ERROR]] {
         let mut chooser = script(2);
         chooser.library.writes = HashMap::from_iter(order.into_iter().enumerate());

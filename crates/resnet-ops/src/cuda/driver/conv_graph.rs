@@ -24,7 +24,9 @@ pub(super) struct ConvGraph {
 }
 
 impl ConvGraph {
-    pub(super) fn new(key: &Key, handle: sys::cudnnHandle_t) -> CudnnResult<Self> {
+    /// # Safety
+    /// The handle is alive, and stays so as long as the graph.
+    pub(super) unsafe fn new(key: &Key, handle: sys::cudnnHandle_t) -> CudnnResult<Self> {
         let s = &key.shape;
         let x = tensor(INPUT, key.element, [s.n, s.c, s.h, s.w])?;
         let w = tensor(WEIGHT, key.element, [s.o, s.c / s.groups, s.kh, s.kw])?;

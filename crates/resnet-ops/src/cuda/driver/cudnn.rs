@@ -9,25 +9,23 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use candle_core::cuda_backend::DeviceId;
-use candle_core::cuda_backend::cudarc::cudnn::result::{self, CudnnResult};
+use candle_core::cuda_backend::cudarc::cudnn::result;
 use candle_core::cuda_backend::cudarc::cudnn::sys;
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaStream, DevicePtr, sys::CUevent_flags};
 use candle_core::{CudaDevice, Error, Result};
 
 use super::conv_graph::{ConvGraph, variant_pack};
-use super::execution_plan::{Candidate, ExecutionPlan, plans};
+use super::execution_plan::{EngineConfig, ExecutionPlan, engine_configs};
 use super::settings::settings;
 use crate::cuda::chooser::{Answer, Chooser, Key, Library, Line, Values};
 use crate::cuda::conv_shape::{ConvPass, ConvShape};
 use crate::cuda::runtime::Element;
 use crate::cuda::workspace::MOST_WORKSPACE;
 
-/// Plans that are made for a shape: the first, and those that take its place if it refuses.
-const PLANS: usize = 3;
-
-/// Plans that are measured, and how often each.
+/// Plans that are measured, how often each, and how many are kept.
 const MEASURED_PLANS: usize = 12;
 const MEASUREMENTS: usize = 3;
+const KEPT_PLANS: usize = 3;
 
 thread_local! {
     // Handles must not be used by two threads at once.
@@ -60,6 +58,14 @@ pub(super) unsafe fn convolve(
     })
 }
 
+/// A plan that was measured, or what one is made of.
+enum Candidate {
+    Engine(EngineConfig),
+    Plan(ExecutionPlan),
+    /// What was said when it was to be measured.
+    Failed(sys::cudnnStatus_t),
+}
+
 struct Cudnn {
     handle: sys::cudnnHandle_t,
     stream: Arc<CudaStream>,
@@ -74,6 +80,7 @@ impl Drop for Cudnn {
 
 impl Library for Cudnn {
     type Descriptors = ConvGraph;
+    type Candidate = Candidate;
     type Algorithm = ExecutionPlan;
     type Status = sys::cudnnStatus_t;
     type Memory = CudaSlice<u8>;
@@ -83,27 +90,33 @@ impl Library for Cudnn {
     }
 
     fn describe(&self, key: &Key) -> Answer<Self, ConvGraph> {
-        ConvGraph::new(key, self.handle).map_err(|error| error.0)
+        // SAFETY: the handle goes after all choices.
+        unsafe { ConvGraph::new(key, self.handle) }.map_err(|error| error.0)
     }
 
     unsafe fn list(&self, key: &Key, graph: &ConvGraph, operands: [u64; 2]) -> Result<Answer<Self, Vec<Line<Self>>>> {
-        let enough = if key.settings.search { MEASURED_PLANS } else { PLANS };
-        let mut candidates = match plans(graph, key.element, key.settings, self.handle, enough) {
-            Ok(candidates) => candidates,
+        let mut configs = match engine_configs(graph, key.element, key.settings) {
+            Ok(configs) => configs.into_iter(),
             Err(error) => return Ok(Err(error.0)),
         };
+        let mut lines = Vec::new();
         if key.settings.search {
             // SAFETY: as the caller promises.
-            candidates = unsafe { self.measure(key, candidates, operands) }?;
+            lines = unsafe { self.measure(key, &mut configs, operands) }?;
         }
-        let line = |(plan, repeats): Candidate| {
-            let works = plan.map(|plan| {
-                let workspace = plan.workspace;
-                (plan, workspace)
-            });
-            Line { works: works.map_err(|error| error.0), repeats }
+        lines.extend(configs.map(|config| Line { repeats: config.repeats, candidate: Candidate::Engine(config) }));
+        Ok(Ok(lines))
+    }
+
+    fn prepare(&self, candidate: Candidate) -> Answer<Self, (ExecutionPlan, usize)> {
+        let plan = match candidate {
+            // SAFETY: the handle goes after all choices.
+            Candidate::Engine(config) => unsafe { ExecutionPlan::new(config, self.handle) }.map_err(|error| error.0)?,
+            Candidate::Plan(plan) => plan,
+            Candidate::Failed(status) => return Err(status),
         };
-        Ok(Ok(candidates.into_iter().map(line).collect()))
+        let workspace = plan.workspace;
+        Ok((plan, workspace))
     }
 
     fn allocate(&self, bytes: usize) -> Result<CudaSlice<u8>> {
@@ -119,8 +132,12 @@ impl Library for Cudnn {
         values: &Values,
     ) -> Answer<Self, ()> {
         let space = workspace.map_or(0, |memory| memory.device_ptr(&self.stream).0);
-        // SAFETY: as the caller promises; whatever used the workspace before runs before on the same stream.
-        unsafe { self.run(key.pass, plan, space, values) }.map_err(|error| error.0)
+        let run = || {
+            let pack = variant_pack(key.pass, values.operands, values.out, space)?;
+            // SAFETY: as the caller promises; whatever used the workspace before runs before on the same stream.
+            unsafe { plan.run(self.handle, &pack) }
+        };
+        run().map_err(|error| error.0)
     }
 }
 
@@ -135,47 +152,60 @@ impl Cudnn {
         Ok(library)
     }
 
-    unsafe fn run(&self, pass: ConvPass, plan: &ExecutionPlan, workspace: u64, values: &Values) -> CudnnResult<()> {
-        let pack = variant_pack(pass, values.operands, values.out, workspace)?;
-        // SAFETY: as the caller promises.
-        unsafe { plan.run(self.handle, &pack) }
-    }
-
-    /// Runs every plan on the operands, the result into a scratch (what is there may have to be added to), and puts the
-    /// fastest first.
-    unsafe fn measure(&self, key: &Key, candidates: Vec<Candidate>, operands: [u64; 2]) -> Result<Vec<Candidate>> {
+    /// Runs the first plans on the operands, the result into a scratch (what is there may have to be added to): the fastest
+    /// first.
+    unsafe fn measure(
+        &self,
+        key: &Key,
+        configs: &mut impl Iterator<Item = EngineConfig>,
+        operands: [u64; 2],
+    ) -> Result<Vec<Line<Self>>> {
+        let (mut plans, mut lines) = (Vec::new(), Vec::new());
+        while plans.len() < MEASURED_PLANS
+            && let Some(config) = configs.next()
+        {
+            let repeats = config.repeats;
+            // SAFETY: the handle goes after all choices.
+            match unsafe { ExecutionPlan::new(config, self.handle) } {
+                Ok(plan) if plan.workspace <= MOST_WORKSPACE => plans.push((plan, repeats)),
+                // It wants too much.
+                Ok(_) => {}
+                Err(error) => lines.push(Line { candidate: Candidate::Failed(error.0), repeats }),
+            }
+        }
         let [_, _, count] = key.shape.counts(key.pass);
-        // SAFETY: what is there has no meaning, and is not read by anybody.
-        let (scratch, space) = unsafe {
-            let scratch = self.stream.alloc::<u8>(count * key.element.size()).map_err(Error::wrap)?;
-            (scratch, self.stream.alloc::<u8>(MOST_WORKSPACE).map_err(Error::wrap)?)
-        };
-        let values = Values { operands, out: scratch.device_ptr(&self.stream).0 };
-        let space = space.device_ptr(&self.stream).0;
-        let mut timed = Vec::with_capacity(candidates.len());
-        for (plan, repeats) in candidates {
-            let seconds = match &plan {
-                Ok(plan) if plan.workspace <= MOST_WORKSPACE => {
-                    let mut best = f32::INFINITY;
-                    // The first run also loads the kernel.
-                    for _ in 0..=MEASUREMENTS {
-                        let time = Some(CUevent_flags::CU_EVENT_DEFAULT);
-                        let start = self.stream.record_event(time).map_err(Error::wrap)?;
-                        // SAFETY: as the caller promises; scratch and space are large enough.
-                        if unsafe { self.run(key.pass, plan, space, &values) }.is_err() {
-                            best = f32::INFINITY;
-                            break;
-                        }
-                        let end = self.stream.record_event(time).map_err(Error::wrap)?;
-                        best = best.min(start.elapsed_ms(&end).map_err(Error::wrap)?);
-                    }
-                    best
-                }
-                _ => f32::INFINITY,
-            };
-            timed.push((seconds, (plan, repeats)));
+        let scratch = self.stream.alloc_zeros::<u8>(count * key.element.size()).map_err(Error::wrap)?;
+        let bytes = plans.iter().map(|(plan, _)| plan.workspace).max().unwrap_or(0);
+        let space = self.allocate(bytes.max(1))?;
+        let [out, space_at] = [&scratch, &space].map(|memory| memory.device_ptr(&self.stream).0);
+        let mut timed = Vec::with_capacity(plans.len());
+        for (plan, repeats) in plans {
+            // SAFETY: as the caller promises; scratch and space are large enough.
+            let seconds = unsafe { self.time(key.pass, &plan, space_at, &Values { operands, out }) }?;
+            timed.push((seconds, Line { candidate: Candidate::Plan(plan), repeats }));
         }
         timed.sort_by(|a, b| a.0.total_cmp(&b.0));
-        Ok(timed.into_iter().map(|(_, candidate)| candidate).collect())
+        timed.truncate(KEPT_PLANS);
+        Ok(timed.into_iter().map(|(_, line)| line).chain(lines).collect())
+    }
+
+    /// Milliseconds of a run, endless for a plan that refuses.
+    unsafe fn time(&self, pass: ConvPass, plan: &ExecutionPlan, workspace: u64, values: &Values) -> Result<f32> {
+        let Ok(pack) = variant_pack(pass, values.operands, values.out, workspace) else { return Ok(f32::INFINITY) };
+        // SAFETY: as the caller promises.
+        let run = || unsafe { plan.run(self.handle, &pack) };
+        // The first run loads the kernel.
+        if run().is_err() {
+            return Ok(f32::INFINITY);
+        }
+        let event = || self.stream.record_event(Some(CUevent_flags::CU_EVENT_DEFAULT)).map_err(Error::wrap);
+        let start = event()?;
+        for _ in 0..MEASUREMENTS {
+            if run().is_err() {
+                return Ok(f32::INFINITY);
+            }
+        }
+        let end = event()?;
+        Ok(start.elapsed_ms(&end).map_err(Error::wrap)? / MEASUREMENTS as f32)
     }
 }

@@ -8,7 +8,10 @@ use candle_core::cuda_backend::cudarc::cudnn::sys;
 use sys::cudnnBackendAttributeName_t as Name;
 use sys::cudnnBackendAttributeType_t as Type;
 
-/// One of them, destroyed when dropped. What it was made of must stay alive as long.
+/// Notes that an engine may have; ten are known.
+const MOST_NOTES: usize = 32;
+
+/// One of them, destroyed when dropped. What a graph or a plan was made of must stay alive as long.
 #[derive(Debug)]
 pub(super) struct Descriptor(sys::cudnnBackendDescriptor_t);
 
@@ -80,13 +83,14 @@ impl Descriptor {
         Ok(value)
     }
 
-    /// An attribute of so many numbers of an enumeration at most; numbers, since later releases know more of them.
-    pub(super) fn numbers<const ROOM: usize>(&self, name: Name, kind: Type) -> CudnnResult<Vec<u32>> {
-        let (mut count, mut values) = (0, [0u32; ROOM]);
-        let room = values.as_mut_ptr().cast();
+    /// An engine's numerical notes, as numbers: later releases know more of them.
+    pub(super) fn numerical_notes(&self) -> CudnnResult<Vec<u32>> {
+        let (name, kind) = (Name::CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, Type::CUDNN_TYPE_NUMERICAL_NOTE);
+        let (mut count, mut notes) = (0, [0u32; MOST_NOTES]);
+        let room = notes.as_mut_ptr().cast();
         // SAFETY: there is room for so many, each of which has 32 bits.
-        unsafe { sys::cudnnBackendGetAttribute(self.0, name, kind, ROOM as i64, &mut count, room) }.result()?;
-        Ok(values[..(count.max(0) as usize).min(ROOM)].to_vec())
+        unsafe { sys::cudnnBackendGetAttribute(self.0, name, kind, MOST_NOTES as i64, &mut count, room) }.result()?;
+        Ok(notes[..(count.max(0) as usize).min(MOST_NOTES)].to_vec())
     }
 
     /// An attribute of descriptors, all of that kind.

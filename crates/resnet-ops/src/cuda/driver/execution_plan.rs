@@ -5,19 +5,24 @@ use candle_core::cuda_backend::cudarc::cudnn::sys;
 
 use super::conv_graph::ConvGraph;
 use super::descriptor::Descriptor;
+use crate::cuda::algorithms::{Verdict, verdict};
 use crate::cuda::runtime::Element;
 use crate::cuda::settings::Settings;
-use crate::cuda::workspace::MOST_WORKSPACE;
 
 use sys::cudnnBackendAttributeName_t as Name;
 use sys::cudnnBackendDescriptorType_t as Kind;
 use sys::cudnnBackendHeurMode_t as Mode;
 use sys::cudnnBackendNumericalNote_t as Note;
 
-/// Notes that an engine may have.
-const NOTES: usize = 32;
+/// An engine with its settings.
+#[derive(Debug)]
+pub(super) struct EngineConfig {
+    config: Descriptor,
+    /// Whether it gives the same bits every time.
+    pub repeats: bool,
+}
 
-/// Engine and settings, ready to run.
+/// The same, ready to run.
 #[derive(Debug)]
 pub(super) struct ExecutionPlan {
     plan: Descriptor,
@@ -27,13 +32,17 @@ pub(super) struct ExecutionPlan {
 }
 
 impl ExecutionPlan {
-    fn new(config: Descriptor, handle: sys::cudnnHandle_t) -> CudnnResult<Self> {
+    /// Some engines are compiled here, which takes up to a second.
+    ///
+    /// # Safety
+    /// The handle is alive, and stays so as long as the plan.
+    pub(super) unsafe fn new(config: EngineConfig, handle: sys::cudnnHandle_t) -> CudnnResult<Self> {
         let plan = Descriptor::new(Kind::CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR)?
             .set(Name::CUDNN_ATTR_EXECUTION_PLAN_HANDLE, &[handle])?
-            .set_descriptors(Name::CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, &[&config])?
+            .set_descriptors(Name::CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, &[&config.config])?
             .finalize()?;
         let workspace = plan.integer(Name::CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE)?;
-        Ok(Self { plan, _config: config, workspace: workspace.max(0) as usize })
+        Ok(Self { plan, _config: config.config, workspace: workspace.max(0) as usize })
     }
 
     /// Submits it.
@@ -46,56 +55,42 @@ impl ExecutionPlan {
     }
 }
 
-/// A plan, or why there is none, and whether it gives the same bits every time.
-pub(super) type Candidate = (CudnnResult<ExecutionPlan>, bool);
-
-/// The plans of a graph, in the order that the heuristics give: those that repeat first, unless all are to be measured. No
-/// more are made once `enough` work in the workspace that there is: some engines are compiled for it.
+/// The engines for a graph that are as exact as asked, the best by cuDNN's heuristics first.
 ///
 /// # Errors
-/// If no heuristic does the graph.
-pub(super) fn plans(
+/// If a heuristic fails, or there is no engine and something was said of it.
+pub(super) fn engine_configs(
     graph: &ConvGraph,
     element: Element,
     settings: Settings,
-    handle: sys::cudnnHandle_t,
-    enough: usize,
-) -> CudnnResult<Vec<Candidate>> {
-    let mut configs = Vec::new();
-    let mut error = None;
+) -> CudnnResult<Vec<EngineConfig>> {
+    let (mut configs, mut said) = (Vec::new(), None);
     // The second names slower engines that do almost everything.
     for mode in [Mode::CUDNN_HEUR_MODE_A, Mode::CUDNN_HEUR_MODE_FALLBACK] {
-        match engine_configs(graph, mode) {
-            Ok(found) => configs.extend(found),
-            Err(status) => error = error.or(Some(status)),
+        match named_by(mode, graph) {
+            Ok(named) => configs.extend(named),
+            Err(error) if verdict(error.0 as u32) == Verdict::Failed => return Err(error),
+            Err(error) => said = said.or(Some(error)),
         }
-    }
-    if let (true, Some(error)) = (configs.is_empty(), error) {
-        return Err(error);
     }
     let mut exact = Vec::new();
     for config in configs {
-        let notes = notes(&config)?;
-        if is_exact(&notes, element, settings) {
-            exact.push((config, !notes.contains(&(Note::CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC as u32))));
+        match notes(&config) {
+            Ok(notes) if is_exact(&notes, element, settings) => {
+                let repeats = !notes.contains(&(Note::CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC as u32));
+                exact.push(EngineConfig { config, repeats });
+            }
+            Ok(_) => {}
+            Err(error) => said = said.or(Some(error)),
         }
     }
-    if !settings.search {
-        exact.sort_by_key(|(_, repeats)| !repeats);
+    match said {
+        Some(error) if exact.is_empty() => Err(error),
+        _ => Ok(exact),
     }
-    let (mut candidates, mut working) = (Vec::new(), 0);
-    for (config, repeats) in exact {
-        if working == enough {
-            break;
-        }
-        let plan = ExecutionPlan::new(config, handle);
-        working += usize::from(plan.as_ref().is_ok_and(|plan| plan.workspace <= MOST_WORKSPACE));
-        candidates.push((plan, repeats));
-    }
-    Ok(candidates)
 }
 
-fn engine_configs(graph: &ConvGraph, mode: Mode) -> Result<Vec<Descriptor>, CudnnError> {
+fn named_by(mode: Mode, graph: &ConvGraph) -> Result<Vec<Descriptor>, CudnnError> {
     let heuristic = Descriptor::new(Kind::CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR)?
         .set_descriptors(Name::CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, &[&graph.graph])?
         .set(Name::CUDNN_ATTR_ENGINEHEUR_MODE, &[mode])?
@@ -107,13 +102,7 @@ fn engine_configs(graph: &ConvGraph, mode: Mode) -> Result<Vec<Descriptor>, Cudn
 /// What cuDNN says of how an engine computes.
 fn notes(config: &Descriptor) -> CudnnResult<Vec<u32>> {
     let engines = config.descriptors(Name::CUDNN_ATTR_ENGINECFG_ENGINE, Kind::CUDNN_BACKEND_ENGINE_DESCRIPTOR, 1)?;
-    match engines.first() {
-        Some(engine) => engine.numbers::<NOTES>(
-            Name::CUDNN_ATTR_ENGINE_NUMERICAL_NOTE,
-            sys::cudnnBackendAttributeType_t::CUDNN_TYPE_NUMERICAL_NOTE,
-        ),
-        None => Ok(Vec::new()),
-    }
+    engines.first().map_or(Ok(Vec::new()), Descriptor::numerical_notes)
 }
 
 /// Whether an engine keeps operands and sums as exact as asked.
