@@ -20,6 +20,11 @@ pub(crate) fn csv<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Result<Str
     written(csv::Writer::from_writer(Vec::new()), rows)
 }
 
+/// The names of a row's fields, as the first line of [`csv`].
+pub(crate) fn names<T: Serialize + Default>() -> Result<String> {
+    Ok(csv([T::default()])?.lines().next().unwrap_or_default().to_string())
+}
+
 /// Rows without names as CSV, under these.
 pub(crate) fn csv_with<T: Serialize>(names: &[&str], rows: impl IntoIterator<Item = T>) -> Result<String> {
     let writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());

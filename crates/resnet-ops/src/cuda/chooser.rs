@@ -113,7 +113,7 @@ struct Choice<L: Library> {
     /// The algorithm that does it, with the workspace that it wants.
     ready: Option<(L::Algorithm, usize)>,
     /// Those that are left to try, the best first.
-    left: std::vec::IntoIter<L::Candidate>,
+    left: std::vec::IntoIter<Line<L>>,
     /// What they were made of, and goes after them.
     _descriptors: Option<L::Descriptors>,
     /// What others said before they were called, and when they were.
@@ -201,7 +201,7 @@ impl<L: Library> Choice<L> {
                     lines.retain(|line| line.repeats || !key.accumulate);
                     lines.sort_by_key(|line| !line.repeats);
                 }
-                choice.left = lines.into_iter().map(|line| line.candidate).collect::<Vec<_>>().into_iter();
+                choice.left = lines.into_iter();
             }
             Err(status) => choice.listed.push(status),
         }
@@ -212,7 +212,7 @@ impl<L: Library> Choice<L> {
     /// The algorithm whose turn it is.
     fn ready(&mut self, library: &L) -> Option<&(L::Algorithm, usize)> {
         while self.ready.is_none() {
-            match library.prepare(self.left.next()?) {
+            match library.prepare(self.left.next()?.candidate) {
                 Ok(algorithm) if algorithm.1 <= MOST_WORKSPACE => self.ready = Some(algorithm),
                 // It wants too much.
                 Ok(_) => {}

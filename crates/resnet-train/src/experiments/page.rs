@@ -18,30 +18,6 @@ const LEAST_POINTS: usize = 5;
 /// More lines than this in a chart cannot be told apart.
 const MOST_LINES: usize = 10;
 
-/// The names of a [`Row`]: while no run is done the table has no other line.
-const NAMES: [&str; 20] = [
-    "experiment",
-    "scale",
-    "variant",
-    "arch",
-    "dataset",
-    "seed",
-    "test_error",
-    "test_top5_error",
-    "best_error",
-    "train_error",
-    "train_loss",
-    "epochs",
-    "seconds",
-    "parameters",
-    "fail",
-    "diverged",
-    "published_error",
-    "published_top5_error",
-    "published",
-    "revision",
-];
-
 #[derive(Serialize, Default)]
 struct Row<'a> {
     experiment: &'a str,
@@ -70,7 +46,8 @@ struct Row<'a> {
 pub(super) fn write(plan: &Plan, options: &ReproduceOptions, variants: &[VariantResult]) -> Result<(PathBuf, PathBuf)> {
     let (csv, page) = (options.out.join("results.csv"), options.out.join("report.html"));
     let rows = variants.iter().flat_map(|v| v.runs.iter().map(move |run| row(plan, v, run)));
-    files::write(&csv, files::csv_with(&NAMES, rows)?.as_bytes())?;
+    // While no run is done the names stand alone.
+    files::write(&csv, files::csv_with(&[&files::names::<Row>()?], rows)?.as_bytes())?;
     let curves = variants
         .iter()
         .flat_map(|v| v.curve.iter().map(move |&(step, train, test)| (&v.variant.name, step, train, test)));
@@ -274,8 +251,10 @@ mod tests {
 
     #[test]
     fn the_table_has_the_names_of_its_rows() -> Result<()> {
-        let named = files::csv([Row::default()])?;
-        assert_eq!(named.lines().next(), Some(NAMES.join(",").as_str()));
+        let names = "experiment,scale,variant,arch,dataset,seed,test_error,test_top5_error,best_error,train_error,\
+                     train_loss,epochs,seconds,parameters,fail,diverged,published_error,published_top5_error,published,\
+                     revision";
+        assert_eq!(files::names::<Row>()?, names);
         Ok(())
     }
 }
