@@ -1,4 +1,4 @@
-//! The parts of a training, and a training of four steps, against PyTorch and timm (golden/training.py). With
+//! The parts of a training, and a training of two steps, against PyTorch and timm (golden/training.py). With
 //! `--nocapture` each test prints the largest difference found.
 
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ struct Golden {
     metrics: Vec<f64>,
     resnet50: BTreeMap<String, Vec<String>>,
     order: Vec<Vec<usize>>,
-    training: BTreeMap<String, Training>,
+    training: Training,
 }
 
 #[derive(Deserialize)]
@@ -222,19 +222,19 @@ fn image(index: usize) -> Vec<u8> {
         let phase = 0.05 * (1. + i) * x as f64 + 0.07 * (1. + c as f64) * y as f64 + i;
         (128. + 100. * phase.sin()).floor() as u8
     };
-    let places = (0..64).flat_map(|y| (0..64).map(move |x| (y, x)));
+    let places = (0..48).flat_map(|y| (0..48).map(move |x| (y, x)));
     places.flat_map(|(y, x)| [0, 1, 2].map(|c| value(y, x, c))).collect()
 }
 
 fn set() -> Arc<InMemory> {
     let classes = (0..10).map(|i| i.to_string()).collect();
     let pixels = (0..10).flat_map(image).collect();
-    Arc::new(InMemory::new("waves", (64, 64), pixels, (0..10).collect(), classes).unwrap())
+    Arc::new(InMemory::new("waves", (48, 48), pixels, (0..10).collect(), classes).unwrap())
 }
 
 fn session(extra: &str) -> Session {
     let text = format!(
-        "arch = 'resnet18'\ndataset = 'waves'\nepochs = 2\nbatch_size = 7\nseed = 5\n{extra}\n
+        "arch = 'resnet18'\ndataset = 'waves'\nepochs = 1\nbatch_size = 7\nseed = 5\n{extra}\n
         [optimizer]\nmomentum = 0.9\nweight_decay = 1e-4\n
         [schedule]\nkind = 'constant'\nlr = 0.01\n
         [normalize]\nkind = 'channel'\nmean = [0.5, 0.5, 0.5]\nstd = [0.25, 0.25, 0.25]\n"
@@ -247,44 +247,33 @@ fn session(extra: &str) -> Session {
     session
 }
 
-/// Batches of 7 and 3 images whose norms see four at most (4 and 3, and 3), and whole: every weight, statistic and loss
-/// after four steps, and their average by timm, evaluated.
+/// Batches of 7 and 3 images whose norms see four at most (3 and 4, and 3): every loss, weight and statistic, and their
+/// average by timm, evaluated. More steps than two are not compared: sooner or later a value next to 0 falls on the other
+/// side of a ReLU.
 #[test]
 fn norms_that_see_a_part_of_a_batch_train_as_in_pytorch() {
     let golden = golden();
-    for (extra, key) in [("norm_batch_size = 4", "4"), ("", "99")] {
-        let expected = &golden.training[key];
-        for averaged in [false, true] {
-            let ema = if averaged { "ema = { decay = 0.6 }" } else { "" };
-            let session = session(&format!("{extra}\n{ema}"));
-            let ours: Vec<Vec<usize>> = (0..2)
-                .flat_map(|epoch| {
-                    session.train_loader().epoch(epoch, 0).map(|b| b.unwrap().indices).collect::<Vec<_>>()
-                })
-                .collect();
-            assert_eq!(ours, golden.order, "the order that the script was given");
-            let tmp = tempfile::tempdir().unwrap();
-            let options = TrainOptions { out: Some(tmp.path().into()), log_every: 1, ..TrainOptions::default() };
-            let outcome = session.train(&options, &mut Silent).unwrap();
-            let records = read_log(&outcome.dir.log()).unwrap();
-            let losses: Vec<f64> =
-                records.iter().filter(|r| r.test_loss.is_none()).filter_map(|r| r.train_loss).collect();
-            close(&format!("norms of {key}: losses"), &losses, &expected.losses, 1e-4);
-            let written = weights::load(outcome.dir.last()).unwrap();
-            let want = if averaged { &expected.average } else { &expected.weights };
-            let (ours, theirs): (Vec<f64>, Vec<f64>) = want
-                .iter()
-                .map(|(name, want)| {
-                    let value = written.tensors[name].to_dtype(DType::F64).unwrap();
-                    let probe = filled(&format!("{name}probe"), value.dims(), DType::F64);
-                    ((value * probe).unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap(), *want)
-                })
-                .unzip();
-            close(&format!("norms of {key}: weights and statistics, averaged: {averaged}"), &ours, &theirs, 1e-3);
-            if averaged {
-                let loss = outcome.evaluation.unwrap().loss;
-                close(&format!("norms of {key}: loss of the average"), &[loss], &[expected.loss_of_average], 1e-3);
-            }
-        }
-    }
+    let session = session("norm_batch_size = 4\nema = { decay = 0.6 }");
+    let order: Vec<Vec<usize>> = session.train_loader().epoch(0, 0).map(|b| b.unwrap().indices).collect();
+    assert_eq!(order, golden.order, "the order that the script was given");
+    let tmp = tempfile::tempdir().unwrap();
+    let options = TrainOptions { out: Some(tmp.path().into()), log_every: 1, ..TrainOptions::default() };
+    let outcome = session.train(&options, &mut Silent).unwrap();
+    let records = read_log(&outcome.dir.log()).unwrap();
+    let losses: Vec<f64> = records.iter().filter(|r| r.test_loss.is_none()).filter_map(|r| r.train_loss).collect();
+    close("losses", &losses, &golden.training.losses, 1e-5);
+    let load = weights::LoadOptions { keep_names: true, ..Default::default() };
+    let state = weights::load_with(outcome.dir.state(), &load).unwrap().tensors;
+    let probes = |part: &str, want: &BTreeMap<String, f64>| {
+        let probe = |name: &String| {
+            let value = state[&format!("{part}/{name}")].to_dtype(DType::F64).unwrap();
+            let probe = filled(&format!("{name}probe"), value.dims(), DType::F64);
+            (value * probe).unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap()
+        };
+        let ours: Vec<f64> = want.keys().map(probe).collect();
+        close(part, &ours, &want.values().copied().collect::<Vec<_>>(), 1e-4);
+    };
+    probes("weights", &golden.training.weights);
+    probes("ema", &golden.training.average);
+    close("loss of the average", &[outcome.evaluation.unwrap().loss], &[golden.training.loss_of_average], 1e-5);
 }

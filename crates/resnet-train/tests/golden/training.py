@@ -4,7 +4,7 @@
 
 Numbers come from the rule of ../../../resnet-models/tests/rule, so that only results are kept: losses and their gradients,
 optimizers over twenty steps, averages of weights and buffers, schedules, accuracy over uneven batches, and a training of
-four steps of torchvision's resnet18 whose norms see a part of each batch.
+two steps of torchvision's resnet18 whose norms see a part of each batch.
 """
 import json, os, sys
 import numpy as np, timm, torch, torchvision
@@ -162,8 +162,8 @@ def image(index, height, width):
     return torch.tensor(np.floor(np.stack(planes)).astype(np.float32)) / 255
 
 
-# Ten images in batches of 7 and 3, two epochs; as this project's loader orders them with seed 5.
-ORDER = [[1, 7, 8, 0, 2, 6, 5], [4, 9, 3], [7, 4, 6, 8, 9, 5, 0], [1, 3, 2]]
+# Ten images in batches of 7 and 3, as this project's loader orders them with seed 5.
+ORDER = [[1, 7, 8, 0, 2, 6, 5], [4, 9, 3]]
 
 
 def training(norm_batch_size):
@@ -175,7 +175,7 @@ def training(norm_batch_size):
     opt = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
     ema, seen = ModelEmaV2(net, decay=0.6), []
     for batch in ORDER:
-        x = (torch.stack([image(i, 64, 64) for i in batch]) - 0.5) / 0.25
+        x = (torch.stack([image(i, 48, 48) for i in batch]) - 0.5) / 0.25
         y = torch.tensor(batch)
         parts = -(-len(batch) // norm_batch_size)
         cuts = [i * len(batch) // parts for i in range(parts + 1)]
@@ -194,7 +194,7 @@ def training(norm_batch_size):
         if "num_batches" not in k
     }
     ema.module.eval()
-    x, y = (torch.stack([image(i, 64, 64) for i in range(10)]) - 0.5) / 0.25, torch.arange(10)
+    x, y = (torch.stack([image(i, 48, 48) for i in range(10)]) - 0.5) / 0.25, torch.arange(10)
     with torch.no_grad():
         loss = F.cross_entropy(ema.module(x), y).item()
     return {"losses": numbers(seen), "weights": probe(net.state_dict()), "average": probe(ema.module.state_dict()),
@@ -203,7 +203,7 @@ def training(norm_batch_size):
 
 torch.set_num_threads(1)
 kept = {"losses": losses(), "optimizers": optimizers(), "average": average(), "schedules": schedules(),
-        "metrics": metrics(), "resnet50": undecayed(), "order": ORDER, "training": {str(n): training(n) for n in (4, 99)}}
+        "metrics": metrics(), "resnet50": undecayed(), "order": ORDER, "training": training(4)}
 with open(os.path.join(HERE, "training.json"), "w") as file:
     file.write(json.dumps(kept) + "\n")
 print(torch.__version__, timm.__version__, torchvision.__version__)
