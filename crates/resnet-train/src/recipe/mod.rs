@@ -113,10 +113,10 @@ pub struct Recipe {
     pub iterations: Option<u64>,
     /// Images of one batch: of an optimizer step, where there is no `accumulation`.
     pub batch_size: usize,
-    /// Images whose mean and variance a norm takes in training, at most: a batch of more is passed in even parts, and the
-    /// step's gradient is the mean over all of its images (ghost batch norm, Hoffer et al. 2017, algorithm 1). Published
-    /// trainings on several devices saw the images of one device. Each part moves the running statistics in turn, as
-    /// there. Without it norms see the batch.
+    /// Images whose mean and variance a norm takes in training, at most; without it those of the batch. A greater batch is
+    /// passed in even parts, each of which moves the running statistics in turn (ghost batch norm, Hoffer et al. 2017,
+    /// algorithm 1), and the step's gradient is the mean over all images. In published trainings on several devices these
+    /// are the images of one device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub norm_batch_size: Option<usize>,
     /// Batches of one optimizer step, whose gradients are averaged.
