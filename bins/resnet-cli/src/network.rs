@@ -30,6 +30,8 @@ pub struct Loaded {
     pub dataset: Option<String>,
     /// What `--hub` or `--weights` said, for messages.
     pub name: String,
+    /// What was guessed, converted or left alone of the weights' file.
+    notes: Vec<String>,
     /// What stands in the place of a head where that is no linear layer.
     other_head: Option<String>,
     preprocessing: Option<Preprocessing>,
@@ -66,7 +68,6 @@ pub fn load_with(args: &WeightsArgs, device: &Device, new_head: Option<NewHead>)
         ..PretrainedOptions::default()
     };
     let loaded = from_pretrained_with(&name, &options, &mut Download::default())?;
-    loaded.notes.iter().for_each(|note| output::say(format!("{name}: {note}")));
     let mut classes = loaded.classes;
     if let Some(names) = loaded.unfitting_names {
         let count = loaded.network.config().classes;
@@ -83,6 +84,7 @@ pub fn load_with(args: &WeightsArgs, device: &Device, new_head: Option<NewHead>)
         network: loaded.network,
         parameters: loaded.parameters,
         other_head: loaded.other_head,
+        notes: loaded.notes,
         classes,
         preprocessing: loaded.preprocessing,
         name,
@@ -102,6 +104,11 @@ fn value<T: DeserializeOwned>(
 }
 
 impl Loaded {
+    /// Says what was guessed, converted or left alone: once it is known that the weights are of use.
+    pub fn tell(&self) {
+        self.notes.iter().for_each(|note| output::say(format!("{}: {note}", self.name)));
+    }
+
     /// Refuses weights without a head, which tell no classes.
     pub fn must_have_head(&self) -> anyhow::Result<()> {
         if self.network.config().classes > 0 {

@@ -144,6 +144,7 @@ fn networks(args: &Args) -> anyhow::Result<(Vec<Measured>, Batch)> {
                 network::load(&WeightsArgs { arch, weights: Some(file.clone()), part: args.part.clone(), ..WeightsArgs::default() }, &device)?;
             loaded.must_have_head()?;
             loaded.must_take_colour()?;
+            loaded.tell();
             let normalize = loaded.normalize(&NormalizeArgs::default(), &args.data)?;
             let name = loaded.network.config().name.clone();
             let measured = Measured { name, network: loaded.network, parameters: loaded.parameters };

@@ -42,6 +42,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let device = args.device.open()?;
     let loaded = network::load(&args.network, &device)?;
     let grey = loaded.takes_grey()?;
+    loaded.tell();
     let transform = loaded.transform(&args.normalize, &args.data, None)?;
     let images = Images::new(&args.images.images, transform, &args.loader, loaded.image_size(&args.normalize), grey)?;
     let width = loaded.network.config().features();

@@ -30,6 +30,7 @@ pub struct Args {
 /// Exports, and tells the input's shape.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let loaded = network::load(&args.network, &Device::Cpu)?;
+    loaded.tell();
     let pictures = loaded.preprocessing(&args.normalize);
     let mut metadata = BTreeMap::from([
         ("arch".to_owned(), loaded.network.config().name.clone()),

@@ -42,6 +42,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         )));
     };
     let loaded = network::load(&args.network, &device)?;
+    loaded.tell();
     let config = loaded.network.config();
     let name = if config.classes > 0 { "logits" } else { "features" };
     if config.classes == 0 {

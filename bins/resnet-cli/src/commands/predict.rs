@@ -68,6 +68,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let loaded = network::load(&args.network, &device)?;
     loaded.must_have_head()?;
     let grey = loaded.takes_grey()?;
+    loaded.tell();
     let names = class_names(&loaded, &args.data)?;
     let transform = loaded.transform(&args.normalize, &args.data, None)?;
     let images = Images::new(&args.images.images, transform, &args.loader, loaded.image_size(&args.normalize), grey)?;

@@ -27,6 +27,8 @@ pub use published::{Published, published};
 pub struct PretrainedOptions {
     /// The network's name, where the files do not give it or give another.
     pub arch: Option<String>,
+    /// The network itself, where it is none of the registry's; in place of [`Self::arch`].
+    pub config: Option<Config>,
     /// A branch, a tag or a commit of the repository; `main` where none is given.
     pub revision: Option<String>,
     /// The hub; that of the environment variables (`HF_HOME`, `HF_TOKEN`, `HF_HUB_OFFLINE`, …) where none is given.
@@ -54,7 +56,16 @@ pub struct NewHead {
 impl Default for PretrainedOptions {
     /// From the hub's `main`, on the CPU, whole.
     fn default() -> Self {
-        Self { arch: None, revision: None, hub: None, device: Device::Cpu, entry: None, prefix: None, new_head: None }
+        Self {
+            arch: None,
+            config: None,
+            revision: None,
+            hub: None,
+            device: Device::Cpu,
+            entry: None,
+            prefix: None,
+            new_head: None,
+        }
     }
 }
 
@@ -113,14 +124,18 @@ pub fn from_pretrained_with(
     if let Some(arch) = &options.arch {
         crate::config(arch)?;
     }
+    if let Some(config) = &options.config {
+        config.check()?;
+    }
     let files = source::find(name, options, progress)?;
     let config = files.config.as_deref().map(ModelConfig::read).transpose()?;
     let file = WeightsFile::open(&files.weights(progress)?)?;
     let part = LoadOptions { entry: options.entry.clone(), prefix: options.prefix.clone(), keep_names: false };
-    let known = match (&options.arch, &config) {
-        (Some(arch), _) => crate::config(arch)?,
-        (None, Some(config)) => config.network.clone(),
-        (None, None) => named(&file, &part)?,
+    let known = match (&options.config, &options.arch, &config) {
+        (Some(own), _, _) => own.clone(),
+        (None, Some(arch), _) => crate::config(arch)?,
+        (None, None, Some(config)) => config.network.clone(),
+        (None, None, None) => named(&file, &part)?,
     };
     let own_classes = file.classes();
     let Fitted { network, parameters, checkpoint, notes } =
@@ -138,6 +153,8 @@ pub fn from_pretrained_with(
         },
     };
     let fit = |names: &Vec<String>| names.len() == network.config().classes;
+    // Without a head there is nothing to name.
+    let classes = classes.filter(|_| network.config().classes > 0);
     let unfitting_names = classes.as_ref().filter(|names| !fit(names)).map(Vec::len);
     Ok(Pretrained {
         classes: classes.filter(fit),

@@ -187,7 +187,8 @@ impl WeightsFile {
         }
         notes.extend(taken.said.iter().cloned());
         let path = if taken.entry.is_empty() { taken.prefix.clone() } else { format!("{}.{}", taken.entry, taken.prefix) };
-        let free = (0..self.places.len()).filter(|at| !taken.own.contains(at) && !self.is_used(taken, *at));
+        // What others are computed from is counted as these.
+        let free = (0..self.places.len()).filter(|at| !taken.own.contains(at) && !self.hidden.contains(at));
         let free = free.map(|at| self.places[at].raw.as_str()).filter(|name| !is_ignored(name));
         let mut left = left::group(free, &path);
         for (group, &tensors) in self.parts.iter().flat_map(|part| &part.tree.others) {
@@ -217,12 +218,6 @@ impl WeightsFile {
             left,
             notes,
         }
-    }
-
-    /// Whether a tensor is one that another of the network is computed from.
-    fn is_used(&self, taken: &Candidate, at: usize) -> bool {
-        self.hidden.contains(&at)
-            && taken.own.iter().any(|&own| matches!(self.sources[own], Source::Computed(by) if by.parts().contains(&at)))
     }
 
     /// Places below the entry and prefix that are asked for.
@@ -446,7 +441,7 @@ fn read(path: &Path) -> Result<Vec<u8>, WeightsError> {
 fn open_part(bytes: Vec<u8>, file: &Path) -> Result<Part, WeightsError> {
     let format =
         Format::detect(&bytes).map_err(|found| WeightsError::UnknownFormat { file: file.to_owned(), found })?;
-    Part::open(file, bytes, format).map_err(|fault| fault.of(file))
+    Part::open(bytes, format).map_err(|fault| fault.of(file))
 }
 
 /// What to do about an object that cannot be looked into.

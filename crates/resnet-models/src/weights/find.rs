@@ -90,14 +90,21 @@ impl Candidate {
             _ => None,
         };
         let (mut names, mut own) = (BTreeMap::new(), BTreeSet::new());
+        let mut others = false;
         for (at, name) in below {
             let Some(ours) = spelling.name(name, children.as_ref()).filter(|ours| !ours.starts_with("fc.")) else {
+                others |= !head::is_word(name.split('.').next().unwrap_or(name));
                 continue;
             };
             own.insert(at);
             if names.insert(ours.clone(), Made::Of(at)).is_some() {
                 return Err(Fault::Damaged(format!("two tensors would both be called {}", show(&ours))));
             }
+        }
+        // One stage among other things is another network's (HRNet's).
+        let second = ["layer2.", "stages.1."].iter().any(|stage| names.keys().any(|name: &String| name.starts_with(stage)));
+        if others && !second {
+            return Ok(None);
         }
         let said = match spelling {
             Spelling::ResNetV2 | Spelling::Configurable => Vec::new(),

@@ -17,14 +17,12 @@ const MARKS: &[(&[u8], &str)] = &[
     (b"\x89PNG", "it is a picture (PNG), no weights"),
     (b"\xff\xd8\xff", "it is a picture (JPEG), no weights"),
     (b"GIF8", "it is a picture (GIF), no weights"),
-    (b"BM", "it is a picture (BMP), no weights"),
     (b"II*\0", "it is a picture (TIFF), no weights"),
     (b"MM\0*", "it is a picture (TIFF), no weights"),
     (b"RIFF", "it is a media file (RIFF: WebP, WAV or AVI), no weights"),
     (b"%PDF", "it is a PDF document, no weights"),
     (b"PAR1", "it is a parquet file, no weights"),
     (b"\x7fELF", "it is a program or a library, no weights"),
-    (b"MZ", "it is a program, no weights"),
     (b"SQLite format 3", "it is a SQLite database, no weights"),
     (b"ftrt", "it is a TensorRT engine, compiled for one GPU; take the weights that it was made from"),
     (b"\x12\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0", "it is a parameter file of MXNet; convert it to safetensors"),
@@ -56,6 +54,9 @@ pub(super) fn looks_like(bytes: &[u8]) -> String {
     }
     if let Some((_, what)) = MARKS.iter().find(|(mark, _)| head.starts_with(mark)) {
         return (*what).into();
+    }
+    if head.starts_with(b"BM") && head.get(6..10) == Some(&[0; 4]) {
+        return "it is a picture (BMP), no weights".into();
     }
     if head.get(4..8) == Some(b"TFL3") {
         return "it is a TFLite file; take the weights that it was made from".into();

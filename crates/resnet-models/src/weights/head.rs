@@ -38,9 +38,13 @@ const WORDS: &[&str] = &[
 /// Parts of a path that say that a linear layer behind the network is the projector of a training without labels.
 const PROJECTING: &[&str] = &["encoder_q", "encoder_k", "base_encoder", "momentum_encoder"];
 
+pub(super) fn is_word(part: &str) -> bool {
+    WORDS.contains(&part)
+}
+
 /// A head of one linear layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Linear {
+pub(crate) struct Linear {
     /// Places of its tensors.
     pub weight: usize,
     pub bias: Option<usize>,
@@ -49,7 +53,7 @@ pub(super) struct Linear {
 
 /// What stands behind the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Head {
+pub(crate) enum Head {
     One(Linear),
     None,
     /// Something else, in words.

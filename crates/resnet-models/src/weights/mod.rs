@@ -34,7 +34,6 @@ pub use assign::{AssignOptions, Report, assign};
 pub(crate) use assign::compare;
 pub use error::WeightsError;
 pub(crate) use file::{Found, WeightsFile};
-pub(crate) use find::Target;
 pub use format::Format;
 pub(crate) use head::Head;
 pub use left::Left;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
 use safetensors::SafeTensors;
@@ -16,7 +15,6 @@ use super::tree::{self, Tree};
 
 /// A file's bytes, and what they describe.
 pub(super) struct Part {
-    pub file: PathBuf,
     pub format: Format,
     pub metadata: BTreeMap<String, String>,
     /// Names of classes, where the file has them as its own kind of program keeps them.
@@ -59,9 +57,8 @@ enum Content {
 impl Part {
     /// # Errors
     /// When the file is damaged or holds no tensors; says what it holds instead.
-    pub fn open(file: &Path, bytes: Vec<u8>, format: Format) -> Result<Self, Fault> {
+    pub fn open(bytes: Vec<u8>, format: Format) -> Result<Self, Fault> {
         let part = |content| Self {
-            file: file.to_owned(),
             format,
             metadata: BTreeMap::new(),
             classes: None,
