@@ -186,11 +186,13 @@ impl WeightsFile {
             ));
         }
         notes.extend(taken.said.iter().cloned());
-        let path = if taken.entry.is_empty() { taken.prefix.clone() } else { format!("{}.{}", taken.entry, taken.prefix) };
+        let keys = if taken.entry.is_empty() { String::new() } else { format!("{}.", taken.entry) };
         // What others are computed from is counted as these.
         let free = (0..self.places.len()).filter(|at| !taken.own.contains(at) && !self.hidden.contains(at));
         let free = free.map(|at| self.places[at].raw.as_str()).filter(|name| !is_ignored(name));
-        let mut left = left::group(free, &path);
+        // Those of the same dict without its keys.
+        let free = free.map(|name| name.strip_prefix(&keys).unwrap_or(name));
+        let mut left = left::group(free, &taken.prefix);
         for (group, &tensors) in self.parts.iter().flat_map(|part| &part.tree.others) {
             left.push(Left { group: group.clone(), tensors });
         }
@@ -247,17 +249,13 @@ impl WeightsFile {
         let prefix = options.prefix.as_deref().map(|prefix| prefix.trim_matches('.')).filter(|prefix| !prefix.is_empty());
         if let Some(prefix) = prefix {
             let clean = format!("{}.", unwrapped(prefix));
-            let whole = |place: &Place| match entry {
-                Some(entry) => format!("{}.", unwrapped(entry)).trim_start_matches('.').to_owned(),
-                None => unwrapped(&place.raw[..place.entry]) + if place.entry > 0 { "." } else { "" },
-            };
             let inside = |at: &usize| {
                 let place = &self.places[*at];
-                let begins = |begin: &str| place.clean.starts_with(begin) || place.raw.starts_with(begin);
-                begins(&clean)
-                    || begins(&format!("{prefix}."))
-                    || place.clean.starts_with(&format!("{}{clean}", whole(place).trim_start_matches('.')))
-                    || place.raw[place.entry..].starts_with(&format!("{prefix}."))
+                let keys = unwrapped(place.raw[..place.entry].trim_end_matches('.'));
+                let behind = place.clean.strip_prefix(&keys).map_or(place.clean.as_str(), |name| name.trim_start_matches('.'));
+                [&place.clean, &place.raw, behind, &place.raw[place.entry..]]
+                    .iter()
+                    .any(|name| name.starts_with(&clean) || name.starts_with(&format!("{prefix}.")))
             };
             let below: Vec<usize> = among.iter().copied().filter(inside).collect();
             if clean != "." {

@@ -16,7 +16,7 @@ pub struct Left {
 /// Groups of names: each up to the first part that does not lead to the network.
 pub(super) fn group<'a>(names: impl Iterator<Item = &'a str>, network: &str) -> Vec<Left> {
     let path: Vec<&str> = network.split('.').filter(|part| !part.is_empty()).collect();
-    let mut groups: BTreeMap<String, (usize, bool)> = BTreeMap::new();
+    let mut groups: BTreeMap<String, (usize, bool, &str)> = BTreeMap::new();
     for name in names {
         let parts: Vec<&str> = name.split('.').collect();
         let common = parts.iter().zip(&path).take_while(|(a, b)| a == b).count();
@@ -25,12 +25,13 @@ pub(super) fn group<'a>(names: impl Iterator<Item = &'a str>, network: &str) -> 
         if parts.len() == 1 && name.starts_with("ema_") {
             group = "ema_".into();
         }
-        let entry = groups.entry(group).or_insert((0, false));
+        let entry = groups.entry(group).or_insert((0, false, name));
         entry.0 += 1;
         entry.1 |= parts.len() > common + 1;
     }
-    let shown = |(group, (tensors, deeper)): (String, (usize, bool))| {
+    let shown = |(group, (tensors, deeper, first)): (String, (usize, bool, &str))| {
         let ending = match (deeper, group.ends_with('_')) {
+            _ if tensors == 1 => return Left { group: first.to_owned(), tensors },
             (true, _) => ".*",
             (false, true) => "*",
             _ => "",
