@@ -60,7 +60,9 @@ mod tests {
     #[test]
     fn luma_is_that_of_pillow() {
         // Image.new("RGB", (1, 1), colour).convert("L").getpixel((0, 0)), Pillow 12.
-        for (colour, grey) in [([255, 0, 0], 76), ([0, 255, 0], 150), ([0, 0, 255], 29), ([10, 200, 77], 129), ([7; 3], 7)] {
+        for (colour, grey) in
+            [([255, 0, 0], 76), ([0, 255, 0], 150), ([0, 0, 255], 29), ([10, 200, 77], 129), ([7; 3], 7)]
+        {
             assert_eq!(luma(colour[0], colour[1], colour[2]), grey);
         }
     }

@@ -41,7 +41,10 @@ impl Config {
         }
         let total = self.blocks.iter().try_fold(0usize, |all, &blocks| all.checked_add(blocks));
         if self.blocks.contains(&0) || total.is_none_or(|total| total > MOST_BLOCKS) || self.blocks.len() > 64 {
-            return wrong("blocks", format!("{:?} is not 1 or more a stage and {MOST_BLOCKS} at most", head(&self.blocks)));
+            return wrong(
+                "blocks",
+                format!("{:?} is not 1 or more a stage and {MOST_BLOCKS} at most", head(&self.blocks)),
+            );
         }
         if self.widths.len() != self.blocks.len() {
             let (widths, stages) = (self.widths.len(), self.blocks.len());
@@ -119,10 +122,16 @@ impl Config {
             }
             let size = self.group_size.unwrap_or(1) as u128;
             if self.group_size.is_some() && inner % size != 0 {
-                return wrong("group_size", format!("{size} does not divide the {inner} channels of stage {}", stage + 1));
+                return wrong(
+                    "group_size",
+                    format!("{size} does not divide the {inner} channels of stage {}", stage + 1),
+                );
             }
             if self.group_size.is_none() && inner % self.groups as u128 != 0 {
-                return wrong("groups", format!("{} do not divide the {inner} channels of stage {}", self.groups, stage + 1));
+                return wrong(
+                    "groups",
+                    format!("{} do not divide the {inner} channels of stage {}", self.groups, stage + 1),
+                );
             }
         }
         Ok(())
@@ -136,7 +145,9 @@ impl Config {
             let [inputs, entry, inner, outputs] =
                 [block.inputs, block.entry, block.inner, block.outputs].map(|channels| channels as u128);
             let groups = (block.groups as u128).max(1);
-            let conv = |from: u128, to: u128, pixels: u128, groups: u128| from.checked_mul(to)?.checked_mul(pixels)?.checked_div(groups);
+            let conv = |from: u128, to: u128, pixels: u128, groups: u128| {
+                from.checked_mul(to)?.checked_mul(pixels)?.checked_div(groups)
+            };
             let convs = match block.branch {
                 Branch::Single => [conv(inputs, outputs, 9, groups), Some(0), Some(0)],
                 Branch::Basic => [conv(inputs, inner, 9, groups), conv(inner, outputs, 9, groups), Some(0)],
@@ -183,7 +194,15 @@ mod tests {
             (Config { in_chans: 0, ..usual() }, "in_chans"),
             (Config { groups: 0, ..usual() }, "groups"),
             (Config { groups: 7, ..usual() }, "groups"),
-            (Config { branch: Branch::Bottleneck(resnet_blocks::StrideIn::Middle), group_width: 1, widths: vec![8; 4], ..usual() }, "group_width"),
+            (
+                Config {
+                    branch: Branch::Bottleneck(resnet_blocks::StrideIn::Middle),
+                    group_width: 1,
+                    widths: vec![8; 4],
+                    ..usual()
+                },
+                "group_width",
+            ),
             (Config { classes: usize::MAX, ..usual() }, "classes"),
             (Config { drop_path: f64::NAN, ..usual() }, "drop_path"),
             (Config { image_size: 0, ..usual() }, "image_size"),

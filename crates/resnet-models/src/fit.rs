@@ -85,9 +85,9 @@ pub(crate) fn fit(
     let own_classes = match &found.head {
         Head::One(linear) => Some(linear.classes),
         // Not a network that was recognised: as its names say.
-        _ if !found.recognised => file
-            .shape(&found, &format!("{}.weight", config.head()))
-            .and_then(|shape| shape.first().copied()),
+        _ if !found.recognised => {
+            file.shape(&found, &format!("{}.weight", config.head())).and_then(|shape| shape.first().copied())
+        }
         _ => None,
     };
     config = match (new_head, own_classes) {
@@ -117,7 +117,12 @@ pub(crate) fn fit(
 }
 
 /// More than the file holds: another network's weights, in names if those tell more.
-fn too_large(config: &Config, file: &WeightsFile, options: &LoadOptions, (least, values): (Option<u128>, u128)) -> Error {
+fn too_large(
+    config: &Config,
+    file: &WeightsFile,
+    options: &LoadOptions,
+    (least, values): (Option<u128>, u128),
+) -> Error {
     let foreign = file.find(options, None).map(|found| found.foreign);
     match foreign {
         Ok(Some(what)) => return Error::Foreign { file: file.file.clone(), what },
@@ -126,8 +131,10 @@ fn too_large(config: &Config, file: &WeightsFile, options: &LoadOptions, (least,
     }
     let fitting = fitting(file, options);
     // A network of the registry was asked for by name: what differs is told by the names that are missing.
-    if least.is_some_and(|least| least < 1 << 32) && crate::config(&config.name).is_ok_and(|own| own.widths == config.widths)
-        && let (Ok(wanted), Ok(checkpoint)) = (shapes(config), file.find(options, None).and_then(|found| file.read(found)))
+    if least.is_some_and(|least| least < 1 << 32)
+        && crate::config(&config.name).is_ok_and(|own| own.widths == config.widths)
+        && let (Ok(wanted), Ok(checkpoint)) =
+            (shapes(config), file.find(options, None).and_then(|found| file.read(found)))
     {
         let mismatch = weights::compare(&checkpoint, &wanted);
         return Error::OtherNetwork { mismatch: Box::new(mismatch), fitting };
@@ -177,7 +184,8 @@ pub(crate) fn fitting(file: &WeightsFile, options: &LoadOptions) -> Vec<&'static
     }
     let fits = |arch: &&str| {
         // Making all networks takes long: their sizes and the last block rule most of them out.
-        let config = crate::config(arch).ok().filter(|config| config.least_values().is_some_and(|least| least <= values));
+        let config =
+            crate::config(arch).ok().filter(|config| config.least_values().is_some_and(|least| least <= values));
         config.is_some_and(|config| {
             let last = config.block_configs().pop().is_some_and(|(last, _)| likeliest.has_below(&format!("{last}.")));
             last && shapes(&config).is_ok_and(|wanted| fits_shapes(file, options, &wanted))

@@ -112,7 +112,12 @@ fn whole_modules_are_read_without_running_anything() {
     }
     let half = plain("module_in_dict.pt");
     near("module_in_dict.pt", &output(&half), "logits", 2e-2);
-    near("by its entry", &output(&read("module_in_dict.pt", |o| o.entry = Some("model".into())).unwrap()), "logits", 2e-2);
+    near(
+        "by its entry",
+        &output(&read("module_in_dict.pt", |o| o.entry = Some("model".into())).unwrap()),
+        "logits",
+        2e-2,
+    );
 }
 
 #[test]
@@ -151,7 +156,10 @@ fn what_is_loaded_is_written_clean() {
     for (name, count) in [("moco.pth", 0), ("dino.pth", 0), ("openmmlab.pth", 2), ("parametrized.pth", 2)] {
         let checkpoint = weights::load(file(name)).unwrap();
         let names: Vec<&String> = checkpoint.tensors.keys().collect();
-        assert!(names.iter().all(|name| ["conv1", "bn1", "layer", "fc."].iter().any(|root| name.starts_with(root))), "{names:?}");
+        assert!(
+            names.iter().all(|name| ["conv1", "bn1", "layer", "fc."].iter().any(|root| name.starts_with(root))),
+            "{names:?}"
+        );
         assert_eq!(names.iter().filter(|name| name.starts_with("fc.")).count(), count, "{name}");
         let path = folder.path().join("clean.safetensors");
         let tensors: Vec<(String, Tensor)> = checkpoint.tensors.clone().into_iter().collect();
@@ -231,12 +239,7 @@ fn a_configuration_beyond_its_file_is_refused_before_anything_is_made() {
         (r#"{"name": "x", "stem_channels": 0}"#, "`stem_channels`"),
         (r#"{"name": "x", "blocks": [10000, 1, 1, 1]}"#, "`blocks`"),
     ] {
-        let metadata = [
-            ("arch", "resnet20"),
-            ("classes", "[\"a\"]"),
-            ("normalize", "{}"),
-            ("config", config),
-        ];
+        let metadata = [("arch", "resnet20"), ("classes", "[\"a\"]"), ("normalize", "{}"), ("config", config)];
         let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
         weights::save(&path, &[("fc.weight".into(), tensor.clone())], &metadata).unwrap();
         let error = resnet_models::from_pretrained(&path.display().to_string()).err().unwrap().to_string();

@@ -140,8 +140,10 @@ fn networks(args: &Args) -> anyhow::Result<(Vec<Measured>, Batch)> {
                 [arch] => Some(arch.clone()),
                 _ => None,
             };
-            let loaded =
-                network::load(&WeightsArgs { arch, weights: Some(file.clone()), part: args.part.clone(), ..WeightsArgs::default() }, &device)?;
+            let loaded = network::load(
+                &WeightsArgs { arch, weights: Some(file.clone()), part: args.part.clone(), ..WeightsArgs::default() },
+                &device,
+            )?;
             loaded.must_have_head()?;
             loaded.must_take_colour()?;
             loaded.tell();

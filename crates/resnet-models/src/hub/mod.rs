@@ -178,9 +178,7 @@ fn named(file: &WeightsFile, part: &LoadOptions) -> Result<Config, Error> {
     let is_ours = is_ours(&metadata);
     let arch = metadata.get("arch").cloned().or_else(|| in_file_name(&file.file));
     match arch.map(|arch| crate::config(&arch)) {
-        Some(Ok(config)) => {
-            config.with_changes(&ours(&file.file, &metadata, "network")?.unwrap_or_default())
-        }
+        Some(Ok(config)) => config.with_changes(&ours(&file.file, &metadata, "network")?.unwrap_or_default()),
         Some(Err(error)) if is_ours => Err(error),
         // Another program's word under the same key.
         _ => match foreign(file, part) {

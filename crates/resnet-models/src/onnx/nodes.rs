@@ -4,8 +4,8 @@ use candle_core::{DType, Device, Result, Tensor};
 use resnet_ops::graph::{MapShape, Node, NormParameters, Op, Spread};
 use resnet_ops::{AvgPoolConfig, ConvConfig, Graph, portable};
 
-use super::proto::{Attribute, FLOAT, INT64, NodeProto, TensorProto};
 use super::INPUT;
+use super::proto::{Attribute, FLOAT, INT64, NodeProto, TensorProto};
 
 /// Nodes and constants under way.
 pub(super) struct Nodes {

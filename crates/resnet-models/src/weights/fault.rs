@@ -55,7 +55,11 @@ impl From<candle_core::Error> for Fault {
 /// A name out of a file, fit for a terminal: control characters escaped, long ones cut.
 pub(super) fn show(name: &str) -> String {
     const LONGEST: usize = 100;
-    let mut shown: String = name.chars().take(LONGEST).flat_map(char::escape_debug).collect();
+    let mut shown = String::new();
+    for c in name.chars().take(LONGEST) {
+        // Quotes harm no terminal.
+        if matches!(c, '\'' | '"') { shown.push(c) } else { shown.extend(c.escape_debug()) }
+    }
     if name.chars().nth(LONGEST).is_some() {
         shown.push('…');
     }

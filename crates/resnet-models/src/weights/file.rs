@@ -113,7 +113,8 @@ impl WeightsFile {
                 sources.push(Source::Stored(number, at));
             }
         }
-        let by_name: BTreeMap<&str, usize> = places.iter().enumerate().map(|(at, place)| (place.raw.as_str(), at)).collect();
+        let by_name: BTreeMap<&str, usize> =
+            places.iter().enumerate().map(|(at, place)| (place.raw.as_str(), at)).collect();
         let (mut hidden, mut made) = (BTreeSet::new(), Vec::new());
         for found in parametrize::find(&by_name) {
             if by_name.contains_key(found.name.as_str()) {
@@ -246,13 +247,15 @@ impl WeightsFile {
                 None => self.nothing(),
             }));
         }
-        let prefix = options.prefix.as_deref().map(|prefix| prefix.trim_matches('.')).filter(|prefix| !prefix.is_empty());
+        let prefix =
+            options.prefix.as_deref().map(|prefix| prefix.trim_matches('.')).filter(|prefix| !prefix.is_empty());
         if let Some(prefix) = prefix {
             let clean = format!("{}.", unwrapped(prefix));
             let inside = |at: &usize| {
                 let place = &self.places[*at];
                 let keys = unwrapped(place.raw[..place.entry].trim_end_matches('.'));
-                let behind = place.clean.strip_prefix(&keys).map_or(place.clean.as_str(), |name| name.trim_start_matches('.'));
+                let behind =
+                    place.clean.strip_prefix(&keys).map_or(place.clean.as_str(), |name| name.trim_start_matches('.'));
                 [&place.clean, &place.raw, behind, &place.raw[place.entry..]]
                     .iter()
                     .any(|name| name.starts_with(&clean) || name.starts_with(&format!("{prefix}.")))
@@ -279,7 +282,8 @@ impl WeightsFile {
         if part.keys.iter().any(|own| own == entry) {
             return format!("the dict under {} holds no tensors", show(entry));
         }
-        let meant = nearest(key, part.keys.iter().map(String::as_str)).map(|name| format!(" (did you mean {}?)", show(name)));
+        let meant =
+            nearest(key, part.keys.iter().map(String::as_str)).map(|name| format!(" (did you mean {}?)", show(name)));
         let meant = meant.filter(|_| !part.keys.iter().any(|own| own == key)).unwrap_or_default();
         format!("no dict is under the key {}{meant}; it has {}", show(entry), listed(&part.keys))
     }
@@ -323,7 +327,8 @@ impl WeightsFile {
             let place = &self.places[at];
             *counts.entry(&place.raw[..place.entry]).or_default() += 1;
         }
-        let likeliest = counts.iter().min_by_key(|(entry, count)| (find::entry_order(entry), std::cmp::Reverse(**count)));
+        let likeliest =
+            counts.iter().min_by_key(|(entry, count)| (find::entry_order(entry), std::cmp::Reverse(**count)));
         let entry = likeliest.map(|(entry, _)| (*entry).to_owned()).unwrap_or_default();
         let inside = among.iter().copied().filter(|&at| self.places[at].raw[..self.places[at].entry] == entry);
         let mut tensors: BTreeMap<String, usize> = BTreeMap::new();
@@ -340,7 +345,9 @@ impl WeightsFile {
             Source::Computed(_) => false,
         };
         if tensors.values().any(special) || tensors.keys().any(|name| name.contains("_packed_params")) {
-            return Err(Fault::Unsupported("it is a quantized network: give the float weights that it was made from".into()));
+            return Err(Fault::Unsupported(
+                "it is a quantized network: give the float weights that it was made from".into(),
+            ));
         }
         let tensors = if options.keep_names { tensors } else { names::normalize(tensors)? };
         Ok(Found {
@@ -425,7 +432,8 @@ impl Values<'_> {
                 reader.tensor(&part_of.tensors[tensor])
             }
             Source::Computed(computed) => {
-                let parts: Vec<Tensor> = computed.parts().into_iter().map(|at| self.place(at)).collect::<Result<_, _>>()?;
+                let parts: Vec<Tensor> =
+                    computed.parts().into_iter().map(|at| self.place(at)).collect::<Result<_, _>>()?;
                 computed.value(&parts).map_err(|error| Fault::from(error).within(&self.file.places[at].raw))
             }
         }

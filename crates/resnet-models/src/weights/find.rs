@@ -102,7 +102,8 @@ impl Candidate {
             }
         }
         // One stage among other things is another network's (HRNet's).
-        let second = ["layer2.", "stages.1."].iter().any(|stage| names.keys().any(|name: &String| name.starts_with(stage)));
+        let second =
+            ["layer2.", "stages.1."].iter().any(|stage| names.keys().any(|name: &String| name.starts_with(stage)));
         if others && !second {
             return Ok(None);
         }
@@ -230,7 +231,12 @@ pub(super) struct Choice {
 }
 
 /// The one that fits the target best; of several that fit, what users of the format take.
-pub(super) fn choose(candidates: &[Candidate], places: &[Place], target: Option<Target<'_>>, keys: &[String]) -> Option<Choice> {
+pub(super) fn choose(
+    candidates: &[Candidate],
+    places: &[Place],
+    target: Option<Target<'_>>,
+    keys: &[String],
+) -> Option<Choice> {
     let has = |key: &str| keys.iter().any(|own| own == key);
     let (timm, ultralytics) = (has("state_dict_ema"), has("updates") && has("ema"));
     let missing = |candidate: &Candidate| {
@@ -260,7 +266,8 @@ impl Candidate {
     /// How to ask for it, seen from another.
     pub fn flags(&self, taken: &Candidate) -> String {
         let entry = (self.entry != taken.entry).then(|| format!("--entry {}", show(&self.entry)));
-        let prefix = (self.prefix != taken.prefix || entry.is_none()).then(|| format!("--prefix {}", show(&self.prefix)));
+        let prefix =
+            (self.prefix != taken.prefix || entry.is_none()).then(|| format!("--prefix {}", show(&self.prefix)));
         let flags: Vec<String> = entry.into_iter().chain(prefix.filter(|flag| !flag.ends_with(' '))).collect();
         flags.join(" ")
     }

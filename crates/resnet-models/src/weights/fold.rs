@@ -37,7 +37,8 @@ pub(super) fn complete<'a>(names: &mut BTreeMap<String, Made>, shape: impl Fn(us
         .collect();
     // In networks that begin with a norm a convolution's own norm stands before it.
     let follows = |names: &BTreeMap<String, Made>| {
-        let outputs = ["conv1.weight", "conv1.6.weight"].iter().find_map(|name| place(names, name)).map(|w| shape(w)[0]);
+        let outputs =
+            ["conv1.weight", "conv1.6.weight"].iter().find_map(|name| place(names, name)).map(|w| shape(w)[0]);
         match names.get("bn1.weight").or(names.get("bn1.running_mean")) {
             Some(Made::Of(norm)) => outputs.is_some_and(|outputs| shape(*norm) == [outputs]),
             _ => !names.keys().any(|name| name.contains(".bn1.")),
@@ -129,17 +130,24 @@ mod tests {
     fn biases_go_into_means_and_folded_norms_come_back() {
         let shapes: [&[usize]; 5] = [&[4, 3, 3, 3], &[4], &[4], &[4, 4, 3, 3], &[4]];
         let of = |names: &[(&str, usize)]| {
-            let mut names: BTreeMap<String, Made> = names.iter().map(|(n, i)| ((*n).to_owned(), Made::Of(*i))).collect();
+            let mut names: BTreeMap<String, Made> =
+                names.iter().map(|(n, i)| ((*n).to_owned(), Made::Of(*i))).collect();
             let said = complete(&mut names, |place| shapes[place]);
             (names, said.len())
         };
         let (names, said) = of(&[("conv1.weight", 0), ("conv1.bias", 1), ("bn1.weight", 2), ("bn1.running_mean", 4)]);
         assert_eq!((names["bn1.running_mean"], said), (Made::Less(4, 1), 1));
         assert!(!names.contains_key("conv1.bias"));
-        let (names, _) = of(&[("conv1.weight", 0), ("conv1.bias", 1), ("layer1.0.conv1.weight", 3), ("layer1.0.conv1.bias", 4)]);
+        let (names, _) =
+            of(&[("conv1.weight", 0), ("conv1.bias", 1), ("layer1.0.conv1.weight", 3), ("layer1.0.conv1.bias", 4)]);
         assert_eq!((names["layer1.0.bn1.weight"], names["layer1.0.bn1.bias"]), (Made::Constant(1.0, 4), Made::Of(4)));
         // The norm of a network that begins with it: not behind the convolution.
-        let (names, said) = of(&[("conv1.weight", 0), ("layer1.0.bn1.running_mean", 2), ("layer1.0.conv1.weight", 3), ("layer1.0.conv1.bias", 4)]);
+        let (names, said) = of(&[
+            ("conv1.weight", 0),
+            ("layer1.0.bn1.running_mean", 2),
+            ("layer1.0.conv1.weight", 3),
+            ("layer1.0.conv1.bias", 4),
+        ]);
         assert!(names.contains_key("layer1.0.conv1.bias") && said == 0);
     }
 }

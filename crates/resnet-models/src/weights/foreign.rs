@@ -66,13 +66,15 @@ pub(super) fn looks_like(bytes: &[u8]) -> String {
     }
     // The last eight bytes of TensorFlow's index files.
     if bytes.ends_with(&0xdb47_7524_8b80_fb57u64.to_le_bytes()) {
-        return "it is the index of a TensorFlow checkpoint; save the weights under PyTorch's names as safetensors".into();
+        return "it is the index of a TensorFlow checkpoint; save the weights under PyTorch's names as safetensors"
+            .into();
     }
     if is_onnx(head) {
         return "it is an ONNX network, not PyTorch's weights; take the checkpoint that it was exported from".into();
     }
     if is_msgpack(head) {
-        return "it is msgpack, as Flax writes (.msgpack); save the weights under PyTorch's names as safetensors".into();
+        return "it is msgpack, as Flax writes (.msgpack); save the weights under PyTorch's names as safetensors"
+            .into();
     }
     if head[0] == 0x80 {
         return "it is a Python pickle, but not one that torch.save wrote".into();
@@ -129,10 +131,13 @@ pub(super) fn archive(names: &[String]) -> String {
         return "it is a Core ML package; take the weights that it was made from".into();
     }
     let inside: Vec<&str> = names.iter().map(String::as_str).filter(|name| !name.ends_with('/')).collect();
-    if let Some(weights) = inside.iter().find(|name| [".pth", ".pt", ".safetensors", ".bin"].iter().any(|end| name.ends_with(end))) {
+    if let Some(weights) =
+        inside.iter().find(|name| [".pth", ".pt", ".safetensors", ".bin"].iter().any(|end| name.ends_with(end)))
+    {
         let shown: String = weights.chars().take(100).flat_map(char::escape_debug).collect();
         return format!("it is a zip archive without data.pkl, no checkpoint of PyTorch's; unpack it and give {shown}");
     }
-    let shown: Vec<String> = inside.iter().take(3).map(|name| name.chars().take(40).flat_map(char::escape_debug).collect()).collect();
+    let shown: Vec<String> =
+        inside.iter().take(3).map(|name| name.chars().take(40).flat_map(char::escape_debug).collect()).collect();
     format!("it is a zip archive without data.pkl, no checkpoint of PyTorch's; it holds {}", shown.join(", "))
 }

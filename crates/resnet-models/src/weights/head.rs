@@ -90,13 +90,9 @@ pub(super) fn find(tensors: &[Named<'_>], prefix: &str, features: usize) -> Head
         let Some((root, head)) = one else { continue };
         let path = format!("{above}{root}");
         return match head {
-            Head::One(linear) if level == 0 && prefix.split('.').any(|part| PROJECTING.contains(&part)) => {
-                Head::Other(format!(
-                    "{} of {} outputs is the projector of a training without labels",
-                    show(&path),
-                    linear.classes
-                ))
-            }
+            Head::One(linear) if level == 0 && prefix.split('.').any(|part| PROJECTING.contains(&part)) => Head::Other(
+                format!("{} of {} outputs is the projector of a training without labels", show(&path), linear.classes),
+            ),
             Head::Other(what) => Head::Other(format!("{} {what}", show(&path))),
             head => head.clone(),
         };
@@ -135,7 +131,10 @@ fn of(modules: &BTreeMap<&str, Vec<(&str, Named)>>, features: usize) -> Head {
     let get = |leaf: &str| layer.iter().find(|entry| entry.0 == leaf).map(|entry| entry.1);
     let Some((_, weight, shape)) = get("weight") else { return Head::None };
     if let Some((leaf, _)) = layer.iter().find(|entry| !["weight", "bias"].contains(&entry.0)) {
-        return Head::Other(format!("has {} beside its weight, as heads by cosine have, and is no linear layer", show(leaf)));
+        return Head::Other(format!(
+            "has {} beside its weight, as heads by cosine have, and is no linear layer",
+            show(leaf)
+        ));
     }
     let (classes, inputs) = match *shape {
         [classes, inputs] | [classes, inputs, 1, 1] => (classes, inputs),

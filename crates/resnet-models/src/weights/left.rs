@@ -68,7 +68,14 @@ mod tests {
 
     #[test]
     fn groups_end_where_the_way_to_the_network_does() {
-        let names = ["module.queue", "module.queue_ptr", "module.encoder_k.a", "module.encoder_k.b.c", "ema_backbone_x", "ema_y"];
+        let names = [
+            "module.queue",
+            "module.queue_ptr",
+            "module.encoder_k.a",
+            "module.encoder_k.b.c",
+            "ema_backbone_x",
+            "ema_y",
+        ];
         let left = group(names.into_iter(), "module.encoder_q");
         assert_eq!(
             line(&left).unwrap(),

@@ -30,8 +30,8 @@ mod torch;
 mod transformers;
 mod tree;
 
-pub use assign::{AssignOptions, Report, assign};
 pub(crate) use assign::compare;
+pub use assign::{AssignOptions, Report, assign};
 pub use error::WeightsError;
 pub(crate) use file::{Found, WeightsFile};
 pub use format::Format;

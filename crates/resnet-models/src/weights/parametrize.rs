@@ -23,11 +23,7 @@ pub(super) struct Parametrized {
 }
 
 /// Endings of the names that a weight is computed from, the first that of the tensor with the weight's shape.
-const FORMS: &[[&str; 3]] = &[
-    ["_v", "_g", ""],
-    ["_orig", "_mask", ""],
-    ["_orig", "_u", "_v"],
-];
+const FORMS: &[[&str; 3]] = &[["_v", "_g", ""], ["_orig", "_mask", ""], ["_orig", "_u", "_v"]];
 
 /// The weights that are computed, where all that they need is there. `names` lead to places.
 pub(super) fn find(names: &BTreeMap<&str, usize>) -> Vec<Parametrized> {
@@ -138,16 +134,17 @@ mod tests {
             of(&["a.weight_orig", "a.weight_u", "a.weight_v"]),
             [("a.weight".into(), Computed::SpectralNorm { weight: 0, u: 1, v: 2 })]
         );
-        assert_eq!(
-            of(&["weight_mask", "weight_orig"]),
-            [("weight".into(), Computed::Masked { weight: 1, mask: 0 })]
-        );
+        assert_eq!(of(&["weight_mask", "weight_orig"]), [("weight".into(), Computed::Masked { weight: 1, mask: 0 })]);
         assert_eq!(
             of(&["a.parametrizations.weight.original0", "a.parametrizations.weight.original1"]),
             [("a.weight".into(), Computed::WeightNorm { g: 0, v: 1 })]
         );
         assert_eq!(
-            of(&["p.parametrizations.weight.original", "p.parametrizations.weight.0._u", "p.parametrizations.weight.0._v"]),
+            of(&[
+                "p.parametrizations.weight.original",
+                "p.parametrizations.weight.0._u",
+                "p.parametrizations.weight.0._v"
+            ]),
             [("p.weight".into(), Computed::SpectralNorm { weight: 0, u: 1, v: 2 })]
         );
         assert!(of(&["weight_orig", "weight"]).is_empty());

@@ -112,7 +112,9 @@ impl Part {
             let (shape, float, special) = match arena.get(leaf.id) {
                 Value::Tensor(tensor) => (&tensor.shape[..], tensor.storage.element.is_float(), None),
                 Value::Array(array) => (&array.shape[..], array.element.is_float(), None),
-                Value::Object { class, .. } => (&[][..], true, Some(class.trim_start_matches("torch._utils._rebuild_"))),
+                Value::Object { class, .. } => {
+                    (&[][..], true, Some(class.trim_start_matches("torch._utils._rebuild_")))
+                }
                 _ => continue,
             };
             self.tensors.push(Described {
@@ -181,7 +183,9 @@ impl Reader<'_> {
                 let bytes = part.bytes.get(range.clone()).ok_or_else(|| Fault::Damaged("it is cut off".into()))?;
                 return Ok(element::tensor(kind, bytes, &tensor.shape)?);
             }
-            (Stored::Pickled(id), Content::Zip(arena) | Content::Legacy(arena, _) | Content::Pickle(arena)) => (arena, *id),
+            (Stored::Pickled(id), Content::Zip(arena) | Content::Legacy(arena, _) | Content::Pickle(arena)) => {
+                (arena, *id)
+            }
             (Stored::Pickled(_), Content::Safetensors) => return Err(Fault::Damaged("it has no value".into())),
         };
         match (arena.get(id), &part.content, &mut self.archive) {
@@ -239,7 +243,8 @@ fn safetensors(bytes: &[u8]) -> Result<Header, Fault> {
 fn numpy(array: &ArrayRef, arena: &Arena, file: &[u8]) -> Result<Tensor, Fault> {
     let damaged = |what: &str| Fault::Damaged(format!("{what} (shape {:?})", array.shape));
     let shape: Option<Vec<usize>> = array.shape.iter().map(|&size| usize::try_from(size).ok()).collect();
-    let shape = shape.filter(|shape| addressable(shape)).ok_or_else(|| damaged("its shape is negative or too large"))?;
+    let shape =
+        shape.filter(|shape| addressable(shape)).ok_or_else(|| damaged("its shape is negative or too large"))?;
     let kind = array.element.kind.ok_or_else(|| damaged("its dtype is not read"))?;
     let count: usize = shape.iter().product();
     let right = |length: usize| count.checked_mul(array.element.size) == Some(length);

@@ -95,7 +95,8 @@ pub(super) fn in_folder(folder: &Path) -> Result<PathBuf, WeightsError> {
         }
     }
     names.sort();
-    let usual = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
+    let usual =
+        ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
     if let Some(name) = usual.iter().find(|usual| names.iter().any(|name| name == *usual)) {
         return Ok(folder.join(name));
     }
@@ -163,7 +164,8 @@ mod tests {
             assert!(parts(json.as_bytes(), &index).is_err(), "{name}");
         }
         std::fs::write(folder.path().join("m-1.safetensors"), "x").unwrap();
-        let json = "\u{feff}{\"metadata\": {}, \"weight_map\": {\"a\": \"m-1.safetensors\", \"b\": \"m-1.safetensors\"}}";
+        let json =
+            "\u{feff}{\"metadata\": {}, \"weight_map\": {\"a\": \"m-1.safetensors\", \"b\": \"m-1.safetensors\"}}";
         assert_eq!(parts(json.as_bytes(), &index).unwrap().unwrap().len(), 1);
         assert!(parts(b"{\"error\": 1}", Path::new("x.safetensors")).unwrap().is_none());
     }

@@ -32,13 +32,8 @@ const ANCHORS: &[(&str, Spelling)] = &[
 ];
 
 /// Names that wrappers put in front of any module's: data parallelism, compilation, sharding, checkpointing.
-const WRAPPERS: &[&str] = &[
-    "module",
-    "_orig_mod",
-    "_fsdp_wrapped_module",
-    "_checkpoint_wrapped_module",
-    "_forward_module",
-];
+const WRAPPERS: &[&str] =
+    &["module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module"];
 
 pub(super) fn is_wrapper(part: &str) -> bool {
     WRAPPERS.contains(&part)

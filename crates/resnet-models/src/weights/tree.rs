@@ -219,10 +219,12 @@ pub(super) fn scalars(arena: &Arena, root: Id) -> BTreeMap<String, String> {
 
 /// Names of classes where OpenMMLab's and Ultralytics' programs keep them.
 pub(super) fn classes(arena: &Arena, root: Id) -> Option<Vec<String>> {
-    let below = |id: Id, key: &str| last_entries(arena, id).into_iter().find(|entry| entry.0 == key).map(|entry| entry.1);
+    let below =
+        |id: Id, key: &str| last_entries(arena, id).into_iter().find(|entry| entry.0 == key).map(|entry| entry.1);
     if let Some(meta) = below(root, "meta") {
         let inner = below(meta, "dataset_meta").unwrap_or(meta);
-        let names = ["CLASSES", "classes"].iter().find_map(|key| below(inner, key)).or_else(|| below(meta, "CLASSES"))?;
+        let names =
+            ["CLASSES", "classes"].iter().find_map(|key| below(inner, key)).or_else(|| below(meta, "CLASSES"))?;
         return strings(arena, arena.sequence(names)?);
     }
     let model = ["ema", "model"].iter().find_map(|key| {
@@ -232,8 +234,11 @@ pub(super) fn classes(arena: &Arena, root: Id) -> Option<Vec<String>> {
     match arena.sequence(model) {
         Some(names) => strings(arena, names),
         None => {
-            let mut names: Vec<(i64, Id)> =
-                arena.entries(model)?.iter().map(|&(key, value)| Some((arena.int(key)?, value))).collect::<Option<_>>()?;
+            let mut names: Vec<(i64, Id)> = arena
+                .entries(model)?
+                .iter()
+                .map(|&(key, value)| Some((arena.int(key)?, value)))
+                .collect::<Option<_>>()?;
             names.sort_by_key(|name| name.0);
             let in_order = names.iter().enumerate().all(|(i, name)| name.0 == i as i64);
             let ids: Vec<Id> = names.iter().map(|name| name.1).collect();

@@ -276,7 +276,9 @@ impl Machine<'_> {
         };
         match (self.arena.get_mut(target), array) {
             (Value::Object { state, .. }, _) => *state = Some(given),
-            (value @ (Value::EmptyArray | Value::Element(_)), made) => *value = made.unwrap_or_else(|| Value::object("numpy.ndarray")),
+            (value @ (Value::EmptyArray | Value::Element(_)), made) => {
+                *value = made.unwrap_or_else(|| Value::object("numpy.ndarray"))
+            }
             // Attributes of dicts and the like decide nothing about weights.
             _ => {}
         }

@@ -28,7 +28,11 @@ impl Materializer {
     /// # Errors
     /// When the tensor reaches outside its storage, is of a dtype that is not read, or is larger
     /// than the file can account for.
-    pub fn tensor<'a>(&mut self, tensor: &TensorRef, storages: &mut (impl Storages<'a> + ?Sized)) -> Result<Tensor, Fault> {
+    pub fn tensor<'a>(
+        &mut self,
+        tensor: &TensorRef,
+        storages: &mut (impl Storages<'a> + ?Sized),
+    ) -> Result<Tensor, Fault> {
         let storage = &tensor.storage;
         let view =
             (storage.key.clone(), storage.element.name, tensor.offset, tensor.shape.clone(), tensor.stride.clone());
