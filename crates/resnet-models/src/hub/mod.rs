@@ -137,6 +137,9 @@ pub fn from_pretrained_with(
         (None, None, Some(config)) => config.network.clone(),
         (None, None, None) => named(&file, &part)?,
     };
+    // What a file says is told of with its name.
+    let said_by = files.config.as_deref().filter(|_| options.arch.is_none()).unwrap_or(&file.file);
+    known.check().map_err(|error| Error::Config { file: said_by.to_owned(), message: error.to_string() })?;
     let own_classes = file.classes();
     let Fitted { network, parameters, checkpoint, notes } =
         fit(known, &file, &part, options.new_head, &options.device)?;

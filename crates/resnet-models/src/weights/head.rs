@@ -63,11 +63,14 @@ pub(crate) enum Head {
 /// A tensor that the head may have: name without wrappers, place, shape.
 pub(super) type Named<'a> = (&'a str, usize, &'a [usize]);
 
+/// Modules by their paths: what each has, by the last parts of the names.
+type Modules<'a> = BTreeMap<&'a str, Vec<(&'a str, Named<'a>)>>;
+
 /// The head of the network below `prefix` (empty or ending with a dot), whose features are so many.
 pub(super) fn find(tensors: &[Named<'_>], prefix: &str, features: usize) -> Head {
     let levels = levels(prefix);
     for (level, above) in levels.iter().enumerate() {
-        let mut modules: BTreeMap<&str, BTreeMap<&str, Vec<(&str, Named)>>> = BTreeMap::new();
+        let mut modules: BTreeMap<&str, Modules> = BTreeMap::new();
         for &(name, place, shape) in tensors {
             let Some(rest) = name.strip_prefix(above) else { continue };
             let Some(root) = rest.split('.').next() else { continue };
@@ -119,7 +122,7 @@ fn is_child_by_number(prefix: &str) -> bool {
     prefix.trim_end_matches('.').rsplit('.').next().is_some_and(is_number)
 }
 
-fn of(modules: &BTreeMap<&str, Vec<(&str, Named)>>, features: usize) -> Head {
+fn of(modules: &Modules, features: usize) -> Head {
     let layers: Vec<_> = modules.values().collect();
     let [layer] = layers[..] else {
         return Head::Other(format!(
