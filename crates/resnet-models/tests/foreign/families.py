@@ -1,10 +1,10 @@
 """Weights of families of projects, built with torch from the public description of their names, loaded by the program,
 and its output compared with torch's.
 
-    python families.py RESNET     # the program; torch 2, torchvision, numpy, safetensors
+    python families.py RESNET [PART OF A FAMILY'S NAME…]     # the program; torch 2, torchvision, numpy, safetensors
 
 Prints the table that docs/weights.md quotes. Weights are random: what is compared is that each tensor arrives where it
-belongs. The networks are ResNet-18 and ResNet-50 with norms that are not the identity.
+belongs. The networks have norms that are not the identity.
 """
 
 import pickle
@@ -26,7 +26,7 @@ MOST = 1e-4
 
 def network(arch, seed, **options):
     torch.manual_seed(seed)
-    net = getattr(torchvision.models, arch)(weights=None, **options)
+    net = OWN[arch]() if arch in OWN else getattr(torchvision.models, arch)(weights=None, **options)
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.0)
@@ -140,6 +140,52 @@ def clip(net, other):
     return under("visual.", visual) | {"transformer.resblocks.0.attn.in_proj_weight": torch.zeros(8, 8), "logit_scale": torch.zeros(())}
 
 
+class PreActBlock(nn.Module):
+    """As in kuangliu/pytorch-cifar: the projection reads the activated input, and no norm follows the last block."""
+
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.bn1, self.conv1 = nn.BatchNorm2d(inputs), nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn2, self.conv2 = nn.BatchNorm2d(outputs), nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False))
+
+    def forward(self, x):
+        y = torch.relu(self.bn1(x))
+        x = self.shortcut(y) if hasattr(self, "shortcut") else x
+        return self.conv2(torch.relu(self.bn2(self.conv1(y)))) + x
+
+
+class PreActResNet18(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1, before = nn.Conv2d(3, 64, 3, 1, 1, bias=False), 64
+        for stage, width in enumerate((64, 128, 256, 512), 1):
+            blocks = [PreActBlock(before, width, 1 if stage == 1 else 2), PreActBlock(width, width, 1)]
+            setattr(self, f"layer{stage}", nn.Sequential(*blocks))
+            before = width
+        self.linear = nn.Linear(512, 10)
+
+    def forward(self, x):
+        x = self.layer4(self.layer3(self.layer2(self.layer1(self.conv1(x)))))
+        return self.linear(x.mean((2, 3)))
+
+
+class CifarResNet18(torchvision.models.ResNet):
+    """The ResNet-18 of most CIFAR tutorials: torchvision's with another stem."""
+
+    def __init__(self):
+        super().__init__(torchvision.models.resnet.BasicBlock, [2, 2, 2, 2], num_classes=10)
+        self.conv1, self.maxpool = nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.Identity()
+
+
+def kuangliu(net, other):
+    """kuangliu/pytorch-cifar: net under DataParallel beside acc and epoch, shortcut and linear for downsample and fc."""
+    rename = lambda k: k.replace("downsample", "shortcut").replace("fc.", "linear.")
+    return {"net": OrderedDict(("module." + rename(k), v) for k, v in net.state_dict().items()), "acc": 95.0, "epoch": 199}
+
+
+OWN = {"preact_resnet18": PreActResNet18, "resnet18 ": CifarResNet18}
 FAMILIES = [
     ("DINO", "resnet50", dino, "features"),
     ("BYOL (byol-pytorch)", "resnet50", byol, "logits"),
@@ -151,6 +197,8 @@ FAMILIES = [
     ("OpenMMLab mmpretrain", "resnet18", openmmlab, "logits"),
     ("detectron2 (.pkl)", "resnet50", detectron2, "features"),
     ("DETR", "resnet50", detr, "features"),
+    ("kuangliu ResNet18", "resnet18 ", kuangliu, "logits"),
+    ("kuangliu PreActResNet18", "preact_resnet18", kuangliu, "logits"),
     ("CLIP ModifiedResNet", "resnet50", clip, "refused"),
 ]
 
@@ -161,7 +209,7 @@ def run(*arguments):
 
 
 def main():
-    failed = 0
+    failed, wanted_names = 0, sys.argv[2:]
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         torch.manual_seed(0)
@@ -169,6 +217,8 @@ def main():
         save_file({"input": x}, folder / "x.safetensors")
         print("| family | network | compared | largest difference | said |\n| --- | --- | --- | --- | --- |")
         for name, arch, make, what in FAMILIES:
+            if wanted_names and not any(part in name for part in wanted_names):
+                continue
             net, other = network(arch, 1), network(arch, 2)
             path = folder / ("w.pkl" if make is detectron2 else "w.pth")
             value = make(net, other)
@@ -178,14 +228,13 @@ def main():
                 torch.save(value, path)
             out = folder / "y.safetensors"
             out.unlink(missing_ok=True)
-            code, said = run("forward", "--arch", arch, "--weights", path, "--input", folder / "x.safetensors", "--output", out)
+            code, said = run("forward", "--arch", arch.strip(), "--weights", path, "--input", folder / "x.safetensors", "--output", out)
             said = said.replace(f"{path}: ", "").replace("\n", "; ")
             if what == "refused":
                 right, shown = code == 2 and "CLIP" in said, f"exit {code}"
             else:
                 with torch.no_grad():
-                    features = torch.flatten(nn.Sequential(*list(net.children())[:-1])(x), 1)
-                    wanted = net.fc(features) if what == "logits" else features
+                    wanted = net(x) if what == "logits" else torch.flatten(nn.Sequential(*list(net.children())[:-1])(x), 1)
                 found = load_file(out).get(what) if code == 0 else None
                 far = float("inf") if found is None else float((found - wanted).abs().max() / max(1.0, float(wanted.abs().max())))
                 right, shown = far <= MOST, f"{far:.1e}"
