@@ -1,6 +1,6 @@
 //! Batches of images that lie on the device as bytes.
 
-use candle_core::{DType, Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor};
 
 use super::array::Array;
 use super::launch::Grid;

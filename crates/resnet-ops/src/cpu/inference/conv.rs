@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use candle_core::{Result, bail};
+use candle_core::Result;
 
 use super::map::{Layout, Map, Stored};
 use super::weights::Weights;

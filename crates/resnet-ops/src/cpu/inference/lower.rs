@@ -1,7 +1,7 @@
 //! A graph as steps of inference: norms are folded into the convolutions before them, additions and ReLUs go into their
 //! ends.
 
-use candle_core::{Result, bail};
+use candle_core::Result;
 
 use super::weights::Weights;
 use crate::PoolConfig;
