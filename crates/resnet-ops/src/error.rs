@@ -17,7 +17,7 @@ pub(crate) fn named(name: &str, error: Error) -> Error {
     }
     let message = error.to_string();
     // The functions on single tensors call their operation by its own name.
-    if name.is_empty() || message.starts_with(name) {
+    if name.is_empty() || message.strip_prefix(name).is_some_and(|rest| rest.starts_with(':')) {
         return Error::Msg(message);
     }
     Error::Msg(format!("{name}: {message}"))

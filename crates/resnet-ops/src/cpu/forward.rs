@@ -18,6 +18,7 @@ use super::standardize;
 use super::stats::Moments;
 use super::threads;
 use crate::ConvConfig;
+use crate::error::named;
 use crate::graph::shapes::shapes;
 use crate::graph::{MapShape, NormParameters, Op, Pass};
 
@@ -176,7 +177,9 @@ impl<'a, E: Element> Forward<'a, E> {
     fn step(&mut self, step: &Step) -> Result<()> {
         match step {
             Step::Given { node, out } => self.given(*node, *out),
-            Step::Conv { node, input, out } => self.conv(*node, input, *out),
+            Step::Conv { node, input, out } => {
+                self.conv(*node, input, *out).map_err(|error| named(&self.plan.nodes[*node].name, error))
+            }
             Step::Linear { node, input, out } => self.linear(*node, input, *out),
             Step::Add { a, b, relu, out } => self.add(a, Some(b), *relu, *out),
             Step::Copy { input, out } => self.add(input, None, false, *out),

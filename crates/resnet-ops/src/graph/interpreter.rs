@@ -102,12 +102,8 @@ fn apply_to_maps(op: &Op, node: usize, inputs: &[Tensor], pass: Pass) -> Result<
         }
         (Op::BlurPool { stride }, [x]) => portable::blur_pool2d(x, *stride),
         (Op::ChannelConv { weight }, [x]) => portable::channel_conv(x, &weight.to_dtype(x.dtype())?),
-        (Op::ZeroPad { padding: (rows, columns) }, [x]) => {
-            portable::zero_pad(x, (*rows, *columns))
-        }
-        (Op::DivideBySpread { spread, groups, eps }, [x]) => {
-            portable::divide_by_spread(x, *spread, *groups, *eps)
-        }
+        (Op::ZeroPad { padding: (rows, columns) }, [x]) => portable::zero_pad(x, (*rows, *columns)),
+        (Op::DivideBySpread { spread, groups, eps }, [x]) => portable::divide_by_spread(x, *spread, *groups, *eps),
         (Op::ChannelAffine { weight, bias }, [x]) => portable::channel_affine(x, Some(weight), bias.as_ref()),
         (Op::ChannelFloor { threshold }, [x]) => portable::channel_floor(x, threshold),
         (op, inputs) => bail!("graph: {op:?} does not take {} inputs", inputs.len()),

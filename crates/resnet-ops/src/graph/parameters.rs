@@ -66,7 +66,10 @@ impl Op {
                     bail!("{op}: groups = {groups} of {cg} channels each are more than {MOST} channels");
                 }
                 if !o.is_multiple_of(groups) {
-                    bail!("{op}: groups = {groups} do not divide the {o} output channels of weight {:?}", weight.dims());
+                    bail!(
+                        "{op}: groups = {groups} do not divide the {o} output channels of weight {:?}",
+                        weight.dims()
+                    );
                 }
                 by_channel(op, "bias", bias.as_ref(), o)?;
                 standardize.map_or(Ok(()), |eps| check_eps(op, eps))

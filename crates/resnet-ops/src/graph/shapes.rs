@@ -45,8 +45,6 @@ impl MapShape {
 /// A graph and an input that fit together.
 #[derive(Debug)]
 pub(crate) struct Fit {
-    /// Images.
-    pub n: usize,
     /// Of every value up to the output.
     pub shapes: Vec<MapShape>,
     /// Whether the result is (N, C), not (N, C, H, W).
@@ -90,7 +88,7 @@ impl Graph {
             };
             check().map_err(|error| named(&node.name, error))?;
         }
-        Ok(Fit { n, shapes, vector: is_vector(nodes, x.rank() == 2) })
+        Ok(Fit { shapes, vector: is_vector(nodes, x.rank() == 2) })
     }
 
     /// The operations up to the output.
@@ -103,7 +101,8 @@ impl Graph {
         };
         for (i, node) in nodes.iter().enumerate() {
             if let Some(Value(input)) = node.inputs.iter().find(|input| input.0 >= i) {
-                bail!("graph: node {i} ({} {}) reads node {input}, which is not there yet", node.name, node.op.name());
+                let name = if node.name.is_empty() { node.op.name() } else { &node.name };
+                bail!("graph: node {i} ({name}) reads node {input}, which is not there yet");
             }
         }
         Ok(nodes)
@@ -204,7 +203,9 @@ pub(crate) fn infer(op: &Op, inputs: &[MapShape], input: MapShape) -> Result<Map
         (Op::Subsample { stride }, &[x]) => {
             MapShape { height: x.height.div_ceil(stride.0), width: x.width.div_ceil(stride.1), ..x }
         }
-        (Op::PadChannels { before, after }, &[x]) => MapShape { channels: x.channels.saturating_add(*before).saturating_add(*after), ..x },
+        (Op::PadChannels { before, after }, &[x]) => {
+            MapShape { channels: x.channels.saturating_add(*before).saturating_add(*after), ..x }
+        }
         (Op::Mul, &[a, b]) => {
             let fits = (b.channels == a.channels || b.channels == 1) && (b.height, b.width) == (a.height, a.width);
             if !fits && (b.channels, b.height, b.width) != (a.channels, 1, 1) {
@@ -257,14 +258,7 @@ fn check_batch(op: &Op, n: usize, shape: MapShape, train: bool) -> Result<()> {
 }
 
 /// Refuses a result that does not fit into memory with what it is made of.
-fn check_memory(
-    node: &Node,
-    n: usize,
-    shapes: &[MapShape],
-    i: usize,
-    dtype: DType,
-    device: &Device,
-) -> Result<()> {
+fn check_memory(node: &Node, n: usize, shapes: &[MapShape], i: usize, dtype: DType, device: &Device) -> Result<()> {
     let inputs = node.inputs.iter().map(|input| shapes[input.0]);
     // What keeps its shape may be computed where it lies.
     let other = inputs.filter(|input| *input != shapes[i]).map(|input| input.bytes(n, dtype)).sum::<u128>();

@@ -169,7 +169,8 @@ impl Run<'_> {
             values.extend(self.part::<E>(isa, x, x.len() / input.count())?);
         }
         let MapShape { channels, height, width } = shapes[self.plan.output];
-        let shape = if self.fit.vector { Shape::from((n, channels)) } else { Shape::from((n, channels, height, width)) };
+        let shape =
+            if self.fit.vector { Shape::from((n, channels)) } else { Shape::from((n, channels, height, width)) };
         Ok((CpuStorage::F32(values), shape))
     }
 
