@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, Read};
 
+use jpeg_decoder::PixelFormat;
 use mozjpeg::{Decompress, Format, Marker};
 
 use super::colour::cmyk_to_rgb;
@@ -34,9 +35,13 @@ impl BufRead for Source<'_> {
 
 /// The picture as it is stored and how it is to be turned, or what is wrong with it.
 pub(super) fn decode(bytes: &[u8]) -> Result<(Image, Orientation), String> {
+    let process = process(bytes);
+    if process == Process::Lossless {
+        return lossless(bytes);
+    }
     let decoder = open(bytes)?;
     let (exif, xmp) = metadata(&decoder);
-    let image = read(decoder, Inks::Adobe, keeps_coefficients(bytes))?;
+    let image = read(decoder, Inks::Adobe, process == Process::Whole)?;
     Ok((image, Orientation::find(exif.as_deref(), xmp.as_deref())))
 }
 
@@ -56,7 +61,7 @@ pub(super) fn decode_part(bytes: &[u8], width: usize, height: usize) -> Result<I
         let (w, h) = decoder.size();
         return Err(format!("a part of {w}x{h} pixels stands where {width}x{height} are due"));
     }
-    read(decoder, Inks::Plain, keeps_coefficients(bytes))
+    read(decoder, Inks::Plain, process(bytes) != Process::Rows)
 }
 
 fn open(bytes: &[u8]) -> Result<Decompress<Source<'_>>, String> {
@@ -106,27 +111,64 @@ fn read(decoder: Decompress<Source<'_>>, inks: Inks, whole: bool) -> Result<Imag
     Ok(Image { height, width, pixels })
 }
 
-/// True for a picture of several scans (progressive, or a scan a colour), whose coefficients, two bytes each, the decoder
-/// keeps until the last of them is read.
-fn keeps_coefficients(bytes: &[u8]) -> bool {
+/// How a picture is coded, as far as it matters here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Process {
+    /// Row after row.
+    Rows,
+    /// In several scans (progressive, or a scan a colour), so that the decoder keeps all coefficients, two bytes each,
+    /// until the last of them is read.
+    Whole,
+    /// As differences between pixels, with Huffman codes.
+    Lossless,
+}
+
+fn process(bytes: &[u8]) -> Process {
     let mut at = 2;
     let mut components = 0;
-    while let Some(&[0xff, marker, high, low, first, ..]) = bytes.get(at..).and_then(|rest| rest.first_chunk::<5>()) {
-        let length = usize::from(u16::from_be_bytes([high, low]));
+    while let Some(&[0xff, marker, high, low, first]) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
         match marker {
             0xff => {
                 at += 1;
                 continue;
             }
-            0xc2 | 0xc6 | 0xca | 0xce => return true,
+            0xc3 => return Process::Lossless,
+            0xc2 | 0xc6 | 0xca | 0xce => return Process::Whole,
             0xc0 | 0xc1 | 0xc9 => components = bytes.get(at + 9).copied().unwrap_or(0),
-            0xda => return first < components,
+            0xda if first < components => return Process::Whole,
+            0xda => return Process::Rows,
             _ => {}
         }
-        at += 2 + length.max(2);
+        at += 2 + usize::from(u16::from_be_bytes([high, low])).max(2);
     }
     // Of markers that this cannot follow the worst is taken.
-    true
+    Process::Whole
+}
+
+/// Lossless JPEG, which libjpeg here does not know.
+fn lossless(bytes: &[u8]) -> Result<(Image, Orientation), String> {
+    let text = |error: jpeg_decoder::Error| match error {
+        jpeg_decoder::Error::Io(_) => "the JPEG ends before its picture does: it is truncated".to_string(),
+        error => error.to_string(),
+    };
+    let mut decoder = jpeg_decoder::Decoder::new(bytes);
+    decoder.read_info().map_err(text)?;
+    let info = decoder.info().ok_or("the JPEG has no header")?;
+    let (width, height) = (usize::from(info.width), usize::from(info.height));
+    check_size(width, height)?;
+    // The decoder keeps two bytes a sample beside the picture that it makes.
+    check_memory(width, height, 12)?;
+    let pixels = decoder.decode().map_err(text)?;
+    let pixels: Vec<u8> = match info.pixel_format {
+        PixelFormat::RGB24 => pixels,
+        PixelFormat::L8 => pixels.into_iter().flat_map(|grey| [grey; 3]).collect(),
+        format => return Err(format!("lossless JPEG of {format:?} is not decoded: save it as PNG")),
+    };
+    if pixels.len() != width * height * 3 {
+        return Err("rows are missing".to_string());
+    }
+    let orientation = Orientation::find(decoder.exif_data(), decoder.xmp_data());
+    Ok((Image { height, width, pixels }, orientation))
 }
 
 /// What libjpeg says, in words for those who have the file.

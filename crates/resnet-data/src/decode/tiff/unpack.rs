@@ -187,7 +187,9 @@ fn fax(compression: Compression, data: &[u8], chunk: &Chunk) -> Result<Vec<u8>, 
             }
         }
     };
-    let input = data.iter().copied();
+    // Many writers leave out the marks behind the last row, without which it would be lost.
+    let ends = [0, 1].repeat(8);
+    let input = data.iter().copied().chain(ends);
     // What was read before the codes break is a picture only if it is whole, which the caller sees.
     _ = match compression {
         Compression::Group3 => decode_g3(input, put),
