@@ -43,6 +43,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Image, String> {
     }
     let mut pixels = vec![0; width * height * 3];
     let [red, green, blue] = header.masks.map(channel);
+    let mut values = Vec::new();
     for (row, line) in pixels.chunks_exact_mut(width * 3).enumerate() {
         let row = if header.from_top { row } else { height - 1 - row };
         let from = &data[row * stride..];
@@ -50,7 +51,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Image, String> {
         let whole = |value: u32| [red(value), green(value), blue(value)];
         match bits {
             1 | 2 | 4 | 8 => {
-                line.iter_mut().zip(unpack(from, bits)).for_each(|(to, index)| *to = colours[usize::from(index)]);
+                values.clear();
+                unpack(&from[..(width * bits).div_ceil(8)], bits, &mut values);
+                line.iter_mut().zip(&values).for_each(|(to, &index)| *to = colours[usize::from(index)]);
             }
             16 => {
                 let values = from.as_chunks().0.iter().map(|&pair| u32::from(u16::from_le_bytes(pair)));
@@ -159,9 +162,11 @@ impl Header {
                     let Some(run) = data.get(at..at + length) else { break };
                     at += length;
                     if four {
-                        indices.extend(unpack(run, 4).take(taken));
+                        let end = indices.len() + taken;
+                        unpack(run, 4, &mut indices);
+                        indices.truncate(end);
                     } else {
-                        indices.extend(run);
+                        indices.extend_from_slice(run);
                     }
                     column += literal;
                     // Runs begin at even places of the file.

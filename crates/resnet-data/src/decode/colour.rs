@@ -24,9 +24,11 @@ pub(super) fn divide_by_alpha(pixels: &mut Vec<u8>) {
 pub(super) fn narrow(pixels: &mut Vec<u8>, of: impl Fn([u8; 4]) -> [u8; 3]) {
     let count = pixels.len() / 4;
     for index in 0..count {
-        let at = index * 4;
-        let pixel = of([pixels[at], pixels[at + 1], pixels[at + 2], pixels[at + 3]]);
-        pixels[index * 3..index * 3 + 3].copy_from_slice(&pixel);
+        if let Some(&from) = pixels[index * 4..].first_chunk()
+            && let Some(to) = pixels[index * 3..].first_chunk_mut()
+        {
+            *to = of(from);
+        }
     }
     pixels.truncate(count * 3);
 }
@@ -43,11 +45,27 @@ pub(super) fn palette(colours: impl Iterator<Item = [u8; 3]>) -> [[u8; 3]; 256] 
     palette
 }
 
-/// The samples of a row of `bits` bits each, 1 to 8, the first in the highest bits.
-pub(super) fn unpack(row: &[u8], bits: usize) -> impl Iterator<Item = u8> {
-    let count = 8 / bits;
-    let mask = (0xff_u16 >> (8 - bits)) as u8;
-    row.iter().flat_map(move |&byte| (0..count).map(move |index| byte >> (8 - bits * (index + 1)) & mask))
+/// Adds the samples of a row of 1, 2, 4 or 8 bits each, the first in a byte's highest bits.
+pub(super) fn unpack(row: &[u8], bits: usize, values: &mut Vec<u8>) {
+    match bits {
+        1 => row.iter().for_each(|byte| values.extend_from_slice(&[7, 6, 5, 4, 3, 2, 1, 0].map(|shift| byte >> shift & 1))),
+        2 => row.iter().for_each(|byte| values.extend_from_slice(&[6, 4, 2, 0].map(|shift| byte >> shift & 3))),
+        4 => row.iter().for_each(|byte| values.extend_from_slice(&[byte >> 4, byte & 15])),
+        _ => values.extend_from_slice(row),
+    }
+}
+
+/// One value a pixel to three.
+pub(super) fn spread(values: &[u8], of: &[[u8; 3]; 256]) -> Vec<u8> {
+    let mut pixels = vec![0; values.len() * 3];
+    let (to, _) = pixels.as_chunks_mut::<3>();
+    to.iter_mut().zip(values).for_each(|(to, &value)| *to = of[usize::from(value)]);
+    pixels
+}
+
+/// The palette of greys: each value to three equal ones.
+pub(super) fn greys() -> [[u8; 3]; 256] {
+    std::array::from_fn(|value| [value as u8; 3])
 }
 
 #[cfg(test)]
@@ -71,9 +89,16 @@ mod tests {
 
     #[test]
     fn samples_come_from_the_highest_bits_down() {
-        assert_eq!(unpack(&[0b1010_0001], 1).collect::<Vec<_>>(), [1, 0, 1, 0, 0, 0, 0, 1]);
-        assert_eq!(unpack(&[0b1010_0001], 2).collect::<Vec<_>>(), [2, 2, 0, 1]);
-        assert_eq!(unpack(&[0xa1], 4).collect::<Vec<_>>(), [10, 1]);
+        let unpacked = |bits| {
+            let mut values = Vec::new();
+            unpack(&[0b1010_0001], bits, &mut values);
+            values
+        };
+        assert_eq!(unpacked(1), [1, 0, 1, 0, 0, 0, 0, 1]);
+        assert_eq!(unpacked(2), [2, 2, 0, 1]);
+        assert_eq!(unpacked(4), [10, 1]);
+        assert_eq!(unpacked(8), [0xa1]);
+        assert_eq!(spread(&[1, 255], &greys()), [1, 1, 1, 255, 255, 255]);
         assert_eq!([0, 128, 129, 0xffff].map(rounded), [0, 0, 1, 255]);
     }
 }

@@ -2,7 +2,7 @@
 
 use ::gif::{ColorOutput, DecodeOptions, DecodingError, MemoryLimit};
 
-use super::colour::palette;
+use super::colour::{greys, palette};
 use super::{MOST_PIXELS, check_size};
 use crate::Image;
 
@@ -26,7 +26,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Image, String> {
     check_size(width, height)?;
     let colours = match local.as_deref().or(decoder.global_palette()) {
         Some(colours) => palette(colours.as_chunks::<3>().0.iter().copied()),
-        None => std::array::from_fn(|index| [index as u8; 3]),
+        None => greys(),
     };
     let mut indices = vec![0; columns * rows];
     decoder.read_into_buffer(&mut indices).map_err(text)?;
@@ -41,7 +41,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Image, String> {
 
 /// What `gif` says, in words for those who have the file.
 fn explain(message: String) -> String {
-    if message.contains("unexpected end") || message.contains("end of file") || message.contains("fill whole buffer") {
+    let lower = message.to_lowercase();
+    if ["unexpected end", "end of file", "fill whole buffer"].iter().any(|part| lower.contains(part)) {
         return "the GIF ends before its picture does: it is truncated".to_string();
     }
     message

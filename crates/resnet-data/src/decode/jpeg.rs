@@ -5,10 +5,14 @@ use std::io::{self, BufRead, Read};
 use jpeg_decoder::PixelFormat;
 use mozjpeg::{Decompress, Format, Marker};
 
-use super::colour::cmyk_to_rgb;
+use super::colour::{cmyk_to_rgb, greys, spread};
+use super::guard::guarded;
 use super::orientation::Orientation;
 use super::{check_memory, check_size};
 use crate::Image;
+
+/// Most pixels of all scans together: fourteen scans of the largest picture.
+const MOST_SCANNED: usize = 2_500_000_000;
 
 /// Bytes of JPEG data. libjpeg asks for more only where it cannot go on without: the picture is cut there.
 ///
@@ -35,13 +39,17 @@ impl BufRead for Source<'_> {
 
 /// The picture as it is stored and how it is to be turned, or what is wrong with it.
 pub(super) fn decode(bytes: &[u8]) -> Result<(Image, Orientation), String> {
+    guarded(|| whole(bytes)).map_err(explain)
+}
+
+fn whole(bytes: &[u8]) -> Result<(Image, Orientation), String> {
     let process = process(bytes);
     if process == Process::Lossless {
         return lossless(bytes);
     }
     let decoder = open(bytes)?;
     let (exif, xmp) = metadata(&decoder);
-    let image = read(decoder, Inks::Adobe, process == Process::Whole)?;
+    let image = read(decoder, Inks::Adobe, process)?;
     Ok((image, Orientation::find(exif.as_deref(), xmp.as_deref())))
 }
 
@@ -56,12 +64,15 @@ pub(super) enum Inks {
 
 /// A picture of JPEG data that are part of a file of another format, of this size at most.
 pub(super) fn decode_part(bytes: &[u8], width: usize, height: usize) -> Result<Image, String> {
-    let decoder = open(bytes)?;
-    if decoder.width() != width || decoder.height() > height {
-        let (w, h) = decoder.size();
-        return Err(format!("a part of {w}x{h} pixels stands where {width}x{height} are due"));
-    }
-    read(decoder, Inks::Plain, process(bytes) != Process::Rows)
+    let part = || {
+        let decoder = open(bytes)?;
+        if decoder.width() != width || decoder.height() > height {
+            let (w, h) = decoder.size();
+            return Err(format!("a part of {w}x{h} pixels stands where {width}x{height} are due"));
+        }
+        read(decoder, Inks::Plain, process(bytes))
+    };
+    guarded(part).map_err(explain)
 }
 
 fn open(bytes: &[u8]) -> Result<Decompress<Source<'_>>, String> {
@@ -85,11 +96,17 @@ fn metadata(decoder: &Decompress<Source<'_>>) -> (Option<Vec<u8>>, Option<Vec<u8
     (exif, xmp)
 }
 
-fn read(decoder: Decompress<Source<'_>>, inks: Inks, whole: bool) -> Result<Image, String> {
+fn read(decoder: Decompress<Source<'_>>, inks: Inks, process: Process) -> Result<Image, String> {
     let text = |error: io::Error| error.to_string();
     let (width, height) = decoder.size();
     let components = decoder.components().len();
-    let kept = if whole { 2 * components } else { 0 };
+    let kept = match process {
+        Process::Scans(count) if count.saturating_mul(width * height) > MOST_SCANNED => {
+            return Err(format!("{count} scans of {width}x{height} pixels would take minutes to decode"));
+        }
+        Process::Scans(_) => 2 * components,
+        _ => 0,
+    };
     check_memory(width, height, kept + components.max(3))?;
     let pixels = match decoder.image().map_err(text)? {
         Format::CMYK(mut lines) => {
@@ -101,9 +118,7 @@ fn read(decoder: Decompress<Source<'_>>, inks: Inks, whole: bool) -> Result<Imag
             pixels
         }
         Format::RGB(mut lines) => lines.read_scanlines::<u8>().map_err(text)?,
-        Format::Gray(mut lines) => {
-            lines.read_scanlines::<u8>().map_err(text)?.into_iter().flat_map(|grey| [grey; 3]).collect()
-        }
+        Format::Gray(mut lines) => spread(&lines.read_scanlines::<u8>().map_err(text)?, &greys()),
     };
     if pixels.len() != width * height * 3 {
         return Err("rows are missing".to_string());
@@ -116,33 +131,41 @@ fn read(decoder: Decompress<Source<'_>>, inks: Inks, whole: bool) -> Result<Imag
 enum Process {
     /// Row after row.
     Rows,
-    /// In several scans (progressive, or a scan a colour), so that the decoder keeps all coefficients, two bytes each,
-    /// until the last of them is read.
-    Whole,
+    /// In so many scans (progressive, or a scan a colour): the decoder keeps all coefficients, two bytes each, until the
+    /// last of them is read, and each scan goes over the whole picture, however little it holds.
+    Scans(usize),
     /// As differences between pixels, with Huffman codes.
     Lossless,
 }
 
 fn process(bytes: &[u8]) -> Process {
-    let mut at = 2;
-    let mut components = 0;
-    while let Some(&[0xff, marker, high, low, first]) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
-        match marker {
-            0xff => {
-                at += 1;
-                continue;
-            }
+    let (mut at, mut components, mut scans) = (2, 0, 0);
+    let mut several = false;
+    while let Some(skipped) = bytes.get(at..).and_then(|rest| rest.windows(2).position(is_marker)) {
+        at += skipped;
+        let byte = |offset: usize| bytes.get(at + offset).copied().unwrap_or(0);
+        match byte(1) {
             0xc3 => return Process::Lossless,
-            0xc2 | 0xc6 | 0xca | 0xce => return Process::Whole,
-            0xc0 | 0xc1 | 0xc9 => components = bytes.get(at + 9).copied().unwrap_or(0),
-            0xda if first < components => return Process::Whole,
-            0xda => return Process::Rows,
+            0xc2 | 0xc6 | 0xca | 0xce => several = true,
+            0xc0 | 0xc1 | 0xc9 => components = byte(9),
+            0xda => {
+                several |= byte(4) < components;
+                scans += 1;
+                if !several {
+                    return Process::Rows;
+                }
+            }
+            0xd9 => break,
             _ => {}
         }
-        at += 2 + usize::from(u16::from_be_bytes([high, low])).max(2);
+        at += 2 + usize::from(u16::from_be_bytes([byte(2), byte(3)]));
     }
-    // Of markers that this cannot follow the worst is taken.
-    Process::Whole
+    Process::Scans(scans)
+}
+
+/// Two bytes that begin a segment, within which there are none such but in texts.
+fn is_marker(pair: &[u8]) -> bool {
+    pair[0] == 0xff && !matches!(pair[1], 0 | 0x01 | 0xd0..=0xd8 | 0xff)
 }
 
 /// Lossless JPEG, which libjpeg here does not know.
@@ -156,12 +179,16 @@ fn lossless(bytes: &[u8]) -> Result<(Image, Orientation), String> {
     let info = decoder.info().ok_or("the JPEG has no header")?;
     let (width, height) = (usize::from(info.width), usize::from(info.height));
     check_size(width, height)?;
+    // Each pixel takes a bit at least.
+    if width * height / 8 > bytes.len() {
+        return Err("the JPEG ends before its picture does: it is truncated".to_string());
+    }
     // The decoder keeps two bytes a sample beside the picture that it makes.
     check_memory(width, height, 12)?;
     let pixels = decoder.decode().map_err(text)?;
     let pixels: Vec<u8> = match info.pixel_format {
         PixelFormat::RGB24 => pixels,
-        PixelFormat::L8 => pixels.into_iter().flat_map(|grey| [grey; 3]).collect(),
+        PixelFormat::L8 => spread(&pixels, &greys()),
         format => return Err(format!("lossless JPEG of {format:?} is not decoded: save it as PNG")),
     };
     if pixels.len() != width * height * 3 {
@@ -172,7 +199,7 @@ fn lossless(bytes: &[u8]) -> Result<(Image, Orientation), String> {
 }
 
 /// What libjpeg says, in words for those who have the file.
-pub(super) fn explain(message: String) -> String {
+fn explain(message: String) -> String {
     let process = |number: &str| message.contains(&format!("SOF type 0x{number}"));
     if message == "Input file read error" {
         "the JPEG ends before its picture does: it is truncated".to_string()
@@ -197,6 +224,7 @@ mod tests {
             let message = decode_image(bytes).unwrap_err().to_string();
             assert!(!message.contains("fatal"), "{message}");
         }
-        assert!(decode_image(b"\xff\xd8\xff\xda").unwrap_err().to_string().contains("truncated"));
+        let message = decode_image(b"\xff\xd8\xff\xe0").unwrap_err().to_string();
+        assert!(message.contains("truncated"), "{message}");
     }
 }

@@ -24,6 +24,9 @@ use orientation::Orientation;
 /// Pictures of more pixels than this are refused, as Pillow refuses them: a few hundred bytes can promise gigabytes.
 const MOST_PIXELS: usize = 178_956_970;
 
+/// Most rows, and most columns: a row costs time however short it is.
+const LONGEST_SIDE: usize = 1 << 24;
+
 /// Most bytes that decoding may take.
 const MOST_MEMORY: usize = 1_400_000_000;
 
@@ -73,7 +76,7 @@ pub(crate) fn decode(bytes: &[u8], origin: impl Fn() -> String) -> Result<Image>
 fn read(bytes: &[u8]) -> Result<Image, String> {
     let upright = |image| (image, Orientation::UPRIGHT);
     let (image, orientation) = match Kind::of_content(bytes) {
-        Kind::Picture(Format::Jpeg) => guarded(|| jpeg::decode(bytes)).map_err(jpeg::explain)?,
+        Kind::Picture(Format::Jpeg) => jpeg::decode(bytes)?,
         Kind::Picture(Format::Png) => png::decode(bytes)?,
         Kind::Picture(Format::WebP) => webp::decode(bytes)?,
         Kind::Picture(Format::Gif) => gif::decode(bytes).map(upright)?,
@@ -113,6 +116,9 @@ fn no_picture(bytes: &[u8]) -> String {
 fn check_size(width: usize, height: usize) -> Result<(), String> {
     if width == 0 || height == 0 {
         return Err("it has no pixels".to_string());
+    }
+    if width.max(height) > LONGEST_SIDE {
+        return Err(format!("{width}x{height}: no side may be longer than {LONGEST_SIDE} pixels"));
     }
     match width.checked_mul(height) {
         Some(pixels) if pixels <= MOST_PIXELS => Ok(()),

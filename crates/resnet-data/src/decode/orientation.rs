@@ -6,6 +6,13 @@ use crate::Image;
 /// EXIF's and TIFF's tag, in a picture's first directory.
 pub(super) const ORIENTATION: u16 = 0x112;
 
+const SQUARE: usize = 32;
+
+/// First rows and columns of the squares that a picture is made of.
+fn squares(rows: usize, columns: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..rows).step_by(SQUARE).flat_map(move |top| (0..columns).step_by(SQUARE).map(move |left| (top, left)))
+}
+
 /// One of EXIF's eight orientations; 1 is upright.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Orientation(u8);
@@ -62,14 +69,18 @@ impl Orientation {
                 above.chunks_exact_mut(width).zip(below).for_each(|(a, b)| a.swap_with_slice(b));
             }
             5..=8 => {
-                // Row and column of the source, from those of the result.
-                let mut turned = Vec::with_capacity(image.pixels.len());
-                let (pixels, _) = image.pixels.as_chunks::<3>();
-                for column in 0..width {
-                    let column = if matches!(self.0, 7 | 8) { width - 1 - column } else { column };
-                    let upwards = matches!(self.0, 6 | 7);
-                    let row = |row| if upwards { height - 1 - row } else { row };
-                    turned.extend((0..height).flat_map(|at| pixels[row(at) * width + column]));
+                let mut turned = vec![0; pixels.len() * 3];
+                let (to, _) = turned.as_chunks_mut::<3>();
+                // Row and column of the source follow from those of the result. By squares, whose lines stay in the cache.
+                let (backwards, upwards) = (matches!(self.0, 7 | 8), matches!(self.0, 6 | 7));
+                for (top, left) in squares(width, height) {
+                    for down in top..width.min(top + SQUARE) {
+                        let column = if backwards { width - 1 - down } else { down };
+                        for across in left..height.min(left + SQUARE) {
+                            let row = if upwards { height - 1 - across } else { across };
+                            to[down * height + across] = pixels[row * width + column];
+                        }
+                    }
                 }
                 return Image { height: width, width: height, pixels: turned };
             }

@@ -15,6 +15,7 @@ use super::orientation::Orientation;
 use crate::Image;
 
 const SIGNATURE: &[u8; 8] = b"\x89PNG\r\n\x1a\n";
+const CUT: &str = "the PNG ends before its picture does: it is truncated";
 /// Most bytes of a text that is unpacked, as in Pillow.
 const MOST_TEXT: u64 = 1 << 20;
 
@@ -44,7 +45,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Image, Orientation), String> {
     let chunks = Chunks::read(bytes)?;
     let header = Header::read(chunks.header.ok_or("the header is missing")?)?;
     if chunks.data.is_empty() {
-        return Err("the PNG ends before its picture: it is truncated".to_string());
+        return Err(CUT.to_string());
     }
     let exif = chunks.exif.as_deref().or(chunks.profile.as_deref());
     let orientation = Orientation::find(exif, chunks.xmp.as_deref());
@@ -152,22 +153,17 @@ impl Header {
         Ok(Self { width, height, depth, colour, interlaced: interlace == 1 })
     }
 
-    /// Values of a pixel.
-    fn channels(&self) -> usize {
-        match self.colour {
-            2 => 3,
-            4 => 2,
-            6 => 4,
-            _ => 1,
-        }
-    }
-
     fn picture(&self, chunks: &Chunks) -> Result<Image, String> {
         let mut colours = [[0; 3]; 256];
         if self.colour == 3 {
             colours = palette(chunks.palette.unwrap_or_default().as_chunks::<3>().0.iter().copied());
         }
+        if matches!((self.colour, self.depth), (0, 1..=8)) {
+            let scale = 255 / ((1_u16 << self.depth) - 1);
+            colours = std::array::from_fn(|value| [(value as u16 * scale) as u8; 3]);
+        }
         let mut pixels = vec![0; self.width * self.height * 3];
+        let mut values = Vec::new();
         let stream = self.stream(&chunks.data);
         let mut decoder = png::Decoder::new(Cursor::new(stream));
         decoder.set_transformations(png::Transformations::IDENTITY);
@@ -184,12 +180,14 @@ impl Header {
                     Ok(Some(line)) => {
                         let start = (top + row * down) * self.width;
                         let line_of = &mut pixels[start * 3..(start + self.width) * 3];
-                        self.put(line.data(), &colours, &mut line_of[left * 3..], right);
+                        self.put(line.data(), &colours, &mut values, &mut line_of[left * 3..], right);
                     }
-                    // As Pillow: data that end as they should, but early, leave the rest black.
-                    Ok(None) | Err(_) if ends(&chunks.data) => return Ok(self.image(pixels)),
-                    Ok(None) => return Err("rows are missing".to_string()),
-                    Err(error) => return Err(explain(&error.to_string())),
+                    Ok(None) => return Err(CUT.to_string()),
+                    Err(error) => {
+                        let error = explain(&error.to_string());
+                        // As Pillow: data that end as they should, but early, leave the rest black.
+                        return if error == CUT && ends(&chunks.data) { Ok(self.image(pixels)) } else { Err(error) };
+                    }
                 }
             }
         }
@@ -201,18 +199,17 @@ impl Header {
     }
 
     /// Writes a row's pixels into every `step`-th pixel of a line.
-    fn put(&self, row: &[u8], colours: &[[u8; 3]; 256], line: &mut [u8], step: usize) {
+    fn put(&self, row: &[u8], colours: &[[u8; 3]; 256], values: &mut Vec<u8>, line: &mut [u8], step: usize) {
         let (line, _) = line.as_chunks_mut::<3>();
         let line = line.iter_mut().step_by(step);
-        let grey = |(pixel, value): (&mut [u8; 3], u8)| *pixel = [value; 3];
         match (self.colour, self.depth) {
             (0, 16) => line.zip(row.as_chunks().0).for_each(|(to, &pair)| *to = [rounded(u16::from_be_bytes(pair)); 3]),
-            (0, 8) => line.zip(row.iter().copied()).for_each(grey),
-            (0, depth) => {
-                let scale = (255 / ((1_u16 << depth) - 1)) as u8;
-                line.zip(unpack(row, depth.into()).map(|value| value * scale)).for_each(grey);
+            // Greys have a palette too, of all values from black to white.
+            (0 | 3, depth) => {
+                values.clear();
+                unpack(row, depth.into(), values);
+                line.zip(values).for_each(|(to, index)| *to = colours[usize::from(*index)]);
             }
-            (3, depth) => line.zip(unpack(row, depth.into())).for_each(|(to, index)| *to = colours[usize::from(index)]),
             // Colours of 16 bits lose the lower ones, in Pillow too.
             (2, 8) => line.zip(row.as_chunks::<3>().0).for_each(|(to, &colour)| *to = colour),
             (2, _) => line.zip(row.as_chunks::<6>().0).for_each(|(to, &[r, _, g, _, b, _])| *to = [r, g, b]),
@@ -279,6 +276,12 @@ fn ends(data: &[&[u8]]) -> bool {
 
 /// What `png` says, in words for those who have the file.
 fn explain(message: &str) -> String {
-    let cut = ["IDAT", "unexpected end", "UnexpectedEof", "missing"].iter().any(|part| message.contains(part));
-    if cut { "the PNG ends before its picture does: it is truncated".to_string() } else { message.to_string() }
+    let cut = ["IDAT", "InsufficientInput", "nexpected", "missing"].iter().any(|part| message.contains(part));
+    if cut {
+        CUT.to_string()
+    } else if message.contains("deflate") {
+        "the picture's data are damaged".to_string()
+    } else {
+        message.trim_end_matches('.').to_string()
+    }
 }

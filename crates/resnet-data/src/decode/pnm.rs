@@ -1,7 +1,7 @@
 //! The portable maps: PBM, PGM, PPM and PAM, as text and as bytes.
 
 use super::check_size;
-use super::colour::unpack;
+use super::colour::{greys, spread, unpack};
 use crate::Image;
 
 /// The picture, or what is wrong with it.
@@ -27,8 +27,13 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Image, String> {
     let values: Vec<u8> = match kind {
         b'1' => tokens.bits(count)?,
         b'4' => {
-            let rows = tokens.rest.chunks_exact(width.div_ceil(8)).take(height);
-            rows.flat_map(|row| unpack(row, 1).take(width).map(|bit| if bit == 0 { 255 } else { 0 })).collect()
+            let mut values = Vec::with_capacity(count + 8);
+            for (row, line) in tokens.rest.chunks_exact(width.div_ceil(8)).take(height).enumerate() {
+                unpack(line, 1, &mut values);
+                values.truncate((row + 1) * width);
+            }
+            values.iter_mut().for_each(|bit| *bit = if *bit == 0 { 255 } else { 0 });
+            values
         }
         b'2' | b'3' => {
             let scale = scale(most, channels);
@@ -76,7 +81,7 @@ fn scale(most: usize, channels: usize) -> Vec<u8> {
 
 fn image(values: Vec<u8>, width: usize, height: usize, channels: usize) -> Image {
     let pixels = match channels {
-        1 => values.into_iter().flat_map(|grey| [grey; 3]).collect(),
+        1 => spread(&values, &greys()),
         _ => values,
     };
     Image { height, width, pixels }

@@ -111,9 +111,8 @@ impl Frame<'_> {
 
 /// The frame on the canvas, which is black elsewhere.
 fn place(image: Image, frame: &Frame, canvas: Option<(usize, usize)>) -> Result<Image, String> {
-    let Some((width, height)) = canvas.filter(|&canvas| canvas != (image.width, image.height)) else {
-        return Ok(image);
-    };
+    let fills = |canvas| canvas == (image.width, image.height) && (frame.left, frame.top) == (0, 0);
+    let Some((width, height)) = canvas.filter(|&canvas| !fills(canvas)) else { return Ok(image) };
     let inside = frame.left + image.width <= width && frame.top + image.height <= height;
     if !inside || frame.size.is_none() {
         return Err(format!("a picture of {}x{} pixels does not fit {width}x{height}", image.width, image.height));

@@ -1,7 +1,7 @@
 """Writes pictures of every format and mode, and compares the pixels decoded here with Pillow's.
 
     formats.py PROGRAM [SEED [ROUNDS]]   PROGRAM: target/release/examples/decode
-    formats.py --golden FOLDER           writes a few tiny ones and formats.json, which tests/formats.rs compares with
+    formats.py --golden tests/images/formats   writes tiny ones, and the sizes and sums that tests/formats.rs compares with
 
 Needs: pip install pillow numpy tifffile imagecodecs (without imagecodecs: fewer TIFFs and JPEGs).
 """
@@ -107,9 +107,9 @@ def picture(rng, size):
     return Image.blend(soft, noise, rng.choice([0, 0.1, 0.5]))
 
 
-def files(rng):
+def files(rng, size=None):
     """Pairs of a name and bytes."""
-    size = rng.randrange(1, 40), rng.randrange(1, 40)
+    size = size or (rng.randrange(1, 40), rng.randrange(1, 40))
     w, h = size
     n = np.random.default_rng(rng.randrange(1 << 30))
     image = picture(rng, size)
@@ -323,6 +323,35 @@ def read(path):
     return np.frombuffer(data[8:], np.uint8).reshape(height, width, 3)
 
 
+GOLDEN = """RGB1.jpg RGB2.jpg L0.jpg CMYK0.jpg keep_rgb.jpg base_no_eoi_zeros.jpg prog_junk.jpg exif6.jpg exif3.jpg xmp8.jpg
+mpo5.jpg lossless_rgb.jpg lossless_grey.jpg 0_1_0.png 0_1_1.png 0_2_0.png 0_4_1.png 0_8_0.png 2_8_0.png 2_8_1.png 2_16_0.png
+3_1_0.png 3_2_1.png 3_4_0.png 3_8_0.png 3_8_1.png 4_8_0.png 4_16_1.png 6_8_0.png 6_16_0.png text0.png text1.png text2.png
+text3.png text4.png textafter0.png textafter4.png exif7.png junk.png apng.png lossy_rgb.webp lossy_rgba.webp lossless_rgb.webp
+lossless_rgba.webp lossy_rgba_animated.webp lossless_rgb_animated.webp exif8.webp junk.webp 2.gif 5.gif 5t.gif grey.gif bits.gif
+animated.gif no_trailer.gif 1.bmp P.bmp RGBA.bmp raw1_12.bmp raw4_40.bmp raw8_124.bmp raw16_40.bmp raw24_12.bmp raw32_56.bmp
+fields16_f800_0.bmp fields16_7c00_0.bmp fields32_ff000000_ff0000.bmp fields40_32_ff0000.bmp rle8.bmp rle4.bmp 255.ppm 100t.ppm
+1023.ppm 65535.ppm 15t.pgm 255.pgm bits.pbm bitst.pbm 1_None.tif 1_group3.tif 1_group4.tif 1_packbits.tif L_tiff_lzw.tif
+LA_tiff_deflate.tif P_packbits.tif RGB_tiff_adobe_deflate.tif RGBX_None.tif CMYK_tiff_lzw.tif CMYK_jpeg.tif RGB_jpeg.tif
+exif6.tif exif8l.tif white_zlib_0.tif rgb_lzw_1.tif rgb_planes_zlib_1.tif rgba_pre_None_0.tif rgbx_zlib_0.tif rgb16_lzw_0.tif
+rgba16_pre_None_1.tif palette_lzw_0.tif cmyk16_zlib_0.tif bits_zlib_0.tif pages_None_0.tif rgb_jpeg.tif
+rgb_jpeg_strips.tif""".split()
+
+
+def golden(folder):
+    """Of each of these the first that Pillow reads; the sum is that of the pixels, row by row."""
+    folder.mkdir(exist_ok=True)
+    found = {}
+    for seed in range(20):
+        for name, data in files(random.Random(seed), (7, 5)):
+            want = expected(data)
+            if name in GOLDEN and name not in found and not isinstance(want, str) and not is_scaled(data):
+                found[name] = [*want.shape[:2], zlib.crc32(want.tobytes())]
+                (folder / name).write_bytes(data)
+    assert len(found) == len(GOLDEN), set(GOLDEN) - set(found)
+    rows = ",\n".join(f'"{name}": {found[name]}' for name in sorted(found))
+    (folder / "pillow.json").write_text("{\n" + rows + "\n}\n")
+
+
 def compare(program, seed, rounds):
     counts = {}
     for round in range(rounds):
@@ -362,6 +391,8 @@ def compare(program, seed, rounds):
     print("files:", sum(counts.values()), "equal:", sum(count for (_, says), count in counts.items() if says == "equal"))
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and sys.argv[1] == "--golden":
+    golden(Path(sys.argv[2]))
+elif __name__ == "__main__":
     print("Pillow", Image.__version__, "libjpeg-turbo", features.version("libjpeg_turbo"), "imagecodecs" if imagecodecs else "")
     compare(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 0, int(sys.argv[3]) if len(sys.argv) > 3 else 1)

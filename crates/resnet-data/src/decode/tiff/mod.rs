@@ -3,7 +3,7 @@
 mod layout;
 mod unpack;
 
-use super::colour::{cmyk_to_rgb, divide_by_alpha, palette};
+use super::colour::{cmyk_to_rgb, divide_by_alpha, greys, palette, spread};
 use super::ifd::Directory;
 use super::orientation::{ORIENTATION, Orientation};
 use super::{check_memory, check_size, jpeg};
@@ -31,6 +31,7 @@ fn picture(layout: &Layout, bytes: &[u8]) -> Result<Image, String> {
     let mut unpacker = Unpacker::new(layout);
     for chunk in layout.chunks() {
         check_size(chunk.width, chunk.rows)?;
+        check_memory(chunk.width, chunk.rows, layout.samples * layout.bits.div_ceil(8) + kept)?;
         if layout.compression == Compression::Jpeg {
             let stream = layout.jpeg_stream(chunk.data(bytes)?);
             let part = jpeg::decode_part(&stream, chunk.width, chunk.height)?;
@@ -64,21 +65,19 @@ fn put_jpeg(layout: &Layout, chunk: &Chunk, part: &Image, canvas: &mut [u8]) -> 
 
 /// The values kept to RGB.
 fn finish(layout: &Layout, mut canvas: Vec<u8>) -> Vec<u8> {
-    let spread = |canvas: Vec<u8>, of: &dyn Fn(u8) -> [u8; 3]| canvas.into_iter().flat_map(of).collect();
     match (&layout.photometric, layout.kept()) {
         (Photometric::Palette(colours), _) => {
             let (reds, rest) = colours.split_at(colours.len() / 3);
             let (greens, blues) = rest.split_at(rest.len() / 2);
             let high = |value: &u64| (value / 256).min(255) as u8;
             let colours = reds.iter().zip(greens).zip(blues).map(|((r, g), b)| [high(r), high(g), high(b)]);
-            let colours = palette(colours);
-            spread(canvas, &|index| colours[usize::from(index)])
+            spread(&canvas, &palette(colours))
         }
         (Photometric::WhiteIsZero, kept) => {
             canvas.iter_mut().for_each(|value| *value = 255 - *value);
-            if kept == 1 { spread(canvas, &|value| [value; 3]) } else { canvas }
+            if kept == 1 { spread(&canvas, &greys()) } else { canvas }
         }
-        (_, 1) => spread(canvas, &|value| [value; 3]),
+        (_, 1) => spread(&canvas, &greys()),
         (Photometric::Inks, 4) => {
             cmyk_to_rgb(&mut canvas);
             canvas

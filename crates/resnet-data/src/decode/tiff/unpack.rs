@@ -2,8 +2,7 @@
 
 use std::borrow::Cow;
 
-use fax::Color;
-use fax::decoder::{decode_g3, decode_g4, pels};
+use fax::decoder::{decode_g3, decode_g4};
 use flate2::{Decompress, FlushDecompress, Status};
 use weezl::{BitOrder, LzwStatus};
 
@@ -53,6 +52,8 @@ impl<'a> Unpacker<'a> {
             let to = canvas[start..start + chunk.columns * kept].chunks_exact_mut(kept);
             if layout.planar {
                 to.zip(&values).for_each(|(to, &value)| to[chunk.plane] = value);
+            } else if kept == samples {
+                canvas[start..start + chunk.columns * kept].copy_from_slice(&values[..chunk.columns * kept]);
             } else {
                 to.zip(values.chunks_exact(samples)).for_each(|(to, from)| to.copy_from_slice(&from[..kept]));
             }
@@ -78,7 +79,7 @@ impl<'a> Unpacker<'a> {
             let (read, written) = (self.inflate.total_in() as usize, self.inflate.total_out() as usize);
             let status = self.inflate.decompress(&data[read..], &mut out[written..], FlushDecompress::None);
             let stuck = (read, written) == (self.inflate.total_in() as usize, self.inflate.total_out() as usize);
-            match status.map_err(|error| error.to_string())? {
+            match status.map_err(|_| "its compressed data are damaged")? {
                 Status::Ok if !stuck => {}
                 _ => break,
             }
@@ -110,7 +111,7 @@ impl<'a> Unpacker<'a> {
         let grey = matches!(self.layout.photometric, Photometric::WhiteIsZero | Photometric::BlackIsZero);
         let big = self.layout.order == Order::Big;
         match self.layout.bits {
-            8 => values.extend(row),
+            8 => values.extend_from_slice(row),
             12 => {
                 let sample = |value: u32| ((value * 255 + 2047) / 4095) as u8;
                 for three in row.chunks(3) {
@@ -126,7 +127,8 @@ impl<'a> Unpacker<'a> {
             }
             bits => {
                 let scale = if indexed { 1 } else { (255 / ((1_u16 << bits) - 1)) as u8 };
-                values.extend(unpack(row, bits).map(|value| value * scale));
+                unpack(row, bits, values);
+                values.iter_mut().for_each(|value| *value *= scale);
             }
         }
     }
@@ -151,7 +153,7 @@ fn add_up(row: &mut [u8], samples: usize, layout: &Layout) {
 
 /// Apple's run lengths.
 fn unpack_bits(mut data: &[u8], length: usize) -> Vec<u8> {
-    let mut out = Vec::new();
+    let mut out = Vec::with_capacity(length + 128);
     while let (true, Some((&head, rest))) = (out.len() < length, data.split_first()) {
         let count = usize::from(head) + 1;
         match head {
@@ -182,8 +184,10 @@ fn fax(compression: Compression, data: &[u8], chunk: &Chunk) -> Result<Vec<u8>, 
         if out.len() < length * chunk.rows {
             let start = out.len();
             out.resize(start + length, 0);
-            for (at, _) in pels(line, width).enumerate().filter(|(_, colour)| *colour == Color::Black) {
-                out[start + at / 8] |= 0x80 >> (at % 8);
+            // The places where the colour changes, from white to black first.
+            for run in line.chunks(2) {
+                let place = |index: usize| run.get(index).map_or(chunk.width, |&place| place as usize).min(chunk.width);
+                blacken(&mut out[start..], place(0), place(1));
             }
         }
     };
@@ -196,4 +200,18 @@ fn fax(compression: Compression, data: &[u8], chunk: &Chunk) -> Result<Vec<u8>, 
         _ => decode_g4(input, width, Some(rows), &mut put),
     };
     Ok(out)
+}
+
+/// Sets the bits from one place up to another.
+fn blacken(row: &mut [u8], from: usize, to: usize) {
+    let mut at = from;
+    while at < to {
+        if at % 8 == 0 && to - at >= 8 {
+            row[at / 8..to / 8].fill(0xff);
+            at = to / 8 * 8;
+        } else {
+            row[at / 8] |= 0x80 >> (at % 8);
+            at += 1;
+        }
+    }
 }
