@@ -9,6 +9,7 @@ mod args;
 mod commands;
 mod device;
 mod failure;
+mod grey;
 mod images;
 mod labels;
 mod network;

@@ -34,6 +34,11 @@ pub fn note(message: impl Display) {
     }
 }
 
+/// A message on standard error, whoever reads it: what decides a result. One that cannot be written is no fault.
+pub fn say(message: impl Display) {
+    let _ = writeln!(stderr(), "{message}");
+}
+
 /// What is wrong with each of several images: lines of standard error, whoever reads it.
 pub fn name_broken(messages: &[String]) {
     for message in messages {

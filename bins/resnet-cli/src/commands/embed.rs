@@ -41,8 +41,10 @@ const TRAINED_ON: &str = "Folder of the data set that the weights were trained o
 pub fn run(args: Args) -> anyhow::Result<()> {
     let device = args.device.open()?;
     let loaded = network::load(&args.network, &device)?;
+    let grey = loaded.takes_grey()?;
+    loaded.tell();
     let transform = loaded.transform(&args.normalize, &args.data, None)?;
-    let images = Images::new(&args.images.images, transform, &args.loader, loaded.image_size(&args.normalize))?;
+    let images = Images::new(&args.images.images, transform, &args.loader, loaded.image_size(&args.normalize), grey)?;
     let width = loaded.network.config().features();
     let mut writer = VectorWriter::create(&args.output, width)?;
     let embedding = args.inference.ready(&loaded.network.embedding()?)?;

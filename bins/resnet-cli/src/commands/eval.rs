@@ -63,6 +63,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         ));
     }
     let loaded = network::load(&args.network, &device)?;
+    loaded.must_have_head()?;
+    loaded.must_take_colour()?;
+    loaded.tell();
     let Some(name) = args.data.dataset.clone().or_else(|| loaded.dataset.clone()) else {
         return Err(bad_input("the weights do not say what they were trained on: add --dataset"));
     };

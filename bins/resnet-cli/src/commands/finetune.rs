@@ -90,6 +90,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let device = args.device.open()?;
     let new_head = NewHead { classes: train.classes().len(), seed: args.seed };
     let loaded = network::load_with(&args.network, &device, Some(new_head))?;
+    loaded.must_take_colour()?;
+    loaded.tell();
     let dataset = format!("folder:{}", args.data.display());
     let config = FinetuneConfig {
         head_epochs: args.head_epochs,

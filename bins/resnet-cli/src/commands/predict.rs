@@ -66,9 +66,12 @@ struct Guess {
 pub fn run(args: Args) -> anyhow::Result<()> {
     let device = args.device.open()?;
     let loaded = network::load(&args.network, &device)?;
+    loaded.must_have_head()?;
+    let grey = loaded.takes_grey()?;
+    loaded.tell();
     let names = class_names(&loaded, &args.data)?;
     let transform = loaded.transform(&args.normalize, &args.data, None)?;
-    let images = Images::new(&args.images.images, transform, &args.loader, loaded.image_size(&args.normalize))?;
+    let images = Images::new(&args.images.images, transform, &args.loader, loaded.image_size(&args.normalize), grey)?;
     let network = args.inference.ready(loaded.network.graph())?;
     images.for_each_batch("classifying", |batch, paths| {
         let logits = network.forward(&batch.to_device(&device)?)?;

@@ -93,7 +93,9 @@ struct Run<'a> {
     train: Loader,
     test: Loader,
     named: Vec<(String, Var)>,
-    class_weights: Tensor,
+    class_weights: Vec<f32>,
+    /// The same where the loss is taken.
+    device_weights: Tensor,
     records: Vec<Record>,
     best: Option<Best>,
     place: Place,
@@ -107,6 +109,7 @@ struct Run<'a> {
 /// The best epoch so far.
 struct Best {
     epoch: u64,
+    /// With the classes weighted as in training.
     loss: f64,
     values: Vec<Tensor>,
     /// Not known of a resumed run.
@@ -164,7 +167,8 @@ impl<'a> Run<'a> {
             train,
             test,
             named: task.parameters.named(),
-            class_weights: steps::weights_on(class_weights, task.device)?,
+            device_weights: steps::weights_on(class_weights.clone(), task.device)?,
+            class_weights,
             records: Vec::new(),
             best: None,
             place: Place::default(),

@@ -28,8 +28,11 @@ pub(super) struct Place {
     pub step: u64,
     /// Epochs done in all.
     pub epochs: u64,
-    /// The best epoch, counted from 1, and the loss on the held-back images after it.
+    /// The best epoch, counted from 1, and the loss on the held-back images after it, classes weighted as in training.
     pub best: Option<(u64, f64)>,
+    /// Whether that loss is weighted; before it was not.
+    #[serde(default)]
+    pub weighted: bool,
     /// Images that could not be read.
     pub broken: BTreeMap<usize, String>,
     /// Seconds of the calls before and of this one.

@@ -43,6 +43,10 @@ pub struct Counters {
     pub seconds: f64,
     /// Updates of the average of the weights.
     pub ema_updates: u64,
+    /// Whether the average is one of running statistics too; before it was one of weights alone, with the statistics of
+    /// the last step.
+    #[serde(default)]
+    pub ema_statistics: bool,
     /// Batches of an epoch: resuming on another set or batch size would lose the place.
     pub batches_per_epoch: usize,
     /// The best evaluation.

@@ -114,6 +114,12 @@ impl<'a> Run<'a> {
         } else {
             Counters { batches_per_epoch: batches, ..Counters::default() }
         };
+        if options.resume && ema.is_some() && !counters.ema_statistics {
+            progress.message(
+                "the checkpoint is of an older version, whose average has the running statistics of its last step: they \
+                 are averaged from here on",
+            );
+        }
         if counters.batches_per_epoch != batches {
             return Err(Error::Checkpoint {
                 path: dir.state(),

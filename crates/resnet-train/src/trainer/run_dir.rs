@@ -94,7 +94,10 @@ impl RunConfig {
                 || matches!(key, "run.version" | "run.revision" | "run.device" | "run.data_dir")
                 || (!plateau && matches!(key, "recipe.evaluate_every" | "run.test_images"))
                 || (self.recipe.length() != now.recipe.length()
-                    && matches!(key, "recipe.schedule.milestones" | "recipe.schedule.warmup"))
+                    && matches!(
+                        key,
+                        "recipe.schedule.milestones" | "recipe.schedule.warmup" | "recipe.schedule.patience"
+                    ))
         };
         first_difference(self, now, free)
     }

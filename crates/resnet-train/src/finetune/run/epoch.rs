@@ -12,7 +12,7 @@ use crate::trainer::{Progress, Record, RecordKind};
 use crate::{Error, Result};
 
 impl Run<'_> {
-    /// Trains one epoch and evaluates; true where the held-back images' loss is the lowest so far.
+    /// Trains one epoch and evaluates; true where the held-back images' loss, classes weighted as in training, is the lowest so far.
     pub(super) fn epoch(&mut self, phase: &mut Phase, progress: &mut dyn Progress) -> Result<bool> {
         let (start, epoch) = (Instant::now(), self.place.epochs + 1);
         let mut meter = Meter::new(self.task.device);
@@ -41,9 +41,10 @@ impl Run<'_> {
         progress.epoch(&record, self.config.head_epochs + self.config.epochs);
         self.records.push(record);
         self.write_log()?;
-        let gained = self.best.as_ref().is_none_or(|best| result.loss < best.loss);
+        let loss = result.weighted_loss(&self.class_weights);
+        let gained = self.best.as_ref().is_none_or(|best| loss < best.loss);
         if gained {
-            let (loss, values) = (result.loss, steps::snapshot(&self.named)?);
+            let values = steps::snapshot(&self.named)?;
             self.best = Some(Best { epoch, loss, values, evaluation: Some(result) });
             self.write_weights()?;
         }
@@ -70,7 +71,7 @@ impl Run<'_> {
                 None => images,
             };
             let logits = phase.part.forward_with_fixed_norms(&x)?;
-            let loss = steps::loss(&logits, &labels, &self.class_weights, self.config.label_smoothing)?;
+            let loss = steps::loss(&logits, &labels, &self.device_weights, self.config.label_smoothing)?;
             lr = steps::rate(phase.lr, self.place.step - self.place.first, steps);
             self.place.step += 1;
             let place = meter::Place { epoch, step: self.place.step, lr };

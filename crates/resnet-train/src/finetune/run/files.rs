@@ -6,10 +6,10 @@ use candle_core::Tensor;
 use resnet_models::weights;
 
 use super::{Best, Run};
-use crate::finetune::{Written, state};
+use crate::finetune::{Written, state, steps};
 use crate::optimizer::Sgd;
 use crate::recipe::{Normalization, first_difference, parse_toml};
-use crate::trainer::{read_log, revision};
+use crate::trainer::{Silent, evaluate, read_log, revision};
 use crate::{Error, Result, files};
 
 impl Run<'_> {
@@ -57,6 +57,14 @@ impl Run<'_> {
             values,
             evaluation: None,
         });
+        if let Some(best) = self.best.as_mut().filter(|_| !found.place.weighted) {
+            // Of an older version, by another measure: taken anew.
+            let weights = steps::snapshot(&self.named)?;
+            steps::restore(&self.named, &best.values)?;
+            let result = evaluate(self.task.network, &self.test, self.task.device, None, &mut Silent)?;
+            best.loss = result.map_or(f64::INFINITY, |result| result.weighted_loss(&self.class_weights));
+            steps::restore(&self.named, &weights)?;
+        }
         self.records = read_log(&self.dir.log())?;
         // The log may be an epoch ahead.
         self.records.truncate(found.place.epochs as usize);
@@ -68,6 +76,7 @@ impl Run<'_> {
 
     pub(super) fn save_state(&mut self, sgd: Option<&Sgd>) -> Result<()> {
         self.place.seconds = self.seconds();
+        self.place.weighted = true;
         self.place.best = self.best.as_ref().map(|best| (best.epoch, best.loss));
         let best = self.best.as_ref().map(|best| &best.values[..]);
         state::save(&self.dir.state(), &self.named, best, sgd, &self.place)

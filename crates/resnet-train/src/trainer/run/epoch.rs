@@ -38,7 +38,9 @@ impl Run<'_> {
             images += batch.count;
             lost = lost.or(batch.broken.first().map(|broken| broken.message.clone()));
             if batch.count > 0 {
-                self.forward_backward(&batch, &mut gradients)?;
+                for part in batch.parts(session.recipe.norm_batch_size)? {
+                    self.forward_backward(&part, &mut gradients)?;
+                }
             }
             taken += 1;
             waiting += 1;
@@ -74,7 +76,9 @@ impl Run<'_> {
         let Ready { images, labels, mixed, count, .. } = batch;
         self.lr = self.rate.at(self.counters.step);
         // Dropout repeats from the seed and the place in training alone, so that a resumed run draws the same masks.
-        let pass = self.counters.step * self.session.recipe.accumulation as u64 + gradients.batches() as u64;
+        let recipe = &self.session.recipe;
+        let passes = (recipe.accumulation * recipe.passes_per_batch()) as u64;
+        let pass = self.counters.step * passes + gradients.batches() as u64;
         self.session.network.noise().set(self.session.recipe.seed, pass);
         let logits = self.session.network.forward_t(images, true)?;
         let loss = self.session.recipe.loss.of(&logits, labels, mixed.as_ref())?;
