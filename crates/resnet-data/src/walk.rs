@@ -2,10 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use crate::kind::EXTENSIONS;
 use crate::{Error, Result};
-
-/// Extensions of files that count as images, in any case.
-pub(crate) const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
 
 /// Everything in a folder whose name begins with no dot.
 pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
