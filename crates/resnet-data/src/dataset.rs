@@ -46,6 +46,12 @@ pub trait Dataset: Send + Sync {
     /// last that long, and no longer.
     fn expect(&self, _images: usize) {}
 
+    /// How the files were understood, in lines to be read before work begins: what there is in them, what is strange
+    /// about them, what was left out by kind and number.
+    fn understood(&self) -> &[String] {
+        &[]
+    }
+
     /// How this set and the one held back, or learned from, were divided; `None` where they were apart to begin with.
     fn division(&self) -> Option<&Division> {
         None
@@ -112,7 +118,7 @@ impl InMemory {
         classes: Vec<String>,
     ) -> Result<Self> {
         let name = name.into();
-        let expected = labels.len() * height * width * 3;
+        let expected = [height, width, 3].iter().fold(labels.len(), |size, &side| size.saturating_mul(side));
         if pixels.len() != expected {
             let images = labels.len();
             return Err(Error::format(

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::cifar::{self, Cifar};
-use crate::shards::{self, Named, ParquetShards, TarShards, with_same_classes};
+use crate::shards::{self, Labelled, ParquetShards, Shards, TarShards, with_same_classes};
 use crate::{Dataset, Error, Folder, Progress, Result, Split, imagenet, shapes};
 
 /// What is known of a data set before it is opened.
@@ -39,6 +39,27 @@ const SETS: [Cifar; 3] = [Cifar::Ten, Cifar::Hundred, Cifar::HundredCoarse];
 pub fn names() -> Vec<&'static str> {
     let places = ["imagenet", "folder:DIR", "shards:DIR|PATTERN", "parquet:DIR|PATTERN"];
     ["shapes"].into_iter().chain(SETS.map(Cifar::name)).chain(places).collect()
+}
+
+/// The name of a parquet set with columns chosen: `parquet:DIR` becomes `parquet:DIR?image=NAME&label=NAME`.
+///
+/// ```
+/// let name = resnet_data::with_columns("parquet:photos", Some("img"), None)?;
+/// assert_eq!(name, "parquet:photos?image=img");
+/// # Ok::<(), resnet_data::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Setting`] where columns are given and the name is another set's.
+pub fn with_columns(name: &str, image: Option<&str>, label: Option<&str>) -> Result<String> {
+    if image.is_none() && label.is_none() {
+        return Ok(name.to_string());
+    }
+    let Some(place) = name.strip_prefix("parquet:") else {
+        let message = format!("columns are chosen of parquet:DIR, and not of {name}");
+        return Err(Error::Setting { setting: "column", message });
+    };
+    Ok(format!("parquet:{}", shards::with_columns(place, image, label)?))
 }
 
 fn parse(name: &str) -> Result<Source> {
@@ -102,7 +123,8 @@ pub fn info(name: &str) -> Result<Info> {
 }
 
 /// Opens a split of a data set: `shapes`, `cifar10`, `cifar100`, `cifar100-coarse`, `imagenet`, `folder:DIR`,
-/// `shards:DIR` (tar files, or a pattern of them) or `parquet:DIR`.
+/// `shards:DIR` (tar files, or a pattern of them) or `parquet:DIR` (`parquet:DIR?image=NAME&label=NAME` with columns of
+/// these names).
 ///
 /// CIFAR is looked for in `data_dir`; where that is not given, in `~/.cache/resnet-data` (or
 /// `$XDG_CACHE_HOME/resnet-data`), then on the hub. ImageNet is looked for in `data_dir` alone, in any of the three
@@ -143,10 +165,10 @@ fn source(name: &str, data_dir: Option<&Path>) -> Result<(Source, bool)> {
 }
 
 /// ImageNet's classes have names, where its shards have numbers.
-fn named<T: Named>(set: T, imagenet: bool) -> T {
+fn named<T: Shards>(set: T, imagenet: bool) -> T {
     let wnids = imagenet::wnids();
-    let numbered = set.classes().first().is_some_and(|name| name == "0") && set.classes().len() <= wnids.len();
-    if !(imagenet && numbered) {
+    let numbered = set.labelled() == Labelled::Numbers && set.classes().first().is_some_and(|name| name == "0");
+    if !(imagenet && numbered && set.classes().len() <= wnids.len()) {
         return set;
     }
     set.with_classes(wnids.into_iter().map(str::to_string).collect())

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use resnet_data::{Dataset, Error, OnBroken, Split};
 
 use crate::failure::bad_input;
-use crate::output::Download;
+use crate::output::{self, Download};
 
 /// Which images a command reads.
 #[derive(Args)]
@@ -28,19 +28,43 @@ pub struct DatasetArgs {
     /// Folder with the files of CIFAR or ImageNet [default for CIFAR: the user's cache, downloaded if missing]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Column of pictures in parquet files; parquet:DIR?image=NAME says the same [default: image, img, or the only one]
+    #[arg(long, value_name = "NAME")]
+    pub image_column: Option<String>,
+    /// Column of labels in parquet files; parquet:DIR?label=NAME says the same [default: label, fine_label and so on, or
+    /// the only one]
+    #[arg(long, value_name = "NAME")]
+    pub label_column: Option<String>,
 }
 
 impl DatasetArgs {
+    /// The name of a data set with the columns that flags choose.
+    pub fn named(&self, name: &str) -> anyhow::Result<String> {
+        let (image, label) = (self.image_column.as_deref(), self.label_column.as_deref());
+        resnet_data::with_columns(name, image, label).map_err(|error| match error {
+            Error::Setting { message, .. } => {
+                let flag = if image.is_some() { "--image-column" } else { "--label-column" };
+                bad_input(format!("{flag}: {message}"))
+            }
+            other => other.into(),
+        })
+    }
+
     /// A part of the data set of that name, from `--data-dir` or from the hub.
     pub fn open(&self, name: &str, split: Split) -> anyhow::Result<Arc<dyn Dataset>> {
+        let name = &*self.named(name)?;
         let opened = resnet_data::open(name, self.data_dir.as_deref(), split, &mut Download::default());
         opened.map_err(|error| self.explained(name, error))
     }
 
     /// Its parts for training and testing.
     pub fn open_both(&self, name: &str) -> anyhow::Result<(Arc<dyn Dataset>, Arc<dyn Dataset>)> {
+        let name = &*self.named(name)?;
         let opened = resnet_data::open_both(name, self.data_dir.as_deref(), &mut Download::default());
-        opened.map_err(|error| self.explained(name, error))
+        let (train, test) = opened.map_err(|error| self.explained(name, error))?;
+        tell(&*train);
+        tell(&*test);
+        Ok((train, test))
     }
 
     /// Of a place that is not there, names the flag that it comes from.
@@ -56,6 +80,11 @@ impl DatasetArgs {
             other => other.into(),
         }
     }
+}
+
+/// Tells how a set's files were understood.
+pub fn tell(set: &dyn Dataset) {
+    set.understood().iter().for_each(|line| output::inform(format!("data: {line}")));
 }
 
 /// How images are read.

@@ -10,7 +10,9 @@ use resnet_train::trainer::{evaluate, progress_for_stderr, reestimate_statistics
 use resnet_train::views;
 use serde::Serialize;
 
-use crate::args::{DatasetArgs, DeviceArgs, InferenceArgs, JsonArgs, LoaderArgs, NormalizeArgs, WeightsArgs};
+use crate::args::{
+    DatasetArgs, DeviceArgs, InferenceArgs, JsonArgs, LoaderArgs, NormalizeArgs, WeightsArgs, tell,
+};
 use crate::failure::bad_input;
 use crate::images::batch_size;
 use crate::network::{self, Loaded};
@@ -66,7 +68,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let Some(name) = args.data.dataset.clone().or_else(|| loaded.dataset.clone()) else {
         return Err(bad_input("the weights do not say what they were trained on: add --dataset"));
     };
-    let dataset = fitting(loaded.open(&args.data, &name, args.split)?, &loaded, &name)?;
+    let name = args.data.named(&name)?;
+    let dataset = loaded.open(&args.data, &name, args.split)?;
+    tell(&*dataset);
+    let dataset = fitting(dataset, &loaded, &name)?;
     if args.reestimate_bn {
         reestimate(&args, &loaded, &name, &device)?;
     }
