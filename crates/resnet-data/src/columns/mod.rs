@@ -101,7 +101,7 @@ fn footer_of(file: &mut File) -> std::io::Result<Outcome<footer::Footer>> {
     if tail.ends_with(b"PARE") {
         return Ok(Err("it is encrypted; write it again without encryption".to_string()));
     }
-    let length = u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]).into();
+    let length = u64::from(u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]));
     if !tail.ends_with(MAGIC) || length > size - 12 {
         return Ok(Err("it is cut: its footer is missing; fetch or write it again".to_string()));
     }

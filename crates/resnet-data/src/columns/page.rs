@@ -39,16 +39,6 @@ impl Texts {
     }
 }
 
-impl Values {
-    /// The number of rows.
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::Bytes(texts) => texts.len(),
-            Self::Numbers(numbers) => numbers.len(),
-        }
-    }
-}
-
 /// What a page's values are before it is known which rows have them.
 enum Dense {
     Places(Vec<Place>),
@@ -142,8 +132,7 @@ impl Reader<'_> {
         if self.dictionary.is_some() || !matches!(head.integer(2), Some(0 | 2)) {
             return Err("it has a second dictionary, or one of a form that is not known".to_string());
         }
-        let values = |reader: &mut Self, body| reader.plain(body, count);
-        self.dictionary = Some(self.with_unpacked(body, size, values)?);
+        self.dictionary = Some(self.with_unpacked(body, size, |reader, body| reader.plain(body, count))?);
         Ok(())
     }
 

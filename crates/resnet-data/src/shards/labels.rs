@@ -74,7 +74,7 @@ pub(super) fn classes(shard: &Path, labels: &[Label], own: Option<Vec<String>>) 
         (Some(own), _) => own,
         (None, Some(listed)) if listed.names.len() < count => {
             let message = format!("{} names, but a label is {greatest}: a line a class is needed", listed.names.len());
-            return Err(Error::format(listed.path, message));
+            return Err(Error::format(listed.path.as_deref().unwrap_or(shard), message));
         }
         (None, Some(listed)) => listed.names,
         (None, None) => match imagenet::wnids() {

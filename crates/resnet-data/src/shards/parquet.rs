@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::choice::{Chosen, Taken, choose, names};
 use super::files::files;
 use super::labels::{Classes, Label, classes};
-use super::summary::{LeftOut, MINUS_ONE, understood};
+use super::summary::{MINUS_ONE, understood};
 use super::{Labelled, Shards};
 use crate::columns::{Columns, Texts, Values};
 use crate::decode::decode;

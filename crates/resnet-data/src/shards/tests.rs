@@ -283,7 +283,7 @@ fn old_and_new_forms_of_tar_are_read() {
     add(Header::new_gnu(), EntryType::Symlink, "new/2.cls", "../old/1.cls", b"");
     add(Header::new_gnu(), EntryType::Symlink, "new/3.jpg", "/home/me/3.jpg", b"");
     // A name and a size that only the PAX header tells.
-    add(Header::new_ustar(), EntryType::XHeader, "PaxHeaders.0/x", "", b"19 path=pax/4.jpg\n9 size=4\n\n");
+    add(Header::new_ustar(), EntryType::XHeader, "PaxHeaders.0/x", "", b"18 path=pax/4.jpg\n9 size=4\n");
     let mut header = Header::new_ustar();
     header.set_size(4);
     header.as_old_mut().name[..1].copy_from_slice(b"x");
