@@ -43,7 +43,7 @@ pub(super) fn members(path: &Path, left_out: &mut LeftOut, notes: &mut Vec<Strin
     }
     let unreadable = |error: std::io::Error| match error.to_string() {
         message if message.contains("entire block") => wrong(CUT.to_string()),
-        message if message.contains("sparse") => wrong(format!("it has a sparse member ({message}): {SPARSE}")),
+        message if message.contains("sparse") || message.contains("real_size") => wrong(format!("it has a sparse member ({message}): {SPARSE}")),
         message => wrong(format!("not a readable tar file ({message})")),
     };
     let mut found = Vec::new();
@@ -67,11 +67,8 @@ pub(super) fn members(path: &Path, left_out: &mut LeftOut, notes: &mut Vec<Strin
         }
         let target = entry.link_name_bytes().map(|target| String::from_utf8_lossy(&target).into_owned());
         match (kind, target) {
-            _ if is_hidden(&name) => {
-                if !kind.is_dir() {
-                    left_out.add(["hidden member", "hidden members"], || name);
-                }
-            }
+            _ if kind.is_dir() => {}
+            _ if is_hidden(&name) => left_out.add(["hidden member", "hidden members"], || name),
             (EntryType::Link, Some(target)) => links.push((found.len(), name, cleaned(&target))),
             (EntryType::Symlink, Some(target)) => {
                 let target = beside(&name, &target);
