@@ -22,6 +22,7 @@ use crate::{Dataset, Error, Result, Split, imagenet};
 /// Which split a file belongs to is said by its own name or, where that says nothing, its folder's: `train`, or `val`, `validation`, `valid`,
 /// `dev`, `test` as a word of it. Where no name says anything, all files belong to either split.
 fn files(place: &str, extension: &str, split: Split) -> Result<Vec<PathBuf>> {
+    let split = split.of_two();
     let all = all_files(place, extension)?;
     let part = |words: &[&str]| -> Vec<PathBuf> { all.iter().filter(|path| is_of(path, words)).cloned().collect() };
     // ImageNet's test images on the hub have no labels: where there is a `val`, that is meant.
