@@ -58,7 +58,7 @@ pub use dataset::{Dataset, InMemory, Split};
 pub use decode::{decode_image, read_image};
 pub use division::{Division, HoldBack};
 pub use error::{Error, Result};
-pub use files::Files;
+pub use files::{Files, Searched};
 pub use folder::Folder;
 pub use home::expand_home;
 pub use image::Image;
