@@ -87,7 +87,8 @@ fn classes(sets: &[&Folder]) -> String {
         });
         return format!("{what}: {}", list.collect::<Vec<_>>().join(", "));
     }
-    let (least, most) = ((0..names.len()).min_by_key(|&class| all(class)), (0..names.len()).rev().max_by_key(|&class| all(class)));
+    let (least, most) =
+        ((0..names.len()).min_by_key(|&class| all(class)), (0..names.len()).rev().max_by_key(|&class| all(class)));
     let (Some(least), Some(most)) = (least, most) else { return what };
     format!("{what} of {} ({}) to {} ({})", all(least), shown(&names[least]), images(all(most)), shown(&names[most]))
 }

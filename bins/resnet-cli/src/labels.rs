@@ -3,8 +3,8 @@
 mod fit;
 mod relabelled;
 
-use resnet_data::cifar::Cifar;
 use resnet_data::Split;
+use resnet_data::cifar::Cifar;
 
 pub use fit::{Fit, Mapping, Match};
 

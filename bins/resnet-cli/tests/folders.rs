@@ -58,7 +58,10 @@ fn training_and_testing_are_parts() {
     fs::rename(data.join("Testing/glioma"), data.join("Testing/g")).unwrap();
     fs::rename(data.join("Testing/notumor"), data.join("Testing/n")).unwrap();
     fs::rename(data.join("Testing/pituitary"), data.join("Testing/p")).unwrap();
-    assert_refused(&finetune(folder.path(), &data, &[]).0, &["Testing", "Training", "--layout parts", "--layout classes"]);
+    assert_refused(
+        &finetune(folder.path(), &data, &[]).0,
+        &["Testing", "Training", "--layout parts", "--layout classes"],
+    );
     let (run, classes) = finetune(folder.path(), &data, &["--layout", "classes"]);
     assert!(run.code == Some(0) && classes.contains("Training"), "{run:?}");
 }
@@ -122,9 +125,10 @@ fn what_is_left_out_is_counted_by_kind() {
 fn names_of_any_kind_stay_distinct() {
     use std::os::unix::ffi::OsStrExt;
     let (folder, data) = new();
-    for (seed, name) in [&b"[1].png"[..], b"two\nlines.png", b"-dash.png", b" blank .png", b"caf\xe9.png", b"caf\xe8.png"]
-        .iter()
-        .enumerate()
+    for (seed, name) in
+        [&b"[1].png"[..], b"two\nlines.png", b"-dash.png", b" blank .png", b"caf\xe9.png", b"caf\xe8.png"]
+            .iter()
+            .enumerate()
     {
         write_png(&data.join("x.png"), seed);
         fs::rename(data.join("x.png"), data.join(std::ffi::OsStr::from_bytes(name))).unwrap();

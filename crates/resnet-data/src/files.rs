@@ -117,7 +117,9 @@ fn matching(pattern: &Path, left_out: &mut LeftOut) -> Result<Vec<PathBuf>> {
             if !deep {
                 found.extend(images(&path, left_out)?);
             } else if pattern.ends_with("**") {
-                found.extend(inside(&path)?.into_iter().filter(|entry| entry.node == Node::File).map(|entry| entry.path));
+                found.extend(
+                    inside(&path)?.into_iter().filter(|entry| entry.node == Node::File).map(|entry| entry.path),
+                );
             }
         } else if path.is_file() {
             found.push(path);

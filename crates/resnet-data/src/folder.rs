@@ -118,12 +118,7 @@ impl Folder {
     }
 
     /// Lists the images of classes; labels are their places among them.
-    pub(crate) fn collect(
-        root: &Path,
-        folders: &ClassFolders,
-        beside: &LeftOut,
-        allow_empty: bool,
-    ) -> Result<Self> {
+    pub(crate) fn collect(root: &Path, folders: &ClassFolders, beside: &LeftOut, allow_empty: bool) -> Result<Self> {
         let (mut files, mut left_out) = (Vec::new(), beside.clone());
         for (label, folders) in folders.values().enumerate() {
             let before = files.len();

@@ -22,8 +22,8 @@ pub struct LeftOut {
 
 /// Endings of files of text and tables.
 const TEXT: [&str; 20] = [
-    "txt", "md", "csv", "tsv", "json", "jsonl", "xml", "yaml", "yml", "toml", "html", "htm", "log", "ini", "cfg", "rtf",
-    "py", "ipynb", "sh", "mat",
+    "txt", "md", "csv", "tsv", "json", "jsonl", "xml", "yaml", "yml", "toml", "html", "htm", "log", "ini", "cfg",
+    "rtf", "py", "ipynb", "sh", "mat",
 ];
 
 impl LeftOut {
@@ -113,7 +113,9 @@ mod tests {
         out.add_beside(Kind::Other);
         out.add_folder("labels".into(), "no pictures");
         let text = out.to_string();
-        for part in ["2 HEIC (save", "1 PDF (", "2 text files", "1 other file,", "1 broken link", "1 file beside the classes"] {
+        for part in
+            ["2 HEIC (save", "1 PDF (", "2 text files", "1 other file,", "1 broken link", "1 file beside the classes"]
+        {
             assert!(text.contains(part), "{part:?} is not in {text}");
         }
         assert!(text.ends_with("folder labels (no pictures)"), "{text}");

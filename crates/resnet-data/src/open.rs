@@ -165,7 +165,8 @@ fn imagenet_in(data_dir: Option<&Path>) -> Result<Source> {
     };
     let has = |extension| shards::are_in(folder, extension);
     // Only folders that are no class folders can hold shards: a million images need not be walked through.
-    let classes = [folder.join("train"), folder.join("val"), folder.to_path_buf()].iter().any(|part| has_class_folder(part));
+    let classes =
+        [folder.join("train"), folder.join("val"), folder.to_path_buf()].iter().any(|part| has_class_folder(part));
     Ok(match () {
         () if classes => Source::Folder(folder.to_path_buf()),
         () if has("tar") => Source::Tar(name.to_string()),

@@ -101,7 +101,8 @@ impl SplitTable {
         let learned = |split: Split| split == Split::Train;
         let keys: Vec<String> = (0..folder.len()).filter_map(|index| folder.inner_path(index)).map(key).collect();
         let exact: HashMap<&str, usize> = keys.iter().enumerate().map(|(index, key)| (key.as_str(), index)).collect();
-        let alike: HashMap<String, usize> = keys.iter().enumerate().map(|(index, key)| (composed(key), index)).collect();
+        let alike: HashMap<String, usize> =
+            keys.iter().enumerate().map(|(index, key)| (composed(key), index)).collect();
         let mut known = vec![false; keys.len()];
         let mut found = Found::default();
         for row in &self.rows {
@@ -135,7 +136,8 @@ mod tests {
 
     #[test]
     fn tables_go_round_with_odd_names() {
-        let names = ["ant/1.jpg", "ant/a,b.jpg", "ant/\"quoted\".jpg", "ant/two\nlines.jpg", "bee/ blank .jpg", "bee/-1.jpg"];
+        let names =
+            ["ant/1.jpg", "ant/a,b.jpg", "ant/\"quoted\".jpg", "ant/two\nlines.jpg", "bee/ blank .jpg", "bee/-1.jpg"];
         let rows = names.iter().enumerate().map(|(index, name)| {
             let split = if index % 2 == 0 { Split::Train } else { Split::Val };
             (Path::new(*name), &name[..3], split)

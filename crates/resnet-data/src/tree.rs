@@ -225,9 +225,23 @@ mod tests {
         put(
             folder.path(),
             &[
-                "1.jpg", "._1.jpg", ".hidden.png", "Thumbs.db", "DESKTOP.INI", "Icon\r", "a/2.png", "a/@eaDir/2.png/t.jpg",
-                "__MACOSX/a/._2.png", "#recycle/9.jpg", "$RECYCLE.BIN/9.jpg", ".ipynb_checkpoints/1-checkpoint.jpg",
-                "lost+found/3.jpg", "System Volume Information/x.jpg", ".git/x.png", "__pycache__/x.pyc", "notes.txt",
+                "1.jpg",
+                "._1.jpg",
+                ".hidden.png",
+                "Thumbs.db",
+                "DESKTOP.INI",
+                "Icon\r",
+                "a/2.png",
+                "a/@eaDir/2.png/t.jpg",
+                "__MACOSX/a/._2.png",
+                "#recycle/9.jpg",
+                "$RECYCLE.BIN/9.jpg",
+                ".ipynb_checkpoints/1-checkpoint.jpg",
+                "lost+found/3.jpg",
+                "System Volume Information/x.jpg",
+                ".git/x.png",
+                "__pycache__/x.pyc",
+                "notes.txt",
                 "raw/1.NEF",
             ],
         );
@@ -254,6 +268,9 @@ mod tests {
         symlink("nowhere", photos.join("a/9.jpg")).unwrap();
         let (images, left_out) = found(&photos);
         assert_eq!(images, ["a/0.jpg", "a/8.jpg", "a/linked/1.jpg", "a/up/store/blob", "a/up/store/more/1.jpg"]);
-        assert!(left_out.contains("1 broken link") && left_out.contains("1 link to a folder that it lies in"), "{left_out}");
+        assert!(
+            left_out.contains("1 broken link") && left_out.contains("1 link to a folder that it lies in"),
+            "{left_out}"
+        );
     }
 }

@@ -15,8 +15,8 @@ use crate::failure::bad_input;
 use crate::images::batch_size;
 use crate::labels::{Fit, Mapping, Match};
 use crate::network::{self, Loaded};
-use crate::views::{Crop, Views};
 use crate::output;
+use crate::views::{Crop, Views};
 
 /// Evaluate a network's weights on a data set
 #[derive(clap::Args)]
@@ -94,7 +94,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         many_views(&network, &*dataset, &views, &device)?
     };
     let evaluated = Evaluated { dataset: name, split: args.split.to_string(), result };
-    if args.json.json { output::json(&evaluated)? } else { output::text(sentence(&evaluated))? }
+    if args.json.json {
+        output::json(&evaluated)?
+    } else {
+        output::text(sentence(&evaluated))?
+    }
     without(&evaluated.result.broken, images)
 }
 
@@ -103,7 +107,9 @@ fn without(broken: &[Broken], images: usize) -> anyhow::Result<()> {
     let messages: Vec<String> = broken.iter().map(|image| image.message.clone()).collect();
     match &messages[..] {
         [] => Ok(()),
-        [only] => Err(bad_input(format!("1 of {images} images could not be read and is left out of the result: {only}"))),
+        [only] => {
+            Err(bad_input(format!("1 of {images} images could not be read and is left out of the result: {only}")))
+        }
         [first, ..] => {
             output::name_broken(&messages);
             let count = messages.len();

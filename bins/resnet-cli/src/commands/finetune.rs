@@ -7,7 +7,9 @@ use resnet_data::{Dataset, FolderLayout, HoldBack, OnBroken, shown};
 use resnet_models::hub::NewHead;
 use resnet_train::finetune::{FinetuneConfig, Finetuned, Task, finetune};
 
-use crate::args::{BrokenArgs, DeviceArgs, FolderArgs, LoaderArgs, NormalizeArgs, ProgressArgs, WeightsArgs, with_default};
+use crate::args::{
+    BrokenArgs, DeviceArgs, FolderArgs, LoaderArgs, NormalizeArgs, ProgressArgs, WeightsArgs, with_default,
+};
 use crate::failure::bad_input;
 use crate::stop::stop_on_ctrl_c;
 use crate::{folders, network, output};
@@ -130,14 +132,18 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 fn parts(args: &Args) -> anyhow::Result<(Arc<dyn Dataset>, Arc<dyn Dataset>)> {
     let data = shown(&args.data);
     if !args.data.is_dir() {
-        return Err(bad_input(format!("--data {data}: no such folder; give the one that holds a folder for each class")));
+        return Err(bad_input(format!(
+            "--data {data}: no such folder; give the one that holds a folder for each class"
+        )));
     }
     let layout = FolderLayout::of(&args.data, args.folder.options()).map_err(FolderArgs::explained)?;
     let rule = HoldBack::Share { seed: args.seed, share: HELD_BACK };
     let (train, test) = layout.open_both(rule).map_err(FolderArgs::explained)?;
     if train.classes().len() < 2 {
         let only = train.classes().first().map(shown).unwrap_or_default();
-        return Err(bad_input(format!("--data {data}: one class alone ({only}): two class folders or more are needed")));
+        return Err(bad_input(format!(
+            "--data {data}: one class alone ({only}): two class folders or more are needed"
+        )));
     }
     folders::tell_both(&layout, &train, &test);
     Ok((Arc::new(train), Arc::new(test)))

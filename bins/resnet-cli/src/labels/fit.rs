@@ -35,7 +35,11 @@ impl std::str::FromStr for Mapping {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text.contains('=') { Ok(Self(text.to_owned())) } else { Err("give CLASS=OTHER, or CLASS= to leave it out".into()) }
+        if text.contains('=') {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("give CLASS=OTHER, or CLASS= to leave it out".into())
+        }
     }
 }
 
@@ -85,12 +89,17 @@ impl Fit<'_> {
             said.push(how);
         }
         if found.len() < self.count {
-            said.push(format!("images are of {} of the network's {} classes, any of which it may say", found.len(), self.count));
+            said.push(format!(
+                "images are of {} of the network's {} classes, any of which it may say",
+                found.len(),
+                self.count
+            ));
         }
         if !dropped.is_empty() {
             said.push(format!("left out: {}", list(dropped)));
         }
-        let names = self.names.map_or_else(|| (0..self.count).map(|class| class.to_string()).collect(), <[String]>::to_vec);
+        let names =
+            self.names.map_or_else(|| (0..self.count).map(|class| class.to_string()).collect(), <[String]>::to_vec);
         let set = Relabelled::new(set, &map, names);
         Ok((Arc::new(set), (!said.is_empty()).then(|| said.join("; "))))
     }
@@ -133,7 +142,10 @@ impl Fit<'_> {
                         let near = known.and_then(|known| nearest(to, known));
                         let hint = near.map_or(String::new(), |near| format!("; did you mean {}?", shown(near)));
                         let classes = self.network(known);
-                        return Err(bad_input(format!("--map {}: {classes}: {to} is none of them{hint}", shown(&text))));
+                        return Err(bad_input(format!(
+                            "--map {}: {classes}: {to} is none of them{hint}",
+                            shown(&text)
+                        )));
                     }
                 },
             });
@@ -168,7 +180,8 @@ impl Fit<'_> {
                 Ok(format!("by number: {example} is the network's class number {example}, counted from 0"))
             }
             Match::Number => {
-                let wrong: Vec<&String> = open.iter().filter(|&&class| number(class).is_none()).map(|&class| &own[class]).collect();
+                let wrong: Vec<&String> =
+                    open.iter().filter(|&&class| number(class).is_none()).map(|&class| &own[class]).collect();
                 Err(self.refused(&wrong, known, own))
             }
             Match::Position if fits => {

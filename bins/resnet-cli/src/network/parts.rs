@@ -99,7 +99,10 @@ impl Loaded {
             return Ok((set, what));
         }
         if place == Place::Here && split != Split::Train {
-            return Err(unknown(name, "the images that were held back are no longer the same, and there is no split.csv"));
+            return Err(unknown(
+                name,
+                "the images that were held back are no longer the same, and there is no split.csv",
+            ));
         }
         Ok(all(""))
     }

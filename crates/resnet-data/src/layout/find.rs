@@ -113,10 +113,11 @@ impl FolderLayout {
     fn take_parts(&mut self, candidates: Vec<Candidate>) -> Result<()> {
         for split in [Split::Train, Split::Val, Split::Test] {
             let own: Vec<&Candidate> = candidates.iter().filter(|candidate| candidate.split == split).collect();
-            let plain: Vec<&&Candidate> = own.iter().filter(|candidate| is_plain(&name(&candidate.named))).collect();
+            let plain: Vec<&Candidate> =
+                own.iter().copied().filter(|candidate| is_plain(&name(&candidate.named))).collect();
             let chosen = match (&own[..], &plain[..]) {
                 ([], _) => continue,
-                ([only], _) | (_, [only]) => *only,
+                ([only], _) | (_, [only]) => only,
                 _ => {
                     let names = list_of(own.iter().map(|candidate| &candidate.named));
                     let message = format!("{names} all look like the {split} part: leave one there, or join them");

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::names::shown;
-use crate::{Error, Folder, HoldBack, LeftOut, Result, Split};
+use crate::{Dataset, Error, Folder, HoldBack, LeftOut, Result, Split};
 
 /// What the folders in a folder of images are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

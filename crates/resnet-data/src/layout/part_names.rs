@@ -8,8 +8,7 @@ const VAL: [&str; 10] =
 const TEST: [&str; 7] = ["test", "testing", "tst", "te", "pred", "prediction", "predict"];
 
 /// Words that stand beside a part's in one word: `trainset`, `testdata`.
-const BESIDE: [&str; 10] =
-    ["set", "data", "dataset", "images", "image", "imgs", "img", "pictures", "photos", "folder"];
+const BESIDE: [&str; 10] = ["set", "data", "dataset", "images", "image", "imgs", "img", "pictures", "photos", "folder"];
 
 /// The part that a folder's name speaks of: one of its words does, in any case (`train`, `Training`, `seg_test`,
 /// `imagenet-val`, `TestSet`, `train2017`). `None` where no word does, or words speak of different parts.
@@ -73,7 +72,20 @@ mod tests {
 
     #[test]
     fn parts_have_many_names() {
-        for name in ["train", "training", "Train", "TRAIN", "train_set", "trainset", "seg_train", "imagenet-train", "TrainData", "train2017", "tr", "Training Images"] {
+        for name in [
+            "train",
+            "training",
+            "Train",
+            "TRAIN",
+            "train_set",
+            "trainset",
+            "seg_train",
+            "imagenet-train",
+            "TrainData",
+            "train2017",
+            "tr",
+            "Training Images",
+        ] {
             assert_eq!(part(name), Some(Split::Train), "{name}");
         }
         for name in ["val", "Valid", "validation", "dev", "eval", "hold-out", "holdout", "imagenet_val", "ValSet"] {
@@ -82,7 +94,9 @@ mod tests {
         for name in ["test", "Testing", "TEST", "seg_test", "seg_pred", "testSet", "test1"] {
             assert_eq!(part(name), Some(Split::Test), "{name}");
         }
-        for name in ["cat", "trains", "contest", "invalid", "devices", "latest", "train_test", "trainer", "value", "pretrain"] {
+        for name in
+            ["cat", "trains", "contest", "invalid", "devices", "latest", "train_test", "trainer", "value", "pretrain"]
+        {
             assert_eq!(part(name), None, "{name}");
         }
         assert!(is_plain("Training") && !is_plain("seg_train"));

@@ -1,4 +1,5 @@
 use super::*;
+use crate::Dataset;
 
 /// A folder with empty files of these names; endings say what they are.
 fn folder(names: &[&str]) -> tempfile::TempDir {

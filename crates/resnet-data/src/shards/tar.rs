@@ -10,7 +10,7 @@ use tar::{Archive, EntryType, Header};
 
 use super::{Named, class_names, files};
 use crate::decode::decode;
-use crate::walk::EXTENSIONS;
+use crate::kind::EXTENSIONS;
 use crate::{Dataset, Error, Image, Result, Split};
 
 /// Images of a run: enough that a disk reads them in one go, few enough that a buffer mixes many runs.

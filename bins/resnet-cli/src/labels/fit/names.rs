@@ -29,7 +29,10 @@ impl<'a> Names<'a> {
 
     /// Another name for a class; one that two have says nothing.
     fn add(&mut self, name: String, class: u32) {
-        self.loose.entry(name).and_modify(|found| *found = found.filter(|&found| found == class)).or_insert(Some(class));
+        self.loose
+            .entry(name)
+            .and_modify(|found| *found = found.filter(|&found| found == class))
+            .or_insert(Some(class));
     }
 
     /// The class of a name, and whether it is that very name.

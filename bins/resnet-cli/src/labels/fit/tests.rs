@@ -31,7 +31,8 @@ fn classes_are_matched_by_name_in_any_order() {
     assert_eq!(labels(&["cafe\u{301}", "x"], &["x", "caf\u{e9}"], &[], None).unwrap().0, [1, 0], "one Unicode form");
     // Numbers that are names: a network trained on folders in the order of text.
     assert_eq!(labels(&["1", "10", "2"], &["0", "1", "10", "2"], &[], None).unwrap().0, [1, 2, 3]);
-    let (found, said) = labels(&["Aquarium_Fish", "tench"], &["aquarium fish", "tench, Tinca tinca"], &[], None).unwrap();
+    let (found, said) =
+        labels(&["Aquarium_Fish", "tench"], &["aquarium fish", "tench, Tinca tinca"], &[], None).unwrap();
     assert!(found == [0, 1] && said.contains("Aquarium_Fish = aquarium fish"), "{said}");
 }
 
