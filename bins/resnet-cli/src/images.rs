@@ -8,7 +8,7 @@ use resnet_data::{Files, Loader, LoaderConfig, OnBroken, Transform};
 
 use crate::args::LoaderArgs;
 use crate::failure::bad_input;
-use crate::output;
+use crate::{folders, output};
 
 /// The images of a command.
 pub struct Images {
@@ -20,6 +20,7 @@ impl Images {
     /// Files, folders and patterns as batches of `size` x `size` pixels.
     pub fn new(names: &[PathBuf], transform: Transform, args: &LoaderArgs, size: usize) -> anyhow::Result<Self> {
         let files = Arc::new(Files::find(names)?);
+        folders::tell_files(&files);
         let config = LoaderConfig {
             batch_size: args.batch_size.map_or(batch_size(size), |n| n as usize),
             workers: args.workers(),

@@ -47,7 +47,7 @@ pub fn inform(message: impl Display) {
 /// What is wrong with each of several images: lines of standard error, whoever reads it.
 pub fn name_broken(messages: &[String]) {
     for message in messages {
-        eprintln!("left out: {message}");
+        say(format!("left out: {message}"));
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
-use crate::{Division, Error, Image, Result};
+use crate::{Division, Error, Image, Result, SplitTable};
 
 /// A numbered collection of labelled images.
 ///
@@ -57,6 +57,11 @@ pub trait Dataset: Send + Sync {
         None
     }
 
+    /// Which image of an undivided folder belongs to which part; `None` where parts were apart to begin with.
+    fn split_table(&self) -> Option<&SplitTable> {
+        None
+    }
+
     /// The set itself where all its images lie in memory, as bytes of one size.
     fn in_memory(&self) -> Option<&InMemory> {
         None
@@ -64,18 +69,31 @@ pub trait Dataset: Send + Sync {
 }
 
 /// Which part of a data set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+///
+/// Sets have two parts as a rule, and [`Val`](Split::Val) and [`Test`](Split::Test) are the same one then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Split {
     /// The part that is learned from.
     Train,
-    /// The part held back: `test` or `val`, whichever the set has.
+    /// The part that says, while a network learns, how well it does.
+    Val,
+    /// The part that is kept for the end: `test`, or `val` where the set has no other.
     Test,
+}
+
+impl Split {
+    /// The part that this is in a set that has two: to learn from, and to test.
+    #[must_use]
+    pub fn of_two(self) -> Self {
+        if self == Self::Train { Self::Train } else { Self::Test }
+    }
 }
 
 impl fmt::Display for Split {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Train => "train",
+            Self::Val => "val",
             Self::Test => "test",
         })
     }
@@ -87,8 +105,9 @@ impl FromStr for Split {
     fn from_str(name: &str) -> Result<Self> {
         match name {
             "train" => Ok(Self::Train),
-            "test" | "val" | "validation" => Ok(Self::Test),
-            _ => Err(Error::Setting { setting: "split", message: format!("{name:?} is neither `train` nor `test`") }),
+            "val" | "valid" | "validation" => Ok(Self::Val),
+            "test" => Ok(Self::Test),
+            _ => Err(Error::Setting { setting: "split", message: format!("{name:?} is none of train, val and test") }),
         }
     }
 }
@@ -216,7 +235,7 @@ mod tests {
 
     #[test]
     fn splits_have_names() {
-        assert_eq!("val".parse::<Split>().unwrap(), Split::Test);
+        assert_eq!("val".parse::<Split>().unwrap(), Split::Val);
         assert_eq!(Split::Train.to_string(), "train");
         assert!("tset".parse::<Split>().is_err());
     }

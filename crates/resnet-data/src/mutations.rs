@@ -11,9 +11,8 @@ use rand_chacha::ChaCha8Rng;
 const LONGEST: Duration = Duration::from_secs(2);
 
 /// Numbers that counts and sizes go wrong with.
-const NUMBERS: [u64; 12] = [
-    0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, 1 << 40, i64::MAX as u64, u64::MAX,
-];
+const NUMBERS: [u64; 12] =
+    [0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, 1 << 40, i64::MAX as u64, u64::MAX];
 
 /// Runs a reader on damaged forms of these files. It may fail, and must neither panic nor take long.
 pub(crate) fn campaign(name: &str, files: &[Vec<u8>], repair: impl Fn(&mut Vec<u8>), read: impl Fn(&[u8]) -> bool) {

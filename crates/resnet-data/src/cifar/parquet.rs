@@ -45,7 +45,10 @@ pub(super) fn read(path: &Path, set: Cifar) -> Result<Records> {
     for group in 0..columns.groups() {
         let (encoded, labels) = (columns.values(group, image_column)?, columns.values(group, label_column)?);
         let (Values::Bytes(encoded), Values::Numbers(labels)) = (encoded, labels) else {
-            return Err(Error::format(path, "its images are no bytes or its labels no numbers; is it another data set?"));
+            return Err(Error::format(
+                path,
+                "its images are no bytes or its labels no numbers; is it another data set?",
+            ));
         };
         let start = records.labels.len();
         let decoded: Vec<Vec<u8>> = (0..encoded.len())

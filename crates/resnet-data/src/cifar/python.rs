@@ -20,11 +20,10 @@ pub(super) fn read(path: &Path, set: Cifar, records: usize) -> Result<Records> {
     }
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
     let foreign = what_it_is(&bytes[..bytes.len().min(512)]).map(str::to_string);
-    let pickle =
-        Pickle::read(&bytes).map_err(|message| {
-            let why = foreign.unwrap_or(message);
-            wrong(format!("not a pickle of CIFAR's Python version ({why})"))
-        })?;
+    let pickle = Pickle::read(&bytes).map_err(|message| {
+        let why = foreign.unwrap_or(message);
+        wrong(format!("not a pickle of CIFAR's Python version ({why})"))
+    })?;
     let entry = |name: &'static str| {
         pickle.entry(pickle.root(), name).ok_or_else(|| wrong(format!("no entry {name:?} in the pickled dictionary")))
     };

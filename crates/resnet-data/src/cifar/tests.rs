@@ -149,9 +149,12 @@ fn damaged_pickles_do_no_harm() {
     // The images are left away: what is damaged then is what is read.
     let small = |bytes: Vec<u8>| [&bytes[..250], &bytes[bytes.len() - 60..]].concat();
     let files = [small(pickled("labels", &[6, 9], 2)), small(pickled("coarse_labels", &[6, 19], 2))];
-    crate::mutations::campaign("pickle", &files, |_| {}, |bytes| {
-        python::read(&write(folder.path(), "test", bytes), Cifar::Ten, 2).is_ok()
-    });
+    crate::mutations::campaign(
+        "pickle",
+        &files,
+        |_| {},
+        |bytes| python::read(&write(folder.path(), "test", bytes), Cifar::Ten, 2).is_ok(),
+    );
 }
 
 /// Each call notes the name of what is called: a long one, called often, would fill the memory.

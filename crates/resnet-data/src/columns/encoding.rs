@@ -6,7 +6,12 @@ use super::thrift::{varint, zigzag};
 const SHORT: &str = "a page ends before its values do";
 
 /// Reads `count` numbers of so many bits from runs and packed bits, as `(number, times)`.
-pub(super) fn runs(bytes: &[u8], width: u32, count: usize, mut each: impl FnMut(u32, usize) -> Outcome<()>) -> Outcome<()> {
+pub(super) fn runs(
+    bytes: &[u8],
+    width: u32,
+    count: usize,
+    mut each: impl FnMut(u32, usize) -> Outcome<()>,
+) -> Outcome<()> {
     if width > 32 {
         return Err(format!("a page has numbers of {width} bits"));
     }
@@ -149,7 +154,9 @@ mod tests {
         // A run of none is passed over, and one of too many taken as far as it is wanted.
         assert_eq!(all(&[0, 7, 0xfe, 0xff, 0xff, 0xff, 0x0f, 1], 3, 4).unwrap(), [1; 4]);
         assert!(all(&[2, 1], 33, 1).is_err());
-        for bytes in [&[][..], &[128, 1, 0, 8, 14], &[0, 1, 8, 14], &[128, 1, 4, 8, 14, 3], &[128, 1, 4, 8, 14, 3, 65, 0, 0, 0]] {
+        for bytes in
+            [&[][..], &[128, 1, 0, 8, 14], &[0, 1, 8, 14], &[128, 1, 4, 8, 14, 3], &[128, 1, 4, 8, 14, 3, 65, 0, 0, 0]]
+        {
             assert!(differences(bytes, 8).is_err(), "{bytes:?}");
         }
     }

@@ -39,7 +39,8 @@ impl Columns {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let mut file = File::open(path).map_err(Error::io(path))?;
         let footer = footer_of(&mut file).map_err(Error::io(path))?;
-        let footer = footer.map_err(|message| Error::format(path, format!("not a readable parquet file: {message}")))?;
+        let footer =
+            footer.map_err(|message| Error::format(path, format!("not a readable parquet file: {message}")))?;
         Ok(Self { path: path.to_path_buf(), footer })
     }
 

@@ -108,7 +108,9 @@ impl Reader<'_> {
                 Some(0) => self.data(head.field(5).ok_or("a page says nothing of its values")?, body, unpacked)?,
                 // An index says nothing that is not found without it.
                 Some(1) => {}
-                Some(2) => self.dictionary(head.field(7).ok_or("a dictionary says nothing of itself")?, body, unpacked)?,
+                Some(2) => {
+                    self.dictionary(head.field(7).ok_or("a dictionary says nothing of itself")?, body, unpacked)?
+                }
                 Some(3) => self.data_v2(head.field(8).ok_or("a page says nothing of its values")?, body, unpacked)?,
                 other => return Err(format!("it has a page of kind {}", other.unwrap_or(-1))),
             }
@@ -128,7 +130,8 @@ impl Reader<'_> {
     }
 
     fn dictionary(&mut self, head: &Value, body: Body, size: usize) -> Outcome<()> {
-        let count = head.count(1).filter(|&count| count <= self.rows).ok_or("its dictionary has more values than rows")?;
+        let count =
+            head.count(1).filter(|&count| count <= self.rows).ok_or("its dictionary has more values than rows")?;
         if self.dictionary.is_some() || !matches!(head.integer(2), Some(0 | 2)) {
             return Err("it has a second dictionary, or one of a form that is not known".to_string());
         }
@@ -212,7 +215,8 @@ impl Reader<'_> {
             }
             Dense::Numbers(numbers) => {
                 let mut numbers = numbers.into_iter();
-                self.numbers.extend(present.iter().map(|&present| if present { numbers.next().flatten() } else { None }));
+                self.numbers
+                    .extend(present.iter().map(|&present| if present { numbers.next().flatten() } else { None }));
             }
         }
         Ok(())
@@ -364,7 +368,8 @@ fn levels_of(bytes: &[u8], most: u32, count: usize) -> Outcome<Vec<bool>> {
 
 fn old_levels(bytes: &[u8], most: u32, count: usize) -> Outcome<(Vec<bool>, usize)> {
     let width = u32::BITS - most.leading_zeros();
-    let level = |row| encoding::old_bits(bytes, row, width).map(|level| level == most).ok_or("a page ends within its levels");
+    let level =
+        |row| encoding::old_bits(bytes, row, width).map(|level| level == most).ok_or("a page ends within its levels");
     let present = (0..count).map(level).collect::<Result<Vec<_>, _>>()?;
     Ok((present, (count * width as usize).div_ceil(8)))
 }

@@ -72,7 +72,8 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn take(&mut self, length: usize) -> Outcome<&'a [u8]> {
-        let taken = self.bytes.get(self.at..).and_then(|rest| rest.get(..length)).ok_or("its structure ends too early")?;
+        let taken =
+            self.bytes.get(self.at..).and_then(|rest| rest.get(..length)).ok_or("its structure ends too early")?;
         self.at += length;
         Ok(taken)
     }

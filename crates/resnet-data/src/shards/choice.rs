@@ -11,15 +11,38 @@ use crate::{Error, Result};
 
 /// What columns of pictures are called, the likeliest first.
 const IMAGES: [&str; 14] = [
-    "image", "img", "images", "picture", "photo", "jpg", "jpeg", "png", "webp", "image_bytes", "image_data", "bytes",
-    "data", "content",
+    "image",
+    "img",
+    "images",
+    "picture",
+    "photo",
+    "jpg",
+    "jpeg",
+    "png",
+    "webp",
+    "image_bytes",
+    "image_data",
+    "bytes",
+    "data",
+    "content",
 ];
 /// What columns of paths to pictures are called, where no column has pictures.
 const PATHS: [&str; 8] = ["image", "img", "file_name", "filename", "file", "path", "image_path", "filepath"];
 /// What columns of labels are called, the likeliest first.
 const LABELS: [&str; 13] = [
-    "label", "labels", "fine_label", "cls", "class", "class_id", "label_id", "target", "category", "y", "class_name",
-    "label_name", "classname",
+    "label",
+    "labels",
+    "fine_label",
+    "cls",
+    "class",
+    "class_id",
+    "label_id",
+    "target",
+    "category",
+    "y",
+    "class_name",
+    "label_name",
+    "classname",
 ];
 
 /// Columns that the user chose.
@@ -83,14 +106,16 @@ pub(super) fn choose(path: &Path, columns: &Columns, chosen: &Chosen, notes: &mu
         });
     };
     let bytes = !leaves[picture].text;
-    let beside = |leaf: &Leaf| leaf.path == format!("{name}.path") && leaf.physical == Physical::Bytes && !leaf.repeated;
+    let beside =
+        |leaf: &Leaf| leaf.path == format!("{name}.path") && leaf.physical == Physical::Bytes && !leaf.repeated;
     let paths = if bytes { leaves.iter().position(beside) } else { Some(picture) };
     let own = |leaf: &Leaf| leaf.path == name || leaf.path.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
     let named = named_columns(columns);
     let labels: Vec<usize> = match &chosen.label {
         Some(wanted) => leaves.iter().position(|leaf| leaf.path == *wanted && is_label(leaf)).into_iter().collect(),
         None => {
-            let mut labels: Vec<usize> = (0..leaves.len()).filter(|&at| is_label(&leaves[at]) && !own(&leaves[at])).collect();
+            let mut labels: Vec<usize> =
+                (0..leaves.len()).filter(|&at| is_label(&leaves[at]) && !own(&leaves[at])).collect();
             let rank = |at: usize| LABELS.iter().position(|name| leaves[at].path.eq_ignore_ascii_case(name));
             let rank = |at: usize| rank(at).or_else(|| named.contains(&leaves[at].path).then_some(LABELS.len()));
             // Nothing but pictures and one column of numbers or words: there is no doubt.
@@ -114,7 +139,10 @@ pub(super) fn choose(path: &Path, columns: &Columns, chosen: &Chosen, notes: &mu
     }
     if labels.len() > 1 {
         let others = others(&mut labels[1..].iter().map(|&at| leaves[at].path.as_str()));
-        notes.push(format!("the labels are those of column {}, not of {others} (?label=NAME chooses)", leaves[label].path));
+        notes.push(format!(
+            "the labels are those of column {}, not of {others} (?label=NAME chooses)",
+            leaves[label].path
+        ));
     }
     Ok(Taken { bytes: bytes.then_some(picture), paths, label })
 }
@@ -131,7 +159,9 @@ fn described(leaf: &Leaf) -> String {
 }
 
 fn is_label(leaf: &Leaf) -> bool {
-    !leaf.repeated && leaf.physical != Physical::Other && (leaf.physical != Physical::Bytes || leaf.text || !leaf.path.contains('.'))
+    !leaf.repeated
+        && leaf.physical != Physical::Other
+        && (leaf.physical != Physical::Bytes || leaf.text || !leaf.path.contains('.'))
 }
 
 /// Columns that may be pictures and their names, the likeliest first: bytes, or where there are none paths.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::names;
 use super::summary::LeftOut;
+use crate::names::shown;
 use crate::walk::entries;
 use crate::{Error, Result, Split};
 
@@ -34,24 +35,32 @@ pub(super) struct Found {
 /// `train`, or `val`, `validation`, `test` and so on as a word of it. Where no name says anything, all files belong to
 /// either part.
 pub(super) fn files(place: &str, extension: &str, split: Split) -> Result<Found> {
+    let split = split.of_two();
     let mut left_out = LeftOut::default();
     let all = all_files(place, extension, &mut left_out)?;
     let root = Path::new(place);
-    let part = |words: &[&str]| -> Vec<PathBuf> { all.iter().filter(|path| is_of(root, path, words)).cloned().collect() };
+    let part =
+        |words: &[&str]| -> Vec<PathBuf> { all.iter().filter(|path| is_of(root, path, words)).cloned().collect() };
     let (train, val, test) = (part(TRAIN), part(VAL), part(TEST));
     if train.is_empty() && val.is_empty() && test.is_empty() {
         return Ok(Found { files: all, left_out, undivided: true });
     }
     for path in all.iter().filter(|path| ![&train, &val, &test].iter().any(|part| part.contains(path))) {
-        left_out.add(["file whose name says no part", "files whose names say no part"], || path.display().to_string());
+        left_out.add(["file whose name says no part", "files whose names say no part"], || shown(path));
     }
     // ImageNet's test images on the hub have no labels: where there is a `val`, that is meant.
     let files = match split {
         Split::Train => train,
-        Split::Test if val.is_empty() => test,
-        Split::Test => {
+        _ if val.is_empty() => test,
+        _ => {
             for path in &test {
-                left_out.add(["file of the test part, as there is a validation part", "files of the test part, as there is a validation part"], || path.display().to_string());
+                left_out.add(
+                    [
+                        "file of the test part, as there is a validation part",
+                        "files of the test part, as there is a validation part",
+                    ],
+                    || shown(path),
+                );
             }
             val
         }
@@ -85,7 +94,8 @@ fn is_of(root: &Path, path: &Path, words: &[&str]) -> bool {
 
 fn all_files(place: &str, extension: &str, left_out: &mut LeftOut) -> Result<Vec<PathBuf>> {
     if let Some(scheme) = address(place) {
-        let message = format!("{place}: shards are read from files and not through {scheme}; fetch them into a folder first");
+        let message =
+            format!("{place}: shards are read from files and not through {scheme}; fetch them into a folder first");
         return Err(Error::Setting { setting: "pattern", message });
     }
     let mut files = Vec::new();
@@ -96,7 +106,7 @@ fn all_files(place: &str, extension: &str, left_out: &mut LeftOut) -> Result<Vec
             false => {
                 let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
                 if PACKED.iter().any(|ending| name.ends_with(ending)) {
-                    left_out.add(["packed file, to be unpacked", "packed files, to be unpacked"], || path.display().to_string());
+                    left_out.add(["packed file, to be unpacked", "packed files, to be unpacked"], || shown(&path));
                 }
             }
         })?;
@@ -146,7 +156,8 @@ fn below(folder: &Path, extension: &str, depth: usize, each: &mut dyn FnMut(Path
     for path in entries(folder)? {
         if path.is_dir() {
             // A link to a folder above never ends; one to another folder is how people save room.
-            let above = || path.canonicalize().is_ok_and(|real| folder.canonicalize().is_ok_and(|at| at.starts_with(real)));
+            let above =
+                || path.canonicalize().is_ok_and(|real| folder.canonicalize().is_ok_and(|at| at.starts_with(real)));
             if depth < DEEPEST && !(path.is_symlink() && above()) {
                 below(&path, extension, depth + 1, each)?;
             }

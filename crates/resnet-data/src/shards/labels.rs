@@ -105,10 +105,15 @@ fn words(shard: &Path, labels: &[Label], listed: Option<List>) -> Result<Classes
     let known: HashMap<&str, u32> =
         names.iter().enumerate().rev().map(|(number, name)| (name.as_str(), number as u32)).collect();
     let place = |label: &Label| match label {
-        Label::Number(number) if usize::try_from(*number).is_ok_and(|number| number < names.len()) => Ok(*number as u32),
+        Label::Number(number) if usize::try_from(*number).is_ok_and(|number| number < names.len()) => {
+            Ok(*number as u32)
+        }
         label => known.get(&*text(label)).copied().ok_or_else(|| {
             let list = path.as_deref().map_or("the set's own classes".into(), |path| path.display().to_string());
-            Error::format(shard, format!("the label {:?} is not among the {} names in {list}", text(label), names.len()))
+            Error::format(
+                shard,
+                format!("the label {:?} is not among the {} names in {list}", text(label), names.len()),
+            )
         }),
     };
     let labels = labels.iter().map(place).collect::<Result<_>>()?;
@@ -141,7 +146,9 @@ mod tests {
 
     #[test]
     fn labels_are_numbers_or_words() {
-        for (text, number) in [("7", 7), (" 7\r\n", 7), ("\u{feff}7\r\n", 7), ("-1", -1), ("+3", 3), ("3.0", 3), ("007", 7)] {
+        for (text, number) in
+            [("7", 7), (" 7\r\n", 7), ("\u{feff}7\r\n", 7), ("-1", -1), ("+3", 3), ("3.0", 3), ("007", 7)]
+        {
             assert_eq!(Label::parse(text), Some(Label::Number(number)), "{text:?}");
         }
         for word in ["cat", "tabby cat", "3.5", "n01440764", "nan", "été"] {

@@ -11,6 +11,7 @@ use tar::{Archive, EntryType};
 use super::samples::may_hold_a_label;
 use super::summary::LeftOut;
 use crate::foreign::what_it_is;
+use crate::names::shown;
 use crate::{Error, Result, text};
 
 /// No label is longer.
@@ -43,7 +44,9 @@ pub(super) fn members(path: &Path, left_out: &mut LeftOut, notes: &mut Vec<Strin
     }
     let unreadable = |error: std::io::Error| match error.to_string() {
         message if message.contains("entire block") => wrong(CUT.to_string()),
-        message if message.contains("sparse") || message.contains("real_size") => wrong(format!("it has a sparse member ({message}): {SPARSE}")),
+        message if message.contains("sparse") || message.contains("real_size") => {
+            wrong(format!("it has a sparse member ({message}): {SPARSE}"))
+        }
         message => wrong(format!("not a readable tar file ({message})")),
     };
     let mut found = Vec::new();
@@ -58,12 +61,17 @@ pub(super) fn members(path: &Path, left_out: &mut LeftOut, notes: &mut Vec<Strin
         let (offset, length) = (entry.raw_file_position(), entry.size());
         closed = match offset.checked_add(length) {
             Some(stop) if stop <= end => stop.div_ceil(BLOCK) * BLOCK,
-            _ => return Err(wrong(format!("{CUT}: {name} has {length} bytes from byte {offset} on, the file {end}"))),
+            _ => {
+                return Err(wrong(format!(
+                    "{CUT}: {} has {length} bytes from byte {offset} on, the file {end}",
+                    shown(name)
+                )));
+            }
         };
         let kind = entry.header().entry_type();
         let is_sparse = kind == EntryType::GNUSparse || has_sparse_keys(&mut entry);
         if is_sparse {
-            return Err(wrong(format!("{name} is stored as a sparse file: {SPARSE}")));
+            return Err(wrong(format!("{} is stored as a sparse file: {SPARSE}", shown(name))));
         }
         let target = entry.link_name_bytes().map(|target| String::from_utf8_lossy(&target).into_owned());
         match (kind, target) {
@@ -78,7 +86,7 @@ pub(super) fn members(path: &Path, left_out: &mut LeftOut, notes: &mut Vec<Strin
                 let text = if may_hold_a_label(&name) {
                     let mut bytes = Vec::new();
                     let read = entry.by_ref().take(LABEL_BYTES).read_to_end(&mut bytes);
-                    read.map_err(|error| wrong(format!("{name} cannot be read ({error})")))?;
+                    read.map_err(|error| wrong(format!("{} cannot be read ({error})", shown(&name))))?;
                     text::decoded(&bytes).map(Into::into)
                 } else {
                     None
@@ -89,10 +97,11 @@ pub(super) fn members(path: &Path, left_out: &mut LeftOut, notes: &mut Vec<Strin
         }
     }
     follow(links, &mut found, left_out);
-    notes.extend(ending(archive.into_inner(), closed, end).map_err(Error::io(path))?.map(|what| {
-        let name = path.display();
-        format!("{name}: {what}")
-    }));
+    notes.extend(
+        ending(archive.into_inner(), closed, end)
+            .map_err(Error::io(path))?
+            .map(|what| format!("{}: {what}", shown(path))),
+    );
     Ok(found)
 }
 
@@ -111,8 +120,7 @@ fn follow(links: Vec<(usize, String, String)>, found: &mut Vec<Member>, left_out
     if links.is_empty() {
         return;
     }
-    let mut known: HashMap<String, Member> =
-        found.iter().map(|member| (member.name.clone(), member.clone())).collect();
+    let mut known: HashMap<String, Member> = found.iter().map(|member| (member.name.clone(), member.clone())).collect();
     let mut made = Vec::new();
     for (place, name, target) in links {
         match known.get(&target).cloned() {
@@ -122,7 +130,9 @@ fn follow(links: Vec<(usize, String, String)>, found: &mut Vec<Member>, left_out
                 known.insert(name, member.clone());
                 made.push((place, member));
             }
-            None => left_out.add(["link that leads out of its shard", "links that lead out of their shard"], || format!("{name} -> {target}")),
+            None => left_out.add(["link that leads out of its shard", "links that lead out of their shard"], || {
+                format!("{name} -> {target}")
+            }),
         }
     }
     // From the end, so that the places before stay what they are.

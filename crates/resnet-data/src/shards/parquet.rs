@@ -16,6 +16,7 @@ use super::summary::{MINUS_ONE, understood};
 use super::{Labelled, Shards};
 use crate::columns::{Columns, Texts, Values};
 use crate::decode::decode;
+use crate::names::shown;
 use crate::{Dataset, Error, Image, Result, Split};
 
 /// Row groups kept before anybody says how many are wanted.
@@ -87,10 +88,14 @@ impl ParquetShards {
         for (file, found_in) in indexed.into_iter().enumerate() {
             let path = &found.files[file];
             own = own.or(found_in.names);
-            found_in.notes.into_iter().for_each(|note| if !notes.contains(&note) { notes.push(note) });
+            found_in.notes.into_iter().for_each(|note| {
+                if !notes.contains(&note) {
+                    notes.push(note)
+                }
+            });
             columns.push(found_in.taken);
             if found_in.groups.iter().all(Vec::is_empty) {
-                left_out.add(["file without rows", "files without rows"], || path.display().to_string());
+                left_out.add(["file without rows", "files without rows"], || shown(path));
             }
             for (number, group) in found_in.groups.into_iter().enumerate() {
                 let start = rows.len();
@@ -170,7 +175,7 @@ impl ParquetShards {
 
 /// A row by its file, group and number.
 fn at(path: &Path, group: usize, row: usize) -> String {
-    format!("{}, row group {group}, row {row}", path.display())
+    format!("{}, row group {group}, row {row}", shown(path))
 }
 
 /// A file's columns and labels.
@@ -231,9 +236,11 @@ impl Dataset for ParquetShards {
             return Err(broken("the row has no picture".to_string()));
         };
         let path = String::from_utf8_lossy(path);
+        let name = shown(&*path);
         let bytes = beside(file, &path).and_then(|file| std::fs::read(file).ok());
-        let bytes = bytes.ok_or_else(|| broken(format!("the row has no bytes, and {path} is no file beside the shard")))?;
-        decode(&bytes, || format!("{} ({path})", self.origin(index)))
+        let bytes =
+            bytes.ok_or_else(|| broken(format!("the row has no bytes, and {name} is no file beside the shard")))?;
+        decode(&bytes, || format!("{} ({name})", self.origin(index)))
     }
 
     fn origin(&self, index: usize) -> String {

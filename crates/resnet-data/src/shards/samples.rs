@@ -5,20 +5,31 @@ use std::collections::HashMap;
 use super::labels::Label;
 use super::members::Member;
 use super::summary::LeftOut;
-use crate::walk::EXTENSIONS;
+use crate::kind::EXTENSIONS;
 
 /// Endings of labels, the surest first. `json` may hold one, `txt` is a caption where anything else is there.
-const LABELS: [&str; 12] = [
-    "cls", "cls.txt", "label", "label.txt", "class", "class.txt", "target", "lbl", "index", "cls.json", "json", "txt",
-];
+const LABELS: [&str; 12] =
+    ["cls", "cls.txt", "label", "label.txt", "class", "class.txt", "target", "lbl", "index", "cls.json", "json", "txt"];
 
 /// What a picture is called that has others beside it.
 const MAIN: [&str; 6] = ["image", "img", "input", "rgb", "picture", "photo"];
 
 /// Names of labels in JSON: of numbers, then of words.
 const KEYS: [&str; 14] = [
-    "label", "cls", "class", "class_id", "class_index", "class_idx", "label_id", "label_idx", "target", "index_class",
-    "class_name", "label_name", "classname", "category",
+    "label",
+    "cls",
+    "class",
+    "class_id",
+    "class_index",
+    "class_idx",
+    "label_id",
+    "label_idx",
+    "target",
+    "index_class",
+    "class_name",
+    "label_name",
+    "classname",
+    "category",
 ];
 
 /// An image and what is known of its class.
@@ -85,7 +96,8 @@ fn grouped(members: &[Member], dot: impl Fn(&str) -> Option<usize>) -> (Vec<Samp
         let name = member.name.as_str();
         let base = base(name);
         let Some(dot) = dot(base) else {
-            left_out.add(["member whose name has no ending", "members whose names have no ending"], || name.to_string());
+            left_out
+                .add(["member whose name has no ending", "members whose names have no ending"], || name.to_string());
             continue;
         };
         let (key, ending) = (&name[..name.len() - base.len() + dot], base[dot + 1..].to_lowercase());
@@ -107,7 +119,13 @@ fn grouped(members: &[Member], dot: impl Fn(&str) -> Option<usize>) -> (Vec<Samp
             group.labels.push((rank, member));
         }
         if twice {
-            left_out.add(["member whose name comes again later in its shard", "members whose names come again later in their shard"], || name.to_string());
+            left_out.add(
+                [
+                    "member whose name comes again later in its shard",
+                    "members whose names come again later in their shard",
+                ],
+                || name.to_string(),
+            );
         }
     }
     let mut samples = Vec::with_capacity(groups.len());
@@ -134,7 +152,13 @@ impl<'a> Group<'a> {
         let (first, image) = self.images.first()?;
         if rank(first) == usize::MAX && self.images.len() > 1 {
             let all: Vec<&str> = self.images.iter().map(|(ending, _)| ending.as_str()).collect();
-            left_out.add(["sample with several pictures, none called .jpg or .png", "samples with several pictures, none called .jpg or .png"], || format!("{}: {}", self.key, all.join(", ")));
+            left_out.add(
+                [
+                    "sample with several pictures, none called .jpg or .png",
+                    "samples with several pictures, none called .jpg or .png",
+                ],
+                || format!("{}: {}", self.key, all.join(", ")),
+            );
             return None;
         }
         for (_, other) in &self.images[1..] {
@@ -227,7 +251,8 @@ mod tests {
         let (samples, said) = of(&dotted);
         assert_eq!(samples, [("p.2023.01.jpg".into(), number(1)), ("p.2023.02.jpg".into(), number(2))]);
         assert!(said.contains("last dot"), "{said}");
-        let (samples, said) = of(&[("x.left.png", ""), ("x.right.png", ""), ("x.cls", "1"), ("y.image.png", ""), ("y.cls", "2")]);
+        let (samples, said) =
+            of(&[("x.left.png", ""), ("x.right.png", ""), ("x.cls", "1"), ("y.image.png", ""), ("y.cls", "2")]);
         assert_eq!(samples, [("y.image.png".into(), number(2))]);
         assert!(said.contains("1 sample with several pictures"), "{said}");
     }
@@ -260,7 +285,8 @@ mod tests {
 
     #[test]
     fn what_comes_twice_or_alone_is_said() {
-        let (samples, said) = of(&[("a.jpg", ""), ("a.cls", "1"), ("a.jpg", ""), ("a.cls", "2"), ("b.cls", "1"), ("README", "")]);
+        let (samples, said) =
+            of(&[("a.jpg", ""), ("a.cls", "1"), ("a.jpg", ""), ("a.cls", "2"), ("b.cls", "1"), ("README", "")]);
         assert_eq!(samples, [("a.jpg".into(), number(2))]);
         for part in ["2 members whose names come again", "1 label without an image (b)", "no ending (README)"] {
             assert!(said.contains(part), "{said}");

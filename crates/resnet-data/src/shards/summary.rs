@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
+use crate::names::shown;
 use crate::{Dataset, Split};
 
 /// A kind of thing that is left out: what one is called, and what several are.
@@ -28,7 +29,7 @@ impl LeftOut {
 
     /// Says in which shard the things are.
     pub(super) fn within(&mut self, shard: &Path) {
-        self.0.iter_mut().for_each(|(.., first)| *first = format!("{}/{first}", shard.display()));
+        self.0.iter_mut().for_each(|(.., first)| *first = shown(shard.join(&first)));
     }
 
     pub(super) fn merge(&mut self, other: Self) {

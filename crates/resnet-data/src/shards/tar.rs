@@ -15,6 +15,7 @@ use super::samples::{Found, Sample, samples};
 use super::summary::{LeftOut, UNLABELLED, understood};
 use super::{Labelled, Shards};
 use crate::decode::decode;
+use crate::names::shown;
 use crate::{Dataset, Error, Image, Result, Split};
 
 /// Images of a run: enough that a disk reads them in one go, few enough that a buffer mixes many runs.
@@ -78,7 +79,15 @@ impl TarShards {
         let shards = found.files;
         let set = Self { shards, places, starts, classes: names, words, understood: Vec::new() };
         let name = format!("shards:{place}");
-        let understood = understood(&name, split, &set, &format!("{} tar files", set.shards.len()), found.undivided, notes, &left_out);
+        let understood = understood(
+            &name,
+            split,
+            &set,
+            &format!("{} tar files", set.shards.len()),
+            found.undivided,
+            notes,
+            &left_out,
+        );
         Ok(Self { understood, ..set })
     }
 }
@@ -90,7 +99,7 @@ fn index(path: &Path) -> Result<(Vec<Sample>, LeftOut, Vec<String>)> {
     let mut said = Vec::new();
     let samples = samples(&members, &mut left_out, &mut said);
     left_out.within(path);
-    notes.extend(said.into_iter().map(|note| format!("{}: {note}", path.display())));
+    notes.extend(said.into_iter().map(|note| format!("{}: {note}", shown(path))));
     Ok((samples, left_out, notes))
 }
 
@@ -108,20 +117,22 @@ fn labelled(
         };
         return Err(Error::NotFound { path: place.into(), what: "images in the tar files".to_string(), hint });
     };
-    let first = format!("{}/{}", shards[samples[0].0].display(), first.name);
+    let first = shards[samples[0].0].join(&first.name);
     let sure = samples.iter().filter(|(_, sample)| matches!(sample.label, Found::Label(_))).count();
     let captions = sure == 0 && are_classes(&samples);
     let total = samples.len();
     let mut unclear = None;
     let mut kept = Vec::with_capacity(total);
     for (shard, Sample { name, offset, length, label }) in samples {
-        let at = |name: &str| format!("{}/{name}", shards[shard].display());
+        let at = |name: &str| shown(shards[shard].join(name));
         match label {
             Found::Label(label) => kept.push((shard, offset, length, label)),
             Found::Caption(Some(label)) if captions => kept.push((shard, offset, length, label)),
             Found::Unclear(why) => {
                 unclear.get_or_insert(why);
-                left_out.add(["sample whose label cannot be read", "samples whose label cannot be read"], || format!("{}: {why}", at(&name)));
+                left_out.add(["sample whose label cannot be read", "samples whose label cannot be read"], || {
+                    format!("{}: {why}", at(&name))
+                });
             }
             Found::Caption(_) => {
                 unclear.get_or_insert("its .txt is a caption, and no class");
@@ -135,7 +146,7 @@ fn labelled(
         let message = format!(
             "none of {total} samples has a label ({why}): a number or name in NAME.cls, or under \"label\" in NAME.json, is needed"
         );
-        return Err(Error::Format { path: first.into(), message });
+        return Err(Error::Format { path: first, message });
     }
     Ok(kept)
 }
@@ -185,15 +196,15 @@ impl Dataset for TarShards {
     fn origin(&self, index: usize) -> String {
         // The name stands in the block before the content; kept in memory, a million of them would show.
         let place = &self.places[index];
-        let shard = self.shards[place.shard as usize].display();
+        let shard = &self.shards[place.shard as usize];
         let header = self.bytes(place.offset.saturating_sub(512), 512, index).ok();
         let name = header.and_then(|block| {
             let path = Header::from_byte_slice(&block).path().ok()?.display().to_string();
             Some(path).filter(|path| !path.is_empty())
         });
         match name {
-            Some(name) => format!("{shard}/{name}"),
-            None => format!("{shard} (image {})", index - self.starts[place.shard as usize]),
+            Some(name) => shown(shard.join(name)),
+            None => format!("{} (image {})", shown(shard), index - self.starts[place.shard as usize]),
         }
     }
 

@@ -196,7 +196,9 @@ fn tar_members_stand_in_any_order_among_hidden_ones() {
     assert_eq!((set.len(), set.label(0), set.label(1)), (2, 1, 0));
     assert_eq!(set.image(1).unwrap(), crate::decode::decode(&two, String::new).unwrap());
     let said = set.understood().join(" | ");
-    for part in ["2 images of 2 classes", "no file's name says its part", "3 hidden members", "1 sample without a label"] {
+    for part in
+        ["2 images of 2 classes", "no file's name says its part", "3 hidden members", "1 sample without a label"]
+    {
         assert!(said.contains(part), "{said}");
     }
 }
@@ -222,8 +224,9 @@ fn words_are_classes_and_a_list_gives_them_their_numbers() {
 #[test]
 fn texts_that_repeat_are_classes() {
     let folder = tempfile::tempdir().unwrap();
-    let names: Vec<(String, &[u8])> =
-        (0..6).flat_map(|n| [(format!("{n}.jpg"), &b"x"[..]), (format!("{n}.txt"), [&b"cat"[..], b"dog"][n % 2])]).collect();
+    let names: Vec<(String, &[u8])> = (0..6)
+        .flat_map(|n| [(format!("{n}.jpg"), &b"x"[..]), (format!("{n}.txt"), [&b"cat"[..], b"dog"][n % 2])])
+        .collect();
     let members: Vec<(&str, &[u8])> = names.iter().map(|(name, bytes)| (name.as_str(), *bytes)).collect();
     assert_eq!(tar_set(folder.path(), &members).classes(), ["cat", "dog"]);
 }
@@ -232,7 +235,8 @@ fn texts_that_repeat_are_classes() {
 fn two_parts_have_the_same_classes() {
     let folder = tempfile::tempdir().unwrap();
     let place = format!("shards:{}", folder.path().display());
-    let write = |name: &str, members: &[(&str, &[u8])]| std::fs::write(folder.path().join(name), tar_of(members)).unwrap();
+    let write =
+        |name: &str, members: &[(&str, &[u8])]| std::fs::write(folder.path().join(name), tar_of(members)).unwrap();
     write("train-0.tar", &[("1.jpg", b""), ("1.cls", b"0"), ("2.jpg", b""), ("2.cls", b"2")]);
     write("val-0.tar", &[("1.jpg", b""), ("1.cls", b"1")]);
     let (train, test) = open_both(&place, None, &mut ()).unwrap();
@@ -240,7 +244,10 @@ fn two_parts_have_the_same_classes() {
     write("train-0.tar", &[("1.jpg", b""), ("1.cls", b"cat"), ("2.jpg", b""), ("2.cls", b"owl")]);
     write("val-0.tar", &[("1.jpg", b""), ("1.cls", b"owl")]);
     let (train, test) = open_both(&place, None, &mut ()).unwrap();
-    assert_eq!((train.classes(), test.classes(), test.label(0)), (&["cat".to_string(), "owl".into()][..], train.classes(), 1));
+    assert_eq!(
+        (train.classes(), test.classes(), test.label(0)),
+        (&["cat".to_string(), "owl".into()][..], train.classes(), 1)
+    );
 }
 
 /// A shard without its last blocks is whole as far as anybody can tell: it is read, and said.
@@ -359,7 +366,9 @@ fn columns_are_chosen_in_the_name() {
         assert_eq!(open(choice).unwrap().label(2), 2, "the only columns need not be chosen");
     }
     assert_eq!(open("?label=thumbnail.path").unwrap().classes(), ["x.png"]);
-    for (choice, part) in [("?label=size", "no column size"), ("?image=big", "no column big"), ("?size=3", "?image=NAME")] {
+    for (choice, part) in
+        [("?label=size", "no column size"), ("?image=big", "no column big"), ("?size=3", "?image=NAME")]
+    {
         let error = open(choice).err().unwrap().to_string();
         assert!(error.contains(part), "{error}");
     }
@@ -426,9 +435,11 @@ fn damaged_tar_files_do_no_harm() {
     let path = folder.path().join("a.tar");
     let tiny = |n: u8| [b"BM".to_vec(), vec![n; 20]].concat();
     let json = br#"{"label": 3, "class_name": "cat"}"#;
-    let plain = tar_of(&[("a/1.jpg", &tiny(1)), ("a/1.cls", b"1"), ("2.png", &tiny(2)), ("2.json", json), ("._2.cls", b"x")]);
+    let plain =
+        tar_of(&[("a/1.jpg", &tiny(1)), ("a/1.cls", b"1"), ("2.png", &tiny(2)), ("2.json", json), ("._2.cls", b"x")]);
     let long = format!("{}/3.jpg", "deep/".repeat(30));
-    let deep = tar_of(&[(&long, &tiny(3)), (&long.replace("jpg", "txt"), b"cat"), ("4.x.jpg", &tiny(4)), ("4.x.cls", b"owl")]);
+    let deep =
+        tar_of(&[(&long, &tiny(3)), (&long.replace("jpg", "txt"), b"cat"), ("4.x.jpg", &tiny(4)), ("4.x.cls", b"owl")]);
     let repair = |bytes: &mut Vec<u8>| {
         for block in bytes.chunks_exact_mut(512).filter(|block| block[257..262] == *b"ustar") {
             block[148..156].fill(b' ');
@@ -452,8 +463,13 @@ fn damaged_parquet_files_do_no_harm() {
         .filter(|path| path.extension().is_some_and(|extension| extension == "parquet"))
         .map(|path| std::fs::read(path).unwrap())
         .collect();
-    crate::mutations::campaign("parquet", &files, |_| {}, |bytes| {
-        std::fs::write(&path, bytes).unwrap();
-        read_all(ParquetShards::open(path.to_str().unwrap(), Split::Train))
-    });
+    crate::mutations::campaign(
+        "parquet",
+        &files,
+        |_| {},
+        |bytes| {
+            std::fs::write(&path, bytes).unwrap();
+            read_all(ParquetShards::open(path.to_str().unwrap(), Split::Train))
+        },
+    );
 }
