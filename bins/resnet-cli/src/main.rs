@@ -9,7 +9,9 @@ mod args;
 mod commands;
 mod device;
 mod failure;
+mod folders;
 mod grey;
+mod home;
 mod images;
 mod labels;
 mod network;
@@ -72,7 +74,11 @@ impl Command {
 fn main() -> ExitCode {
     allocator::keep_pages();
     built_from(option_env!("RESNET_REVISION"));
-    let command = match Cli::try_parse() {
+    let arguments = match home::expanded(std::env::args_os()) {
+        Ok(arguments) => arguments,
+        Err(error) => return failure::report(&error),
+    };
+    let command = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli.command,
         Err(error) => return failure::usage(&error),
     };

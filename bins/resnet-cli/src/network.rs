@@ -3,7 +3,7 @@
 mod parts;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::Device;
@@ -36,6 +36,8 @@ pub struct Loaded {
     other_head: Option<String>,
     preprocessing: Option<Preprocessing>,
     normalize: Option<Normalization>,
+    /// The file of the weights: what a run wrote lies beside it.
+    file: PathBuf,
     /// Which images were held back, where the folder that it was trained on had no parts of its own.
     division: Option<Division>,
 }
@@ -81,6 +83,7 @@ pub fn load_with(args: &WeightsArgs, device: &Device, new_head: Option<NewHead>)
         normalize: value(own, "normalize", &loaded.file)?,
         division: value(own, "division", &loaded.file)?,
         dataset: metadata.get("dataset").cloned(),
+        file: loaded.file,
         network: loaded.network,
         parameters: loaded.parameters,
         other_head: loaded.other_head,

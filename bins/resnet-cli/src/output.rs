@@ -34,15 +34,20 @@ pub fn note(message: impl Display) {
     }
 }
 
-/// A message on standard error, whoever reads it: what decides a result. One that cannot be written is no fault.
+/// A line on standard error, whoever reads it. That it cannot be written is no reason to end the work.
 pub fn say(message: impl Display) {
     let _ = writeln!(stderr(), "{message}");
+}
+
+/// A line on standard error that tells what a result rests on: with or without a terminal.
+pub fn inform(message: impl Display) {
+    say(message);
 }
 
 /// What is wrong with each of several images: lines of standard error, whoever reads it.
 pub fn name_broken(messages: &[String]) {
     for message in messages {
-        eprintln!("left out: {message}");
+        say(format!("left out: {message}"));
     }
 }
 

@@ -74,7 +74,7 @@ fn an_image_that_is_no_image() {
     let run = resnet(&train);
     assert_eq!(run.code, Some(0), "{run:?}");
     assert!(run.stdout.contains("2 images could not be read and were left out, the first: "), "{run:?}");
-    let lines: Vec<&str> = run.stderr.lines().collect();
+    let lines = common::unexplained(&run);
     assert!(lines.len() == 2 && lines[0].contains("bee/9.png") && lines[1].contains("cat/9.png"), "{run:?}");
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
-use crate::{Division, Error, Image, Result};
+use crate::{Division, Error, Image, Result, SplitTable};
 
 /// A numbered collection of labelled images.
 ///
@@ -46,8 +46,19 @@ pub trait Dataset: Send + Sync {
     /// last that long, and no longer.
     fn expect(&self, _images: usize) {}
 
+    /// How the files were understood, in lines to be read before work begins: what there is in them, what is strange
+    /// about them, what was left out by kind and number.
+    fn understood(&self) -> &[String] {
+        &[]
+    }
+
     /// How this set and the one held back, or learned from, were divided; `None` where they were apart to begin with.
     fn division(&self) -> Option<&Division> {
+        None
+    }
+
+    /// Which image of an undivided folder belongs to which part; `None` where parts were apart to begin with.
+    fn split_table(&self) -> Option<&SplitTable> {
         None
     }
 
@@ -58,18 +69,31 @@ pub trait Dataset: Send + Sync {
 }
 
 /// Which part of a data set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+///
+/// Sets have two parts as a rule, and [`Val`](Split::Val) and [`Test`](Split::Test) are the same one then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Split {
     /// The part that is learned from.
     Train,
-    /// The part held back: `test` or `val`, whichever the set has.
+    /// The part that says, while a network learns, how well it does.
+    Val,
+    /// The part that is kept for the end: `test`, or `val` where the set has no other.
     Test,
+}
+
+impl Split {
+    /// The part that this is in a set that has two: to learn from, and to test.
+    #[must_use]
+    pub fn of_two(self) -> Self {
+        if self == Self::Train { Self::Train } else { Self::Test }
+    }
 }
 
 impl fmt::Display for Split {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Train => "train",
+            Self::Val => "val",
             Self::Test => "test",
         })
     }
@@ -81,8 +105,9 @@ impl FromStr for Split {
     fn from_str(name: &str) -> Result<Self> {
         match name {
             "train" => Ok(Self::Train),
-            "test" | "val" | "validation" => Ok(Self::Test),
-            _ => Err(Error::Setting { setting: "split", message: format!("{name:?} is neither `train` nor `test`") }),
+            "val" | "valid" | "validation" => Ok(Self::Val),
+            "test" => Ok(Self::Test),
+            _ => Err(Error::Setting { setting: "split", message: format!("{name:?} is none of train, val and test") }),
         }
     }
 }
@@ -112,7 +137,7 @@ impl InMemory {
         classes: Vec<String>,
     ) -> Result<Self> {
         let name = name.into();
-        let expected = labels.len() * height * width * 3;
+        let expected = [height, width, 3].iter().fold(labels.len(), |size, &side| size.saturating_mul(side));
         if pixels.len() != expected {
             let images = labels.len();
             return Err(Error::format(
@@ -210,7 +235,7 @@ mod tests {
 
     #[test]
     fn splits_have_names() {
-        assert_eq!("val".parse::<Split>().unwrap(), Split::Test);
+        assert_eq!("val".parse::<Split>().unwrap(), Split::Val);
         assert_eq!(Split::Train.to_string(), "train");
         assert!("tset".parse::<Split>().is_err());
     }

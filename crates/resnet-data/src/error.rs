@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::names::shown;
+
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -9,7 +11,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file could not be opened, read or written.
-    #[error("{path}: {source}")]
+    #[error("{}: {source}", shown(path))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -31,7 +33,7 @@ pub enum Error {
         actual: u64,
     },
     /// A file's content does not follow its format.
-    #[error("{path}: {message}")]
+    #[error("{}: {message}", shown(path))]
     Format {
         /// The file.
         path: PathBuf,
@@ -65,7 +67,7 @@ pub enum Error {
         classes: usize,
     },
     /// No data set where one was looked for.
-    #[error("{path}: no {what} here; {hint}")]
+    #[error("{}: no {what} here; {hint}", shown(path))]
     NotFound {
         /// The folder looked into.
         path: PathBuf,
@@ -75,12 +77,20 @@ pub enum Error {
         hint: String,
     },
     /// A class folder without images.
-    #[error("{path}: no images in this class folder (looked for {extensions}); add images or remove the folder")]
+    #[error("{}: no readable image in this class folder ({found}); add images or remove the folder", shown(path))]
     EmptyClass {
         /// The class folder.
         path: PathBuf,
-        /// The extensions that count as images.
-        extensions: String,
+        /// What it holds instead.
+        found: String,
+    },
+    /// A folder that may be understood in two ways.
+    #[error("{}: {message}", shown(path))]
+    Layout {
+        /// The folder.
+        path: PathBuf,
+        /// Which ways, and what speaks for neither.
+        message: String,
     },
     /// A name that no data set has.
     #[error("unknown data set {name:?}; {hint}")]

@@ -5,6 +5,7 @@ mod parquet;
 
 use std::path::{Path, PathBuf};
 
+use crate::names::{path_text, shown};
 use crate::{Error, Result};
 
 /// Writes one vector an image. The file appears under its name when it is complete.
@@ -48,10 +49,12 @@ impl VectorWriter {
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::Format`] where it cannot be written.
-    pub fn push(&mut self, image: &str, values: &[f32]) -> Result<()> {
+    pub fn push(&mut self, image: impl AsRef<Path>, values: &[f32]) -> Result<()> {
+        let image = image.as_ref();
         match &mut self.form {
-            Form::Npy(npy) => npy.push(image, values)?,
-            Form::Parquet(parquet) => parquet.push(image, values)?,
+            // A line each: a name with a line feed in it must not become two.
+            Form::Npy(npy) => npy.push(&shown(image), values)?,
+            Form::Parquet(parquet) => parquet.push(&path_text(image), values)?,
         }
         self.rows += 1;
         Ok(())

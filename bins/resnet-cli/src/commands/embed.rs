@@ -52,7 +52,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         let features = embedding.forward(&batch.to_device(&device)?)?;
         let features = features.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.to_vec2::<f32>()?;
         for (path, values) in paths.iter().zip(features) {
-            writer.push(&path.display().to_string(), &values)?;
+            writer.push(path, &values)?;
         }
         Ok(())
     });

@@ -3,22 +3,24 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use resnet_data::{Dataset, Folder, OnBroken, Split};
+use resnet_data::{Dataset, FolderLayout, HoldBack, OnBroken, shown};
 use resnet_models::hub::NewHead;
 use resnet_train::finetune::{FinetuneConfig, Finetuned, Task, finetune};
 
-use crate::args::{BrokenArgs, DeviceArgs, LoaderArgs, NormalizeArgs, ProgressArgs, WeightsArgs, with_default};
+use crate::args::{
+    BrokenArgs, DeviceArgs, FolderArgs, LoaderArgs, NormalizeArgs, ProgressArgs, WeightsArgs, with_default,
+};
 use crate::failure::bad_input;
 use crate::stop::stop_on_ctrl_c;
-use crate::{network, output};
+use crate::{folders, network, output};
 
 /// The share of each class that is held back where the folder has no parts.
 const HELD_BACK: f64 = 0.2;
 
 /// Fine-tune a pretrained network on a folder of images
 ///
-/// The folder holds a folder of images for each class, or train/ and val/ with those; where it is not divided, a fifth of
-/// each class is held back. The head is replaced and trained first, then all parameters are, early stages slowly.
+/// The folder holds a folder of images for each class, or train/ and val/ (or test/, under any usual name) with those;
+/// where it is not divided, a fifth of each class is held back and listed in RUN/split.csv. The head is replaced and trained first, then all parameters are, early stages slowly.
 /// Weights, labels and preprocessing go into one file, so that `resnet predict --weights RUN/best.safetensors` needs
 /// nothing else.
 #[derive(clap::Args)]
@@ -29,6 +31,8 @@ pub struct Args {
     /// Folder with a folder of images per class, divided into train/ and val/ or not
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
+    #[command(flatten)]
+    folder: FolderArgs,
     /// Epochs that train the head alone, at most
     #[arg(long, value_name = "N", default_value_t = usual().head_epochs, value_parser = clap::value_parser!(u64).range(0..=10_000))]
     head_epochs: u64,
@@ -128,21 +132,22 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 
 /// What is learned from and what is held back: the folder's own parts, or a fifth of each class by the seed.
 fn parts(args: &Args) -> anyhow::Result<(Arc<dyn Dataset>, Arc<dyn Dataset>)> {
+    let data = shown(&args.data);
     if !args.data.is_dir() {
-        let path = args.data.display();
         return Err(bad_input(format!(
-            "--data {path}: no such folder; give the one that holds a folder for each class"
+            "--data {data}: no such folder; give the one that holds a folder for each class"
         )));
     }
-    if Folder::has_splits(&args.data) {
-        let (train, test) = (Folder::open(&args.data, Split::Train)?, Folder::open(&args.data, Split::Test)?);
-        return Ok((Arc::new(train), Arc::new(test)));
+    let layout = FolderLayout::of(&args.data, args.folder.options()).map_err(FolderArgs::explained)?;
+    let rule = HoldBack::Share { seed: args.seed, share: HELD_BACK };
+    let (train, test) = layout.open_both(rule).map_err(FolderArgs::explained)?;
+    if train.classes().len() < 2 {
+        let only = train.classes().first().map(shown).unwrap_or_default();
+        return Err(bad_input(format!(
+            "--data {data}: one class alone ({only}): two class folders or more are needed"
+        )));
     }
-    let (train, test) = Folder::read(&args.data)?.divide_by_seed(args.seed, HELD_BACK);
-    if train.classes().len() < 2 || test.is_empty() {
-        let path = args.data.display();
-        return Err(bad_input(format!("--data {path}: two class folders or more are needed, with two images in one")));
-    }
+    folders::tell_both(&layout, &train, &test);
     Ok((Arc::new(train), Arc::new(test)))
 }
 

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use candle_core::{D, DType, Device};
+use resnet_data::{is_escaped, path_text, shown};
 use serde::Serialize;
 
 use crate::args::{
@@ -48,6 +49,9 @@ const CLASSES_OF: &str = "Data set whose class names are printed where the weigh
 #[derive(Serialize)]
 struct Prediction {
     image: String,
+    /// Whether the file's name is no Unicode, and `image` its bytes in an escaped form.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    escaped: bool,
     top: Vec<Guess>,
     #[serde(skip_serializing_if = "Option::is_none")]
     logits: Option<Vec<f32>>,
@@ -79,17 +83,17 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         let probabilities = candle_nn::ops::softmax(&logits, D::Minus1)?.to_vec2::<f32>()?;
         for ((path, probabilities), logits) in paths.iter().zip(probabilities).zip(logits.to_vec2::<f32>()?) {
             if logits.iter().any(|logit| !logit.is_finite()) {
-                let (name, path) = (&loaded.name, path.display());
+                let (name, path) = (&loaded.name, shown(path));
                 return Err(bad_input(format!(
                     "{name}: the network's output for {path} is not finite; these weights cannot be used"
                 )));
             }
-            let image = path.display().to_string();
             let top = best(&probabilities, args.top_k as usize, &names);
             if args.json.json {
-                output::json(&Prediction { image, top, logits: args.logits.then_some(logits) })?;
+                let (image, escaped) = (path_text(path).into_owned(), is_escaped(path));
+                output::json(&Prediction { image, escaped, top, logits: args.logits.then_some(logits) })?;
             } else {
-                output::text(table(image, &top)?)?;
+                output::text(table(shown(path), &top)?)?;
             }
         }
         Ok(())
@@ -126,7 +130,7 @@ fn class_names(loaded: &Loaded, data: &DatasetArgs) -> anyhow::Result<Vec<String
 fn table(image: String, top: &[Guess]) -> anyhow::Result<String> {
     let mut text = image;
     for guess in top {
-        write!(text, "\n{:7.2} %  {}", 100.0 * guess.probability, guess.label)?;
+        write!(text, "\n{:7.2} %  {}", 100.0 * guess.probability, shown(&guess.label))?;
     }
     Ok(text)
 }

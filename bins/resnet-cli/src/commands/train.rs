@@ -78,7 +78,8 @@ const DEFAULT_RECIPE: &str = "quick";
 pub fn run(mut args: Args) -> anyhow::Result<()> {
     let mut progress = args.progress.open();
     let device = args.device.open()?;
-    let (recipe, begun) = recipe(&mut args)?;
+    let (mut recipe, begun) = recipe(&mut args)?;
+    recipe.dataset = args.data.named(&recipe.dataset)?;
     resnet_models::config(&recipe.arch)?;
     let (train, test) = args.data.open_both(&recipe.dataset)?;
     // Beside the threads, all of this decides the weights' bits: a resumed run has its own.

@@ -32,7 +32,7 @@ impl Npy {
         if values.len() != self.width {
             return Err(Error::format(&self.path, format!("{} values in a row of {}", values.len(), self.width)));
         }
-        self.names.extend(image.chars().map(|c| if c == '\n' { ' ' } else { c }));
+        self.names.push_str(image);
         self.names.push('\n');
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         self.write(&bytes)

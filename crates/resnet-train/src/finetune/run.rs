@@ -182,6 +182,7 @@ impl<'a> Run<'a> {
             run.take_up()?;
         } else {
             run.write_config()?;
+            run.dir.write_split(&*task.test)?;
             // A run that is killed in its first epoch can be resumed as well.
             run.save_state(None)?;
         }

@@ -104,6 +104,9 @@ impl<'a> Run<'a> {
         let unbegun = Unbegun::new(&dir, options.resume);
         let config = RunConfig { run: session.info(options), recipe: recipe.clone() };
         dir.write_config(&config, options.resume)?;
+        if !options.resume {
+            dir.write_split(&**session.test.dataset())?;
+        }
 
         let named = session.named();
         let mut optimizer = Optimizer::new(&named, recipe.optimizer)?;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use resnet_data::OnBroken;
+use resnet_data::{Dataset, OnBroken, SplitTable};
 use serde::{Deserialize, Serialize};
 
 use super::session::Loading;
@@ -183,6 +183,19 @@ impl RunDir {
         self.path.join("best.safetensors")
     }
 
+    /// `split.csv`: which image of an undivided folder was learned from, and which was held back.
+    pub fn split(&self) -> PathBuf {
+        self.path.join(SplitTable::FILE)
+    }
+
+    /// Writes the split of the set that these images are a part of, where it was made for the run.
+    pub(crate) fn write_split(&self, set: &dyn Dataset) -> Result<()> {
+        match set.split_table() {
+            Some(table) => crate::files::write(&self.split(), &table.to_csv()?),
+            None => Ok(()),
+        }
+    }
+
     /// `report.html`.
     pub fn report(&self) -> PathBuf {
         self.path.join("report.html")
@@ -224,7 +237,7 @@ impl Drop for Unbegun {
     fn drop(&mut self) {
         let Some(dir) = &self.0 else { return };
         // The error that ended the run is the one to tell; what cannot be removed stays.
-        for file in [dir.config(), dir.log(), dir.state(), dir.last()] {
+        for file in [dir.config(), dir.log(), dir.state(), dir.last(), dir.split()] {
             let _ = std::fs::remove_file(file);
         }
         if dir.made {
