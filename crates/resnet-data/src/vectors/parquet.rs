@@ -98,7 +98,7 @@ mod tests {
         let path = folder.path().join("f.parquet");
         let mut writer = VectorWriter::create(&path, 2).unwrap();
         for i in 0..5000 {
-            writer.push(&format!("{i}.jpg"), &[i as f32, 0.5]).unwrap();
+            writer.push(format!("{i}.jpg"), &[i as f32, 0.5]).unwrap();
         }
         writer.finish().unwrap();
         let reader = SerializedFileReader::new(std::fs::File::open(&path).unwrap()).unwrap();
