@@ -74,7 +74,7 @@ pub enum Error {
         stages: usize,
     },
     /// The tensor library's own.
-    #[error(transparent)]
+    #[error("{}", resnet_ops::message(.0))]
     Tensor(#[from] candle_core::Error),
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An operation on tensors failed.
-    #[error("{0}")]
+    #[error("{}", resnet_ops::message(.0))]
     Tensor(#[from] candle_core::Error),
 
     /// A file could not be read or written.

@@ -34,8 +34,9 @@ impl Files {
             Weights::There(hub, repository) => {
                 let [first, second] = WEIGHTS;
                 match hub.fetch(repository, first, progress) {
-                    // Old repositories have PyTorch's form only. The message is of the form that is wanted.
-                    Err(error) if error.is_missing() => {
+                    // Old repositories have PyTorch's form only; without a network it cannot be told which form is
+                    // there. The message is of the form that is wanted.
+                    Err(error) if error.is_missing() || hub.offline => {
                         hub.fetch(repository, second, progress).map_err(|_| error.into())
                     }
                     result => Ok(result?),

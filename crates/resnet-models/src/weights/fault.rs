@@ -32,7 +32,7 @@ impl From<PickleError> for Fault {
 
 impl From<candle_core::Error> for Fault {
     fn from(error: candle_core::Error) -> Self {
-        Self::Damaged(error.to_string())
+        Self::Damaged(resnet_ops::message(&error))
     }
 }
 
