@@ -64,7 +64,7 @@ impl DeviceChoice {
             // A driver without a device, or one too old, is no reason not to work.
             #[cfg(feature = "cuda")]
             Self::Auto => Ok(resnet_ops::cuda::open(0).unwrap_or_else(|error| {
-                crate::output::note(format!("no CUDA device can be used: {}", resnet_ops::message(&error)));
+                crate::output::note(format!("no CUDA device can be used: {}", resnet_models::message(&error)));
                 Device::Cpu
             })),
             #[cfg(not(feature = "cuda"))]
@@ -80,7 +80,7 @@ impl DeviceChoice {
             }
         };
         opened.map_err(|error| {
-            bad_input(format!("--device {self} cannot be used: {}; try --device cpu", resnet_ops::message(&error)))
+            bad_input(format!("--device {self} cannot be used: {}; try --device cpu", resnet_models::message(&error)))
         })
     }
 }

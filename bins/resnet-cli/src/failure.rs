@@ -47,7 +47,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
 /// One line of what the libraries say, with the flags that they do not know.
 fn message(error: &anyhow::Error) -> String {
     let text = match error.downcast_ref::<candle_core::Error>() {
-        Some(error) => resnet_ops::message(error),
+        Some(error) => resnet_models::message(error),
         None => error.to_string(),
     };
     // An error of candle may have become text on its way, with a backtrace behind it.
@@ -59,21 +59,50 @@ fn message(error: &anyhow::Error) -> String {
     }
 }
 
-/// The flag that the mend is passed with.
-fn flag(error: &anyhow::Error) -> Option<&'static str> {
-    let hub = error.downcast_ref::<resnet_hub::Error>();
-    let hub = hub.or_else(|| match error.downcast_ref()? {
-        resnet_data::Error::Hub(error) => Some(error),
-        _ => None,
-    });
-    let hub = hub.or_else(|| match error.downcast_ref()? {
-        resnet_models::Error::Hub(error) => Some(error),
-        _ => None,
-    });
-    match hub?.kind()? {
-        resnet_hub::Kind::Model => Some("--hub DIR"),
-        resnet_hub::Kind::Dataset => Some("--data-dir DIR"),
+/// The flags that the mend is passed with; for this program only, as the libraries have no flags.
+fn flag(error: &anyhow::Error) -> Option<String> {
+    use resnet_train::Error as Train;
+    match error.downcast_ref() {
+        Some(Train::RunExists { .. }) => Some("--resume, or another --out".into()),
+        Some(Train::LossNotFinite { .. } | Train::GradientNotFinite { .. } | Train::WeightNotFinite { .. }) => {
+            Some("--lr".into())
+        }
+        Some(Train::Model(error)) => of_models(error),
+        Some(Train::Data(error)) => of_data(error),
+        Some(_) => None,
+        None => (error.downcast_ref().and_then(of_models))
+            .or_else(|| error.downcast_ref().and_then(of_data))
+            .or_else(|| error.downcast_ref().and_then(of_hub)),
     }
+}
+
+fn of_models(error: &resnet_models::Error) -> Option<String> {
+    use resnet_models::Error::{Hub, Nameless, OtherNetwork, UnknownNetwork, Untagged};
+    match error {
+        Hub(error) => of_hub(error),
+        UnknownNetwork { .. } => Some("`resnet list` shows all".into()),
+        Untagged { .. } => Some("--weights FILE or --hub NAME; `resnet list --pretrained` shows all".into()),
+        Nameless { fitting, .. } | OtherNetwork { fitting, .. } => Some(match &fitting[..] {
+            [] => "--arch NAME; `resnet list` shows the networks".to_owned(),
+            names => names.iter().map(|name| format!("--arch {name}")).collect::<Vec<_>>().join(" or "),
+        }),
+        _ => None,
+    }
+}
+
+fn of_data(error: &resnet_data::Error) -> Option<String> {
+    match error {
+        resnet_data::Error::Hub(error) => of_hub(error),
+        resnet_data::Error::NotFound { hint, .. } if hint.ends_with("as its data") => Some("--data-dir DIR".into()),
+        _ => None,
+    }
+}
+
+fn of_hub(error: &resnet_hub::Error) -> Option<String> {
+    Some(match error.kind()? {
+        resnet_hub::Kind::Model => "--hub DIR".into(),
+        resnet_hub::Kind::Dataset => "--data-dir DIR".into(),
+    })
 }
 
 /// Whoever read standard output (`| head`) has seen enough.

@@ -38,7 +38,6 @@ mod cuda;
 mod deliver;
 mod functions;
 pub mod graph;
-mod message;
 pub mod portable;
 
 pub use config::{AvgPoolConfig, ConvConfig, NormConfig, PoolConfig};
@@ -47,4 +46,3 @@ pub use cpu::isa::{Isa, force_isa};
 pub use deliver::backward;
 pub use functions::{BatchStats, batch_norm, batch_norm_add_relu, conv2d, global_avg_pool2d, max_pool2d};
 pub use graph::{Backend, Graph, GraphBuilder, Noise, Value};
-pub use message::message;

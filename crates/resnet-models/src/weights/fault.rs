@@ -32,7 +32,7 @@ impl From<PickleError> for Fault {
 
 impl From<candle_core::Error> for Fault {
     fn from(error: candle_core::Error) -> Self {
-        Self::Damaged(resnet_ops::message(&error))
+        Self::Damaged(crate::message(&error))
     }
 }
 

@@ -8,7 +8,7 @@ use candle_core::Error;
 /// use candle_core::{Device, Tensor};
 ///
 /// let error = Tensor::zeros((2, 3), candle_core::DType::F32, &Device::Cpu)?.reshape((4, 4)).unwrap_err();
-/// let message = resnet_ops::message(&error);
+/// let message = resnet_models::message(&error);
 /// assert!(message.contains("shape mismatch") && message.lines().count() == 1, "{message}");
 /// # Ok::<(), candle_core::Error>(())
 /// ```
