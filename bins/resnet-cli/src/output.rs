@@ -48,7 +48,8 @@ fn replaced(text: &str, which: impl Fn(char) -> bool, with: impl Fn(char) -> Str
 
 /// True for what is no letter to a terminal: control characters, ends of lines, marks of direction.
 fn is_order(c: char) -> bool {
-    let direction = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let direction =
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     c.is_control() || direction || matches!(c, '\u{2028}' | '\u{2029}')
 }
 

@@ -51,7 +51,8 @@ fn mirrors_without_ranges_and_with_compression_serve_a_network() {
     let at = |name: &str| format!("/someone/small/resolve/main/{name}");
     let mut lines = Vec::new();
     for (number, mood) in [Mood::Healthy, Mood::Compressing, Mood::Whole, Mood::Chunked].into_iter().enumerate() {
-        let files = [(at("config.json"), config().to_string().into_bytes()), (at("model.safetensors"), weights.clone())];
+        let files =
+            [(at("config.json"), config().to_string().into_bytes()), (at("model.safetensors"), weights.clone())];
         let server = Server::start(files.into(), mood).unwrap();
         let mut command = command(&["predict", "--hub", "someone/small", "--json", text(&picture)]);
         let home = folder.path().join(number.to_string());
@@ -141,7 +142,9 @@ fn a_wrapped_network_of_timm_is_timms() {
     let control = repository(folder.path(), "control", "resnet20", 3, &config().to_string());
     let expected = predict(&control, &picture);
     assert_eq!(expected.code, Some(0), "{expected:?}");
-    for (name, more) in [("no_args", value!({})), ("saved", value!({"model_args": null})), ("empty", value!({"model_args": {}}))] {
+    for (name, more) in
+        [("no_args", value!({})), ("saved", value!({"model_args": null})), ("empty", value!({"model_args": {}}))]
+    {
         let other = repository(folder.path(), name, "resnet20", 3, &merged(&wrapped, &more).to_string());
         assert_eq!(predict(&other, &picture).stdout, expected.stdout, "{name}");
     }
@@ -181,7 +184,8 @@ fn every_field_of_a_file_about_pictures_is_obeyed_or_refused() {
         resnet(&arguments.iter().map(String::as_str).chain(flags.iter().copied()).collect::<Vec<_>>())
     };
     let near = |one: &Run, other: &Run| {
-        let logits = |run: &Run| line(run)["logits"].as_array().unwrap().iter().map(|l| l.as_f64().unwrap()).collect::<Vec<_>>();
+        let logits =
+            |run: &Run| line(run)["logits"].as_array().unwrap().iter().map(|l| l.as_f64().unwrap()).collect::<Vec<_>>();
         logits(one).iter().zip(logits(other)).all(|(a, b)| (a - b).abs() < 1e-3)
     };
     let plain = run("usual", &value!({}), &[]);
@@ -193,7 +197,8 @@ fn every_field_of_a_file_about_pictures_is_obeyed_or_refused() {
     let bit = value!({"image_processor_type": "BitImageProcessor", "size": {"shortest_edge": 64}, "do_center_crop": true,
         "crop_pct": null, "crop_size": {"height": 56, "width": 56}});
     assert!(near(&run("bit", &bit, &[]), &plain));
-    let vit = value!({"image_processor_type": "ViTImageProcessor", "size": {"height": 56, "width": 56}, "crop_pct": null});
+    let vit =
+        value!({"image_processor_type": "ViTImageProcessor", "size": {"height": 56, "width": 56}, "crop_pct": null});
     assert!(!near(&run("squash", &vit, &[]), &plain));
     for (name, more, part) in [
         ("unresized", value!({"do_resize": false}), "`do_resize`"),
@@ -245,7 +250,8 @@ fn text_of_files_reaches_a_terminal_escaped() {
     let run = predict(&root, &picture);
     assert!(is_plain(&run.stdout), "{run:?}");
     let line = line(&run);
-    let labels: Vec<&str> = line["top"].as_array().unwrap().iter().map(|guess| guess["label"].as_str().unwrap()).collect();
+    let labels: Vec<&str> =
+        line["top"].as_array().unwrap().iter().map(|guess| guess["label"].as_str().unwrap()).collect();
     assert!(labels.contains(&"\u{1b}[31mred\u{7}") && labels.contains(&"d\u{9b}2J"), "{labels:?}");
     assert_eq!(line["image"].as_str().unwrap(), text(&picture));
     std::fs::write(&picture, "no picture").unwrap();
@@ -268,7 +274,17 @@ fn no_backtrace_is_in_any_message() {
     for arguments in [
         vec!["predict", "--arch", "resnet20", "--weights", text(&cut), text(&picture)],
         vec!["predict", "--arch", "resnet18", "--weights", text(&file), text(&picture)],
-        vec!["forward", "--arch", "resnet20", "--weights", text(&file), "--input", text(&input), "--output", text(&out)],
+        vec![
+            "forward",
+            "--arch",
+            "resnet20",
+            "--weights",
+            text(&file),
+            "--input",
+            text(&input),
+            "--output",
+            text(&out),
+        ],
         vec!["predict", "--device", "cuda:0", "--arch", "resnet20", "--weights", text(&file), text(&picture)],
         vec!["predict", "--arch", "resnet20", "--weights", text(&file), "--image-size", "1", text(&picture)],
     ] {

@@ -112,18 +112,23 @@ impl Failure {
             // The hub answers so for repositories that do not exist, too.
             (401 | 403, _) => {
                 let message = format!("the server refuses access ({status}), or has no such repository");
-                Self::new(message, format!("check the name, {token}, accept the conditions of {} if it has any", page()))
+                Self::new(
+                    message,
+                    format!("check the name, {token}, accept the conditions of {} if it has any", page()),
+                )
             }
             (407, _) => Self::new("the proxy wants a name and password (407)".into(), "put them into HTTPS_PROXY"),
             (429, _) => {
-                let wait = answer.header("retry-after").and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
+                let wait =
+                    answer.header("retry-after").and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
                 let when = wait.map_or_else(|| "later".to_string(), |wait| format!("in {} s", wait.as_secs()));
                 let more = if hub.token.is_none() { ", set HF_TOKEN" } else { "" };
                 let message = "the server takes no more requests for now (429)".to_string();
                 Self { again: Some(wait), ..Self::new(message, format!("try again {when}{more}")) }
             }
             (408 | 500.., _) => {
-                let wait = answer.header("retry-after").and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
+                let wait =
+                    answer.header("retry-after").and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
                 Self { again: Some(wait), ..Self::new(format!("the server fails ({status})"), "try again later") }
             }
             _ => Self::new(format!("the server answers {status}"), "try again later"),

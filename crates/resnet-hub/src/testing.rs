@@ -149,12 +149,7 @@ fn serve(
 }
 
 /// Status and headers, and what follows them.
-fn answer(
-    request: &Request,
-    files: &BTreeMap<String, Vec<u8>>,
-    mood: &Mood,
-    before: usize,
-) -> (String, Vec<u8>) {
+fn answer(request: &Request, files: &BTreeMap<String, Vec<u8>>, mood: &Mood, before: usize) -> (String, Vec<u8>) {
     let plain = |status: &str| (format!("{status}\r\nContent-Length: 0\r\n"), Vec::new());
     match mood {
         Mood::Failing(status) => return plain(&format!("{status} Failing")),
@@ -202,7 +197,8 @@ fn answer(
     }
     let knows_ranges = !matches!(mood, Mood::Whole | Mood::Chunked | Mood::Compressing);
     let range = request.header("range").and_then(|range| range.strip_prefix("bytes="));
-    let start = range.filter(|_| knows_ranges).map(|range| range.split('-').next().unwrap_or(range).parse().unwrap_or(0));
+    let start =
+        range.filter(|_| knows_ranges).map(|range| range.split('-').next().unwrap_or(range).parse().unwrap_or(0));
     let from: usize = start.unwrap_or(0);
     if from >= content.len() {
         return plain("416 Range Not Satisfiable");

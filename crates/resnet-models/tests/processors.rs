@@ -58,7 +58,8 @@ fn pictures_are_those_of_transformers() {
 #[test]
 fn what_the_outputs_mean_is_what_the_configuration_says() {
     let root = tempfile::tempdir().unwrap();
-    let names = |count: usize| (0..count).map(|i| (i.to_string(), json!(format!("c{i}")))).collect::<serde_json::Map<_, _>>();
+    let names =
+        |count: usize| (0..count).map(|i| (i.to_string(), json!(format!("c{i}")))).collect::<serde_json::Map<_, _>>();
     for (classes, problem, expected) in [
         (3, json!(null), Outputs::OneOf),
         (3, json!("single_label_classification"), Outputs::OneOf),

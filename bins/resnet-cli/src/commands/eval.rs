@@ -65,7 +65,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     let loaded = network::load(&args.network, &device)?;
     if loaded.outputs == Outputs::Values {
-        return Err(bad_input(format!("{} is a regression: its outputs are no classes to be right or wrong", loaded.name)));
+        return Err(bad_input(format!(
+            "{} is a regression: its outputs are no classes to be right or wrong",
+            loaded.name
+        )));
     }
     let Some(name) = args.data.dataset.clone().or_else(|| loaded.dataset.clone()) else {
         return Err(bad_input("the weights do not say what they were trained on: add --dataset"));

@@ -118,7 +118,9 @@ fn meaning(loaded: &Loaded, flag: Option<Meaning>) -> anyhow::Result<Outputs> {
     let name = &loaded.name;
     let meant = match (flag, loaded.outputs) {
         (Some(Meaning::OneOf), Outputs::Binary) => {
-            return Err(bad_input(format!("--outputs one-of: {name} has one output, which is no choice between classes")));
+            return Err(bad_input(format!(
+                "--outputs one-of: {name} has one output, which is no choice between classes"
+            )));
         }
         (Some(Meaning::OneOf), _) => Outputs::OneOf,
         (Some(Meaning::AnyOf), Outputs::Binary) | (None, Outputs::Binary) => Outputs::Binary,
@@ -134,7 +136,9 @@ fn meaning(loaded: &Loaded, flag: Option<Meaning>) -> anyhow::Result<Outputs> {
             output::say(format!("{name} has one output: its probability is sigmoid(logit), of yes against no"));
         }
         Outputs::AnyOf => {
-            output::say(format!("{name}: each class has a probability of its own (sigmoid); several may hold, or none"));
+            output::say(format!(
+                "{name}: each class has a probability of its own (sigmoid); several may hold, or none"
+            ));
         }
         _ => {}
     }

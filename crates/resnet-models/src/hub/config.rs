@@ -45,8 +45,7 @@ impl ModelConfig {
         let pictures = path.with_file_name(PREPROCESSOR);
         if !timm::wrote(&fields) && pictures.is_file() {
             let read = read(&pictures)?;
-            config.preprocessing =
-                Some(processor::preprocessing(&read).map_err(|message| wrong(&pictures, message))?);
+            config.preprocessing = Some(processor::preprocessing(&read).map_err(|message| wrong(&pictures, message))?);
         }
         Ok(config)
     }

@@ -149,7 +149,8 @@ fn parsed(text: &[u8]) -> Result<Value, String> {
 fn quoted_constants(text: &[u8]) -> Option<Vec<u8>> {
     let (mut out, mut at, mut found, mut quoted) = (Vec::with_capacity(text.len() + 16), 0, false, false);
     while at < text.len() {
-        let constant = ["-Infinity", "Infinity", "NaN"].into_iter().find(|name| text[at..].starts_with(name.as_bytes()));
+        let constant =
+            ["-Infinity", "Infinity", "NaN"].into_iter().find(|name| text[at..].starts_with(name.as_bytes()));
         match (quoted, text[at], constant) {
             (false, _, Some(name)) => {
                 out.extend(format!("\"{name}\"").bytes());
@@ -179,7 +180,9 @@ mod tests {
 
     #[test]
     fn marks_of_editors_and_constants_of_python_are_read() {
-        let fields = parse("\u{feff}{\r\n \"a\": [1.0, 2.0, 3], \"b\": NaN, \"c\": \"NaN \\\" -Infinity\", \"d\": null}\r\n").unwrap();
+        let fields =
+            parse("\u{feff}{\r\n \"a\": [1.0, 2.0, 3], \"b\": NaN, \"c\": \"NaN \\\" -Infinity\", \"d\": null}\r\n")
+                .unwrap();
         assert_eq!(fields.counts("a"), Ok(Some(vec![1, 2, 3])));
         assert_eq!(fields.number("b"), Err("`b` is \"NaN\", not a number".into()));
         assert_eq!(fields.text("c"), Ok(Some("NaN \" -Infinity")));

@@ -19,15 +19,29 @@ impl LabelNames {
         let names: BTreeMap<usize, String> = match value {
             Value::Array(names) => {
                 let named = |(number, value): (usize, &Value)| Some((number, name(value)?));
-                names.iter().enumerate().filter(|(_, value)| !value.is_null()).map(|pair| named(pair).ok_or_else(|| wrong(pair.1))).collect::<Result<_, _>>()?
+                names
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, value)| !value.is_null())
+                    .map(|pair| named(pair).ok_or_else(|| wrong(pair.1)))
+                    .collect::<Result<_, _>>()?
             }
-            Value::Object(table) if !table.is_empty() && table.keys().all(|key| key.trim().parse::<usize>().is_err()) => {
+            Value::Object(table)
+                if !table.is_empty() && table.keys().all(|key| key.trim().parse::<usize>().is_err()) =>
+            {
                 let number = |value: &Value| value.as_u64().and_then(|number| number.try_into().ok());
-                table.iter().map(|(name, value)| Ok((number(value).ok_or_else(|| wrong(value))?, name.clone()))).collect::<Result<_, String>>()?
+                table
+                    .iter()
+                    .map(|(name, value)| Ok((number(value).ok_or_else(|| wrong(value))?, name.clone())))
+                    .collect::<Result<_, String>>()?
             }
             Value::Object(table) => {
                 let number = |key: &str| key.trim().parse().map_err(|_| wrong(&Value::String(key.to_owned())));
-                table.iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| Ok((number(key)?, name(value).ok_or_else(|| wrong(value))?))).collect::<Result<_, String>>()?
+                table
+                    .iter()
+                    .filter(|(_, value)| !value.is_null())
+                    .map(|(key, value)| Ok((number(key)?, name(value).ok_or_else(|| wrong(value))?)))
+                    .collect::<Result<_, String>>()?
             }
             other => return Err(wrong(other)),
         };

@@ -50,22 +50,36 @@ const KNOWN: [Processor; 8] = [
 const WHOLE_FROM: usize = 384;
 
 /// Switches that are obeyed below, and those that say nothing of the pixels of a colour picture.
-const SWITCHES: [&str; 7] =
-    ["do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb", "do_reduce_labels", "do_convert_annotations"];
+const SWITCHES: [&str; 7] = [
+    "do_resize",
+    "do_center_crop",
+    "do_rescale",
+    "do_normalize",
+    "do_convert_rgb",
+    "do_reduce_labels",
+    "do_convert_annotations",
+];
 
 /// What the file says.
 pub(super) fn preprocessing(fields: &Fields) -> Result<Preprocessing, String> {
     let processor = processor(fields)?;
     for (key, value) in fields.iter() {
-        let unknown = (key.starts_with("do_") && !SWITCHES.contains(&key)) || key == "offset" || key == "rescale_offset";
+        let unknown =
+            (key.starts_with("do_") && !SWITCHES.contains(&key)) || key == "offset" || key == "rescale_offset";
         if unknown && value != false {
             return Err(format!("`{key}` is {}, which is not supported", shown(value)));
         }
     }
     let (size, side, fit) = shape(fields, processor)?;
     let (mean, std) = levels(fields, processor)?;
-    let preprocessing =
-        Preprocessing { size, crop: share(size, side), fit, interpolation: interpolation(fields, processor)?, mean, std };
+    let preprocessing = Preprocessing {
+        size,
+        crop: share(size, side),
+        fit,
+        interpolation: interpolation(fields, processor)?,
+        mean,
+        std,
+    };
     preprocessing.check().map_err(|error| match error.field {
         "mean" | "std" => format!("`image_{}`: {}", error.field, error.message),
         _ => format!("`size`: {}", error.message),
@@ -144,7 +158,8 @@ fn size(fields: &Fields, processor: &Processor) -> Result<Size, String> {
 /// The side of a square: a number, `{"height": h, "width": w}` or `[h, w]`.
 fn square(fields: &Fields, key: &str) -> Result<Option<usize>, String> {
     let Some(value) = fields.get(key) else { return Ok(None) };
-    let number = |value: &Value| value.as_u64().or_else(|| value.as_f64().filter(|n| n.fract() == 0.0).map(|n| n as u64));
+    let number =
+        |value: &Value| value.as_u64().or_else(|| value.as_f64().filter(|n| n.fract() == 0.0).map(|n| n as u64));
     let sides = match value {
         Value::Object(sides) => sides.get("height").and_then(number).zip(sides.get("width").and_then(number)),
         Value::Array(sides) if sides.len() == 2 => number(&sides[0]).zip(number(&sides[1])),
@@ -152,7 +167,9 @@ fn square(fields: &Fields, key: &str) -> Result<Option<usize>, String> {
     };
     match sides {
         Some((height, width)) if height == width => Ok(Some(usize::try_from(height).unwrap_or(usize::MAX))),
-        Some((height, width)) => Err(format!("`{key}` is {height} rows of {width} pixels, and only squares are supported")),
+        Some((height, width)) => {
+            Err(format!("`{key}` is {height} rows of {width} pixels, and only squares are supported"))
+        }
         None => Err(format!("`{key}` is {}, not a number of pixels", shown(value))),
     }
 }
@@ -207,12 +224,24 @@ mod tests {
             (r#"{"size": {"shortest_edge": 288}, "crop_pct": 0.95}"#, (288, 303, Fit::Crop, Bicubic, 0.5)),
             (r#"{"size": 224, "do_center_crop": true, "crop_size": 200}"#, (200, 256, Fit::Crop, Bicubic, 0.5)),
             (r#"{"image_processor_type": "ViTImageProcessorFast"}"#, (224, 224, Fit::Squash, Bilinear, 0.5)),
-            (r#"{"feature_extractor_type": "ViTFeatureExtractor", "size": 96, "resample": 3}"#, (96, 96, Fit::Squash, Bicubic, 0.5)),
-            (r#"{"image_processor_type": "ViTImageProcessor", "size": [96, 96]}"#, (96, 96, Fit::Squash, Bilinear, 0.5)),
+            (
+                r#"{"feature_extractor_type": "ViTFeatureExtractor", "size": 96, "resample": 3}"#,
+                (96, 96, Fit::Squash, Bicubic, 0.5),
+            ),
+            (
+                r#"{"image_processor_type": "ViTImageProcessor", "size": [96, 96]}"#,
+                (96, 96, Fit::Squash, Bilinear, 0.5),
+            ),
             (r#"{"image_processor_type": "BitImageProcessor"}"#, (224, 224, Fit::Crop, Bicubic, 0.481_454_66)),
-            (r#"{"feature_extractor_type": "CLIPFeatureExtractor", "size": 256, "crop_size": 235}"#, (235, 256, Fit::Crop, Bicubic, 0.481_454_66)),
+            (
+                r#"{"feature_extractor_type": "CLIPFeatureExtractor", "size": 256, "crop_size": 235}"#,
+                (235, 256, Fit::Crop, Bicubic, 0.481_454_66),
+            ),
             (r#"{"image_processor_type": "DeiTImageProcessor"}"#, (224, 256, Fit::Squash, Bicubic, 0.5)),
-            (r#"{"image_processor_type": "MobileNetV2ImageProcessor", "image_mean": 0.25}"#, (224, 256, Fit::Crop, Bilinear, 0.25)),
+            (
+                r#"{"image_processor_type": "MobileNetV2ImageProcessor", "image_mean": 0.25}"#,
+                (224, 256, Fit::Crop, Bilinear, 0.25),
+            ),
         ] {
             assert_eq!(found(json), expected, "{json}");
         }

@@ -99,7 +99,9 @@ fn argued(config: Config, name: &str, value: &Value, all: &Fields) -> Result<Con
     let cannot = || Err(format!("`{name}` {} is not supported", shown(value)));
     match name {
         // The number of classes is the weights' own.
-        "num_classes" | "pretrained" | "drop_rate" | "drop_path_rate" | "drop_block_rate" | "zero_init_last" => Ok(config),
+        "num_classes" | "pretrained" | "drop_rate" | "drop_path_rate" | "drop_block_rate" | "zero_init_last" => {
+            Ok(config)
+        }
         "in_chans" if value == 3 => Ok(config),
         "global_pool" if value == "avg" => Ok(config),
         "output_stride" if value == 32 => Ok(config),
@@ -174,7 +176,8 @@ mod tests {
 
     #[test]
     fn old_and_new_forms_say_the_same() {
-        let pictures = r#""input_size": [3, 64, 64], "interpolation": "bilinear", "crop_pct": 0.95, "mean": 0.5, "std": [0.25]"#;
+        let pictures =
+            r#""input_size": [3, 64, 64], "interpolation": "bilinear", "crop_pct": 0.95, "mean": 0.5, "std": [0.25]"#;
         let new = read(&format!(
             r#"{{"architecture": "resnet18", "num_classes": 2, "label_names": ["a", "b"], "pretrained_cfg": {{{pictures}}}}}"#
         ))
@@ -185,10 +188,16 @@ mod tests {
         assert_eq!(new.classes.as_deref(), Some(&["a".to_owned(), "b".to_owned()][..]));
         for old in [
             format!(r#"{{"architecture": "resnet18.a1_in1k", "labels": ["a", "b"], "num_features": 512, {pictures}}}"#),
-            format!(r#"{{"labels": {{"1": "b", "0": "a"}}, "pretrained_cfg": {{"architecture": "resnet18", {pictures}}}}}"#),
-            format!(r#"{{"architecture": "resnet18", "model_args": null, "pretrained_cfg": {{"label_names": ["a", "b"], {pictures}}}}}"#),
-            format!(r#"{{"architecture": "resnet18", "pretrained_cfg": null, "label_names": ["x", "y"],
-                "label_descriptions": {{"x": "a", "y": "b"}}, {pictures}}}"#),
+            format!(
+                r#"{{"labels": {{"1": "b", "0": "a"}}, "pretrained_cfg": {{"architecture": "resnet18", {pictures}}}}}"#
+            ),
+            format!(
+                r#"{{"architecture": "resnet18", "model_args": null, "pretrained_cfg": {{"label_names": ["a", "b"], {pictures}}}}}"#
+            ),
+            format!(
+                r#"{{"architecture": "resnet18", "pretrained_cfg": null, "label_names": ["x", "y"],
+                "label_descriptions": {{"x": "a", "y": "b"}}, {pictures}}}"#
+            ),
         ] {
             assert_eq!(read(&old).as_ref(), Ok(&new), "{old}");
         }
@@ -205,7 +214,15 @@ mod tests {
         let usual = r#"{"in_chans": 3, "num_classes": 5, "global_pool": "avg", "drop_rate": 0.1, "norm_layer": null}"#;
         assert_eq!(with("resnet18", usual).unwrap().network, plain);
         let deep = with("resnet18", r#"{"stem_type": "deep", "stem_width": 24, "avg_down": true}"#).unwrap().network;
-        assert_eq!(deep, Config { stem: Stem::Deep { widths: [24; 2] }, stem_channels: 48, projection: Projection::Pooled, ..plain.clone() });
+        assert_eq!(
+            deep,
+            Config {
+                stem: Stem::Deep { widths: [24; 2] },
+                stem_channels: 48,
+                projection: Projection::Pooled,
+                ..plain.clone()
+            }
+        );
         let d = crate::config("resnet18d").unwrap();
         assert_eq!(with("resnet18d", r#"{"stem_width": 32}"#).unwrap().network, d);
         let wide = with("resnet50", r#"{"base_width": 128, "layers": [1, 1, 1, 1]}"#).unwrap().network;

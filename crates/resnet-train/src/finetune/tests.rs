@@ -9,8 +9,14 @@ use resnet_models::{Fit, Interpolation, Network, Parameters, Preprocessing, crea
 use super::*;
 use crate::trainer::{Progress, Record, Silent};
 
-const PICTURES: Preprocessing =
-    Preprocessing { size: 32, crop: 1.0, fit: Fit::Crop, interpolation: Interpolation::Bilinear, mean: [0.485; 3], std: [0.25; 3] };
+const PICTURES: Preprocessing = Preprocessing {
+    size: 32,
+    crop: 1.0,
+    fit: Fit::Crop,
+    interpolation: Interpolation::Bilinear,
+    mean: [0.485; 3],
+    std: [0.25; 3],
+};
 
 /// Dark and bright images, three dark ones to a bright one.
 fn two_classes(count: usize) -> Arc<InMemory> {
