@@ -9,7 +9,7 @@ use std::sync::Arc;
 use candle_core::Device;
 use resnet_data::{Dataset, Division, Filter, Normalize, Split, Transform};
 use resnet_models::hub::NewHead;
-use resnet_models::{Network, Parameters, Preprocessing, PretrainedOptions, from_pretrained_with};
+use resnet_models::{Network, Outputs, Parameters, Preprocessing, PretrainedOptions, from_pretrained_with};
 use resnet_train::recipe::Normalization;
 use resnet_train::views;
 use serde::de::DeserializeOwned;
@@ -26,6 +26,8 @@ pub struct Loaded {
     pub parameters: Parameters,
     /// Names of the classes, where they are known.
     pub classes: Option<Vec<String>>,
+    /// What its outputs mean.
+    pub outputs: Outputs,
     /// The data set that it was trained on, where the file names it.
     pub dataset: Option<String>,
     /// What `--hub` or `--weights` said, for messages.
@@ -73,7 +75,7 @@ pub fn load_with(args: &WeightsArgs, device: &Device, new_head: Option<NewHead>)
     let mut classes = loaded.classes;
     if let Some(names) = loaded.unfitting_names {
         let count = loaded.network.config().classes;
-        output::note(format!("{name} has names for {names} classes and weights for {count}: the classes are numbered"));
+        output::say(format!("{name} has names for {names} classes and weights for {count}: the classes are numbered"));
         classes = Some((0..count).map(|class| class.to_string()).collect());
     }
     let metadata = &loaded.metadata;
@@ -89,6 +91,7 @@ pub fn load_with(args: &WeightsArgs, device: &Device, new_head: Option<NewHead>)
         other_head: loaded.other_head,
         notes: loaded.notes,
         classes,
+        outputs: loaded.outputs,
         preprocessing: loaded.preprocessing,
         name,
     })
@@ -183,7 +186,11 @@ impl Loaded {
         }
         let (size, normalize) = (self.image_size(flags), self.normalize(flags, data)?);
         Ok(match flags.crop_pct {
-            Some(crop) => Transform::center_crop(size, crop, Filter::Bilinear, normalize)?,
+            Some(crop) => {
+                let pictures = Preprocessing { size, crop, ..Preprocessing::default() };
+                pictures.check().map_err(|error| bad_input(format!("--crop-pct: {}", error.message)))?;
+                Transform::center_crop(size, crop, Filter::Bilinear, normalize)?
+            }
             None => views::center(size, dataset.map(|set| &**set), normalize)?,
         })
     }

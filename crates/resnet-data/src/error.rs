@@ -136,8 +136,15 @@ pub enum Error {
     #[error(transparent)]
     Hub(#[from] resnet_hub::Error),
     /// A tensor could not be made.
-    #[error(transparent)]
+    #[error("{}", without_backtrace(.0))]
     Tensor(#[from] candle_core::Error),
+}
+
+/// What candle says, without the backtrace that it prints behind it where `RUST_BACKTRACE` is set.
+fn without_backtrace(error: &candle_core::Error) -> String {
+    let text = error.to_string();
+    let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("0: "));
+    lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 impl Error {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An operation on tensors failed.
-    #[error("{0}")]
+    #[error("{}", resnet_models::message(.0))]
     Tensor(#[from] candle_core::Error),
 
     /// A file could not be read or written.
@@ -40,7 +40,7 @@ pub enum Error {
 
     /// The run directory holds a run already.
     #[error(
-        "{} holds a run already: pass --resume to go on with it, or another --out",
+        "{} holds a run already: resume it, or choose another folder",
         path.display()
     )]
     RunExists {
@@ -86,7 +86,7 @@ pub enum Error {
 
     /// The training loss became infinite or not a number.
     #[error(
-        "the loss is {loss} at epoch {epoch}, step {step}, lr {lr}: try a smaller --lr, a warm-up or clip_norm; \
+        "the loss is {loss} at epoch {epoch}, step {step}, lr {lr}: try a smaller lr, a warm-up or clip_norm; \
          the last good checkpoint is kept"
     )]
     LossNotFinite {
@@ -102,7 +102,7 @@ pub enum Error {
 
     /// The norm of the gradient became infinite or not a number.
     #[error(
-        "the gradient's norm is {norm} at epoch {epoch}, step {step}, lr {lr}: try a smaller --lr or a warm-up; \
+        "the gradient's norm is {norm} at epoch {epoch}, step {step}, lr {lr}: try a smaller lr or a warm-up; \
          the last good checkpoint is kept"
     )]
     GradientNotFinite {
@@ -118,7 +118,7 @@ pub enum Error {
 
     /// A weight became infinite or not a number.
     #[error(
-        "weight {name} is not finite after epoch {epoch}, step {step}: try a smaller --lr or a warm-up; \
+        "weight {name} is not finite after epoch {epoch}, step {step}: try a smaller lr or a warm-up; \
          the last good checkpoint is kept"
     )]
     WeightNotFinite {

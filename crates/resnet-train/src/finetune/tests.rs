@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use candle_core::{DType, Device, Tensor, Var};
 use resnet_data::{Dataset, Image, InMemory, OnBroken};
-use resnet_models::{Interpolation, Network, Parameters, Preprocessing, create, from_pretrained};
+use resnet_models::{Fit, Interpolation, Network, Parameters, Preprocessing, create, from_pretrained};
 
 use super::*;
 #[path = "../../../resnet-models/tests/rule/mod.rs"]
@@ -13,8 +13,14 @@ mod rule;
 
 use crate::trainer::{Progress, Record, Silent};
 
-const PICTURES: Preprocessing =
-    Preprocessing { size: 32, crop: 1.0, interpolation: Interpolation::Bilinear, mean: [0.485; 3], std: [0.25; 3] };
+const PICTURES: Preprocessing = Preprocessing {
+    size: 32,
+    crop: 1.0,
+    fit: Fit::Crop,
+    interpolation: Interpolation::Bilinear,
+    mean: [0.485; 3],
+    std: [0.25; 3],
+};
 
 /// Dark and bright images, three dark ones to a bright one.
 fn two_classes(count: usize) -> Arc<InMemory> {

@@ -268,7 +268,7 @@ mod tests {
         assert!(RunDir::create(Some(&out), "x").is_ok(), "an empty folder is no run");
         config().write(&dir.config()).unwrap();
         let message = RunDir::create(Some(&out), "x").unwrap_err().to_string();
-        assert!(message.contains("a/b") && message.contains("--resume"), "{message}");
+        assert!(message.contains("a/b") && message.contains("resume it"), "{message}");
         let message = RunDir::resume(Some(&out), "x").unwrap_err().to_string();
         assert!(message.contains("state.safetensors"), "{message}");
     }
