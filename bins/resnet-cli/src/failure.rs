@@ -3,10 +3,17 @@
 use std::io;
 use std::process::ExitCode;
 
+use crate::{output, stop};
+
 /// The user asked for something that cannot be done: exit code 2. The text names the flag or file and the mend.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct BadInput(String);
+
+/// A signal ended the work, and everything is saved: exit code 130, and nothing more to say.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped by a signal")]
+pub struct Stopped;
 
 /// A [`BadInput`] as an error of a command.
 pub fn bad_input(message: impl Into<String>) -> anyhow::Error {
@@ -25,10 +32,10 @@ pub fn usage(error: &clap::Error) -> ExitCode {
     let parts: Vec<&str> = lines.filter(|line| !line.is_empty() && !line.starts_with("For more information")).collect();
     if text.trim_start().starts_with("error:") {
         // The parser's own line break after a colon is no new thought.
-        eprintln!("{}", parts.join("; ").replace(":; ", ": "));
+        output::say(parts.join("; ").replace(":; ", ": "));
     } else {
         // No command at all: the help is the best answer.
-        eprintln!("{}", text.trim_end());
+        output::say(text.trim_end());
     }
     ExitCode::from(2)
 }
@@ -38,8 +45,11 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     if is_closed_pipe(error) {
         return ExitCode::SUCCESS;
     }
+    if error.is::<Stopped>() {
+        return ExitCode::from(stop::CODE);
+    }
     let text = error.to_string();
-    eprintln!("error: {}", text.split_whitespace().collect::<Vec<_>>().join(" "));
+    output::say(format!("error: {}", text.split_whitespace().collect::<Vec<_>>().join(" ")));
     ExitCode::from(if is_bad_input(error) { 2 } else { 1 })
 }
 

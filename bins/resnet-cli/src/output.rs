@@ -1,8 +1,8 @@
 //! Standard output for results, standard error for progress.
 
 use std::fmt::Display;
-use std::io::{IsTerminal, Write, stderr, stdout};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -15,29 +15,49 @@ pub fn json(object: &impl Serialize) -> anyhow::Result<()> {
 /// One line (or more) of text on standard output.
 pub fn text(text: impl Display) -> anyhow::Result<()> {
     let mut out = stdout().lock();
-    writeln!(out, "{text}")?;
-    Ok(out.flush()?)
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        // Told by its kind, so that it can be told from a failure.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(error.into()),
+        Err(error) => Err(anyhow::anyhow!("cannot write to standard output: {error}")),
+        Ok(()) => Ok(()),
+    }
 }
 
-/// Whether standard error is a log that somebody reads later.
-static LOG: AtomicBool = AtomicBool::new(false);
+/// Whether somebody reads messages: at a terminal, unless the command decides.
+static NOTES: AtomicU8 = AtomicU8::new(AT_A_TERMINAL);
+const AT_A_TERMINAL: u8 = 0;
+const ALWAYS: u8 = 1;
+const NEVER: u8 = 2;
 
 /// From now on messages are written without a terminal too.
 pub fn always_note() {
-    LOG.store(true, Ordering::Relaxed);
+    NOTES.store(ALWAYS, Ordering::Relaxed);
+}
+
+/// From now on messages are not written.
+pub fn never_note() {
+    NOTES.store(NEVER, Ordering::Relaxed);
 }
 
 /// A message on standard error, if somebody is there to read it.
 pub fn note(message: impl Display) {
-    if LOG.load(Ordering::Relaxed) || stderr().is_terminal() {
-        eprintln!("{message}");
+    match NOTES.load(Ordering::Relaxed) {
+        ALWAYS => say(message),
+        NEVER => {}
+        _ if stderr().is_terminal() => say(message),
+        _ => {}
     }
+}
+
+/// A line on standard error, whoever reads it. That it cannot be written is no reason to end the work.
+pub fn say(message: impl Display) {
+    let _ = writeln!(stderr(), "{message}");
 }
 
 /// What is wrong with each of several images: lines of standard error, whoever reads it.
 pub fn name_broken(messages: &[String]) {
     for message in messages {
-        eprintln!("left out: {message}");
+        say(format!("left out: {message}"));
     }
 }
 

@@ -166,6 +166,18 @@ impl Dataset for ParquetShards {
         format!("{} (row group {number}, row {row})", self.files[file].display())
     }
 
+    fn name(&self, index: usize) -> String {
+        let (group, row) = self.find(index);
+        let Group { file, number, .. } = self.groups[group];
+        format!("{}/{number}/{row}", self.files[file].file_name().unwrap_or_default().display())
+    }
+
+    fn stamp(&self, index: usize) -> u64 {
+        // An image's own size stands in the column, which is not read for that.
+        let file = self.groups[self.find(index).0].file;
+        self.files[file].metadata().map_or(0, |file| file.len())
+    }
+
     fn runs(&self) -> Option<Vec<Range<usize>>> {
         let run = |group: usize| self.groups[group].start..self.groups[group].start + self.length(group);
         Some((0..self.groups.len()).map(run).collect())

@@ -188,6 +188,16 @@ impl Dataset for TarShards {
         }
     }
 
+    fn name(&self, index: usize) -> String {
+        let shard = self.members[index].shard as usize;
+        let file = self.shards[shard].file_name().unwrap_or_default().display();
+        format!("{file}/{}", index - self.starts[shard])
+    }
+
+    fn stamp(&self, index: usize) -> u64 {
+        self.members[index].length
+    }
+
     fn runs(&self) -> Option<Vec<Range<usize>>> {
         let ends = self.starts.iter().skip(1).copied().chain([self.members.len()]);
         let runs = self

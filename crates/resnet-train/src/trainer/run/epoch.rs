@@ -8,6 +8,7 @@ use resnet_data::Broken;
 use super::Run;
 use crate::metrics::{self, Evaluation};
 use crate::optimizer::Gradients;
+use crate::trainer::company;
 use crate::trainer::checkpoint::Best;
 use crate::trainer::evaluate::evaluate;
 use crate::trainer::log::{Record, RecordKind};
@@ -36,8 +37,16 @@ impl Run<'_> {
             let batch = batch?;
             self.report_broken(&batch.broken, progress);
             images += batch.count;
+            let alone = batch.count == 1 && company::is_wanted(self.session.network.graph(), &batch.images)?;
+            if alone && !std::mem::replace(&mut self.said_alone, true) {
+                let (broken, number) = (batch.broken.len(), taken + 1);
+                progress.message(&format!(
+                    "batch {number} of {batches} holds 1 image, as {broken} could not be read, too few for the norms' \
+                     statistics: it is passed over, as are others like it"
+                ));
+            }
             lost = lost.or(batch.broken.first().map(|broken| broken.message.clone()));
-            if batch.count > 0 {
+            if batch.count > 0 && !alone {
                 self.forward_backward(&batch, &mut gradients)?;
             }
             taken += 1;
@@ -81,7 +90,7 @@ impl Run<'_> {
         let (count, place) = (*count, self.place());
         self.meter.push(&loss, metrics::correct(&logits, labels)?, count, place)?;
         gradients.add(&self.trainable, resnet_ops::backward(&loss)?, count)?;
-        self.unbegun.keep();
+        self.claim.keep();
         self.clock.epoch_images += count;
         Ok(())
     }
