@@ -66,8 +66,8 @@ impl Part {
         // Sizes are asked of the file system, one image after the other: together it takes a fraction of the time.
         let each = |index: usize| {
             let class = set.classes().get(set.label(index) as usize).map_or("", String::as_str);
-            let own = [set.name(index).as_bytes(), b"\0", class.as_bytes(), b"\0", &set.stamp(index).to_le_bytes()];
-            fnv(own.concat())
+            let (name, stamp) = (set.name(index), set.stamp(index).to_le_bytes());
+            fnv([name.as_bytes(), b"\0", class.as_bytes(), b"\0", &stamp].concat())
         };
         let all: Vec<u64> = (0..set.len()).into_par_iter().map(each).collect();
         Self { images: set.len(), fingerprint: fnv(all.into_iter().flat_map(u64::to_le_bytes)) }

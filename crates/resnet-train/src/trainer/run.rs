@@ -20,7 +20,7 @@ use super::run_dir::{Claim, RunConfig, RunDir};
 use super::session::{Session, TrainOptions};
 use crate::metrics::Evaluation;
 use crate::optimizer::{Ema, Optimizer};
-use crate::{Error, Result, files};
+use crate::{Error, Result};
 use epoch::Interrupted;
 
 /// Why a training ended.
@@ -179,7 +179,7 @@ impl<'a> Run<'a> {
         if !claim.resumed
             && let Some(list) = identity::list(train, test)?
         {
-            files::write(&dir.images(), list.as_bytes())?;
+            crate::files::write(&dir.images(), list.as_bytes())?;
         }
         let now = Instant::now();
         let mut run = Self {
