@@ -35,9 +35,12 @@ pub fn resnet(arguments: &[&str]) -> Run {
     command(arguments).output().unwrap().into()
 }
 
-/// Runs the program, which must succeed and, not being at a terminal, keep standard error empty.
+/// Runs the program, which must succeed and, not being at a terminal, keep standard error empty: trainings when they are
+/// told to be quiet.
 pub fn succeed(arguments: &[&str]) -> String {
-    let run = resnet(arguments);
+    let trains = matches!(arguments.first(), Some(&("train" | "finetune" | "reproduce")));
+    let quiet: &[&str] = if trains && !arguments.contains(&"--help") { &["--quiet"] } else { &[] };
+    let run = resnet(&[arguments, quiet].concat());
     assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{arguments:?}");
     run.stdout
 }

@@ -80,7 +80,7 @@ pub struct Finetuned {
 /// A new run that fails before its first step leaves no files.
 pub fn finetune(task: &Task, config: &FinetuneConfig, progress: &mut dyn Progress) -> Result<Finetuned> {
     config.check()?;
-    let result = with_large_stack(|| Run::new(task, config, progress)?.go(progress));
+    let result = with_large_stack(|| Run::new(task, config)?.go(progress));
     progress.finish();
     result
 }
@@ -99,6 +99,8 @@ struct Run<'a> {
     place: Place,
     /// Of a resumed run, until its phase takes them up.
     velocity: Option<BTreeMap<String, Tensor>>,
+    /// What is to be said once the run has begun.
+    notices: Vec<String>,
     began: Instant,
     /// Seconds of the calls before.
     before: f64,
@@ -128,7 +130,7 @@ struct Phase {
 pub(super) const PHASES: usize = 2;
 
 impl<'a> Run<'a> {
-    fn new(task: &'a Task<'a>, config: &'a FinetuneConfig, progress: &mut dyn Progress) -> Result<Self> {
+    fn new(task: &'a Task<'a>, config: &'a FinetuneConfig) -> Result<Self> {
         let classes = task.train.classes().len();
         if classes < 2 || task.network.config().classes != classes || task.test.classes() != task.train.classes() {
             let have = task.network.config().classes;
@@ -169,13 +171,13 @@ impl<'a> Run<'a> {
             best: None,
             place: Place { data: Some(data), ..Place::default() },
             velocity: None,
+            notices: Vec::new(),
             began: Instant::now(),
             before: 0.0,
             dir: claim.dir.clone(),
             claim,
         };
-        let messages = if run.claim.resumed { run.take_up(data)? } else { run.begin()? };
-        messages.iter().for_each(|message| progress.message(message));
+        run.notices = if run.claim.resumed { run.take_up(data)? } else { run.begin()? };
         Ok(run)
     }
 
@@ -199,6 +201,7 @@ impl<'a> Run<'a> {
                 steps::restore(&self.named, &best.values)?;
             }
         }
+        self.announce(progress);
         let Some(best) = self.best.take() else {
             return Err(Error::Invalid("no epoch was completed: nothing was learned".into()));
         };
@@ -214,6 +217,11 @@ impl<'a> Run<'a> {
         let report = page::report(self.task, &self.written(), &self.records, &evaluation, best.epoch, &self.test)?;
         report.write(&self.dir.report())?;
         Ok(self.outcome(Some(evaluation)))
+    }
+
+    /// Says what is to be said at the beginning, once: a run that is refused before says nothing but why.
+    fn announce(&mut self, progress: &mut dyn Progress) {
+        std::mem::take(&mut self.notices).iter().for_each(|notice| progress.message(notice));
     }
 
     /// What came of it; without an evaluation it was stopped.

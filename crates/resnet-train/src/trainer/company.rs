@@ -33,8 +33,8 @@ pub(super) fn is_last_alone(graph: &Graph, loader: &Loader) -> Result<bool> {
     let wanted = is_wanted(graph, &batch?.images)?;
     if wanted && (batch_size == 1 || samples == 1) {
         return Err(Error::Invalid(format!(
-            "batch_size = {batch_size}: batches of one image are too small for the norms' statistics, as the images \
-             shrink to one pixel on their way: take batches of 2 images or more (there are {samples}), or larger images"
+            "batch_size = {batch_size} with {samples} training images: a batch of one image is too small for the norms' \
+             statistics, as the images shrink to one pixel on their way: take batches of 2 images or more, or larger images"
         )));
     }
     Ok(wanted)

@@ -73,6 +73,8 @@ pub(super) struct Run<'a> {
     lr: f64,
     steps_now: u64,
     clock: Clock,
+    /// What is to be said once the run has begun.
+    notices: Vec<String>,
     /// Whether it was said that a batch of one image is passed over.
     said_alone: bool,
     // After the log, which is closed first then.
@@ -133,7 +135,7 @@ impl Clock {
 
 impl<'a> Run<'a> {
     /// Makes the directory or reads its checkpoint.
-    pub(super) fn open(session: &'a Session, options: &'a TrainOptions, progress: &mut dyn Progress) -> Result<Self> {
+    pub(super) fn open(session: &'a Session, options: &'a TrainOptions) -> Result<Self> {
         let recipe = &session.recipe;
         let claim = Claim::take(options.out.as_deref(), &session.name(), options.resume)?;
         let dir = claim.dir.clone();
@@ -190,6 +192,7 @@ impl<'a> Run<'a> {
             clock: Clock { began: now, before: counters.seconds, epoch_began: now, epoch_images: 0 },
             lr: 0.0,
             steps_now: 0,
+            notices: Vec::new(),
             said_alone: false,
             epochs: steps.div_ceil(per_epoch),
             session,
@@ -213,8 +216,13 @@ impl<'a> Run<'a> {
             let (dir, epochs) = (run.dir.path().display(), run.epochs);
             messages.push(format!("run directory {dir}: {epochs} epochs of {per_epoch} steps"));
         }
-        messages.iter().for_each(|message| progress.message(message));
+        run.notices = messages;
         Ok(run)
+    }
+
+    /// Says what is to be said at the beginning, once: a run that is refused before says nothing but why.
+    fn announce(&mut self, progress: &mut dyn Progress) {
+        std::mem::take(&mut self.notices).iter().for_each(|notice| progress.message(notice));
     }
 
     /// Trains until the end or until stopped. A run that fails before it has learned from anything leaves no files.
@@ -229,6 +237,9 @@ impl<'a> Run<'a> {
 
     fn train_epochs(&mut self, progress: &mut dyn Progress) -> Result<Outcome> {
         let mut evaluation = None;
+        if self.counters.step >= self.steps {
+            self.announce(progress);
+        }
         while self.counters.step < self.steps || self.counters.ended_at < self.steps {
             let complete = self.train_epoch(progress)?;
             if !complete {

@@ -206,7 +206,7 @@ impl Session {
     /// run that fails before its first step, as on images that do not fit, leaves no files.
     pub fn train(&self, options: &TrainOptions, progress: &mut dyn Progress) -> Result<Outcome> {
         with_large_stack(|| {
-            let result = Run::open(self, options, progress).and_then(|mut run| run.go(progress));
+            let result = Run::open(self, options).and_then(|mut run| run.go(progress));
             progress.finish();
             result
         })

@@ -16,7 +16,7 @@ impl Run<'_> {
     /// when stopped before its end.
     pub(super) fn epoch(&mut self, phase: &mut Phase, progress: &mut dyn Progress) -> Result<Option<bool>> {
         let (start, epoch, before) = (Instant::now(), self.place.epochs + 1, self.place.learned);
-        if !self.learn(phase, epoch)? {
+        if !self.learn(phase, epoch, progress)? {
             return Ok(None);
         }
         let images = self.place.learned;
@@ -68,7 +68,7 @@ impl Run<'_> {
     /// On a device other than the CPU losses are read at the end; a step waits for the gradient's norm alone. The
     /// optimizer takes the scale that follows from it as a number: were it left on the device, every parameter's gradient
     /// would be multiplied by it in a launch of its own.
-    fn learn(&mut self, phase: &mut Phase, epoch: u64) -> Result<bool> {
+    fn learn(&mut self, phase: &mut Phase, epoch: u64, progress: &mut dyn Progress) -> Result<bool> {
         let parameters = phase.sgd.parameters();
         let mut meter = Meter::new(self.task.device).going_on(self.place.sums, Sums::default());
         let batches = self.train.batches();
@@ -98,6 +98,7 @@ impl Run<'_> {
             }
             phase.sgd.step(&gradients, scale, lr)?;
             self.claim.keep();
+            self.announce(progress);
             self.place.learned += count;
             if self.stopped() && self.place.batch < batches {
                 break;

@@ -39,6 +39,7 @@ impl Run<'_> {
             images += batch.count;
             let alone = batch.count == 1 && company::is_wanted(self.session.network.graph(), &batch.images)?;
             if alone && !std::mem::replace(&mut self.said_alone, true) {
+                self.announce(progress);
                 let (broken, number) = (batch.broken.len(), taken + 1);
                 progress.message(&format!(
                     "batch {number} of {batches} holds 1 image, as {broken} could not be read, too few for the norms' \
@@ -56,6 +57,7 @@ impl Run<'_> {
             }
             waiting = 0;
             self.step(&std::mem::take(&mut gradients))?;
+            self.announce(progress);
             // Only whole steps count: a checkpoint never falls between two batches of one.
             self.counters.batch = taken;
             progress.step(&self.status());
@@ -72,6 +74,9 @@ impl Run<'_> {
 
     /// Says once of each image that it was left out.
     fn report_broken(&mut self, broken: &[Broken], progress: &mut dyn Progress) {
+        if !broken.is_empty() {
+            self.announce(progress);
+        }
         for Broken { index, message } in broken {
             if self.counters.broken.insert(*index, message.clone()).is_none() {
                 progress.message(&format!("left out: {message}"));
