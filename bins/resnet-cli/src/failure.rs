@@ -48,9 +48,37 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     if error.is::<Stopped>() {
         return ExitCode::from(stop::CODE);
     }
-    let text = error.to_string();
+    let text = format!("{}{error}", changed_flag(error).unwrap_or_default());
     output::say(format!("error: {}", text.split_whitespace().collect::<Vec<_>>().join(" ")));
     ExitCode::from(if is_bad_input(error) { 2 } else { 1 })
+}
+
+/// Flags of `train` and `finetune` that have the name of a key in `config.toml`.
+const FLAGS: [&str; 17] = [
+    "arch",
+    "batch-size",
+    "dataset",
+    "dtype",
+    "epochs",
+    "head-epochs",
+    "head-lr",
+    "label-smoothing",
+    "lr",
+    "on-broken",
+    "patience",
+    "rank",
+    "recompute",
+    "seed",
+    "shuffle-buffer",
+    "stage-decay",
+    "weight-decay",
+];
+
+/// `--seed: `, where a resumed run got another seed than it began with.
+fn changed_flag(error: &anyhow::Error) -> Option<String> {
+    let Some(resnet_train::Error::ConfigChanged { key, .. }) = error.downcast_ref() else { return None };
+    let name = key.strip_prefix("recipe.schedule.").or_else(|| Some(key.split_once('.')?.1))?.replace('_', "-");
+    FLAGS.contains(&name.as_str()).then(|| format!("--{name}: "))
 }
 
 /// Whoever read standard output (`| head`) has seen enough.

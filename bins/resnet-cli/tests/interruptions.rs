@@ -164,8 +164,23 @@ fn fine_tunings_that_are_disturbed_end_with_the_same_bits() {
     let (data, weights) = (folder.path().join("data"), weights_file(folder.path(), "resnet20", Some(3)));
     write_data(&data);
     let arguments = [
-        "finetune", "--arch", "resnet20", "--weights", text(&weights), "--image-size", "16", "--data", text(&data),
-        "--head-epochs", "2", "--epochs", "4", "--patience", "10", "--batch-size", "4",
+        "finetune",
+        "--arch",
+        "resnet20",
+        "--weights",
+        text(&weights),
+        "--image-size",
+        "16",
+        "--data",
+        text(&data),
+        "--head-epochs",
+        "2",
+        "--epochs",
+        "4",
+        "--patience",
+        "10",
+        "--batch-size",
+        "4",
     ];
     Work::new(folder.path(), &arguments, &["best.safetensors"]).campaign("finetune");
 }

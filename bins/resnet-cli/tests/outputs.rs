@@ -38,7 +38,16 @@ impl Place {
         let of = |parts: &[&str]| parts.iter().map(|part| part.to_string()).collect();
         match output.rsplit('.').next() {
             Some("npy" | "parquet") => of(&[
-                "embed", "--arch", "resnet20", "--weights", &weights, "--image-size", "32", "--output", output, &pictures,
+                "embed",
+                "--arch",
+                "resnet20",
+                "--weights",
+                &weights,
+                "--image-size",
+                "32",
+                "--output",
+                output,
+                &pictures,
             ]),
             Some("onnx") => of(&["export", "--arch", "resnet20", "--weights", &weights, "--onnx", output]),
             _ => of(&["convert", &weights, output]),
@@ -69,7 +78,9 @@ fn as_strs(arguments: &[String]) -> Vec<&str> {
 #[test]
 fn a_full_disk_leaves_the_old_files_and_nothing_else() {
     let place = Place::new();
-    for (name, blocks) in [("e.npy", 8), ("e.parquet", 2), ("net.onnx", 100), ("net.pth", 100), ("net.safetensors", 100)] {
+    for (name, blocks) in
+        [("e.npy", 8), ("e.parquet", 2), ("net.onnx", 100), ("net.pth", 100), ("net.safetensors", 100)]
+    {
         for trap in ["trap '' XFSZ;", ""] {
             let output = place.out().join(name);
             fs::write(&output, "old\n").unwrap();
@@ -110,7 +121,17 @@ fn what_can_be_no_output_is_refused_by_name() {
         fs::remove_dir(&folder).unwrap();
     }
     for device in ["/dev/full", "/dev/stdout", "/dev/null"] {
-        let run = resnet(&["forward", "--arch", "resnet20", "--weights", text(&place.weights), "--input", "x", "--output", device]);
+        let run = resnet(&[
+            "forward",
+            "--arch",
+            "resnet20",
+            "--weights",
+            text(&place.weights),
+            "--input",
+            "x",
+            "--output",
+            device,
+        ]);
         assert!(matches!(run.code, Some(1 | 2)), "{run:?}");
         let run = resnet(&["export", "--arch", "resnet20", "--weights", text(&place.weights), "--onnx", device]);
         assert!(matches!(run.code, Some(1 | 2)) && run.stderr.contains(device), "{run:?}");

@@ -217,7 +217,18 @@ fn a_command_that_is_repeated_with_resume_begins_goes_on_and_ends() {
     assert_same_weights(&place.path("whole"), &place.path("run"));
     let mut files: Vec<_> = early.read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
     files.sort();
-    assert_eq!(files, ["best.safetensors", "config.toml", "images.csv", "last.safetensors", "log.jsonl", "report.html", "state.safetensors"]);
+    assert_eq!(
+        files,
+        [
+            "best.safetensors",
+            "config.toml",
+            "images.csv",
+            "last.safetensors",
+            "log.jsonl",
+            "report.html",
+            "state.safetensors"
+        ]
+    );
 }
 
 #[test]
@@ -226,7 +237,9 @@ fn a_fine_tuning_goes_on_from_the_step_it_was_stopped_at() {
     let more = ["--epochs", "3", "--batch-size", "4", "--quiet"];
     done(&place.finetune("whole", &more));
     let again = [&more[..], &["--resume"]].concat();
-    assert!(done(&place.finetune("run", &[&again[..4], &["--resume"]].concat())).stderr.contains("begins at its start"));
+    assert!(
+        done(&place.finetune("run", &[&again[..4], &["--resume"]].concat())).stderr.contains("begins at its start")
+    );
     assert_same_weights(&place.path("whole"), &place.path("run"));
     let complete = done(&place.finetune("run", &[&again[..4], &["--resume"]].concat()));
     assert!(complete.stderr.contains("complete"), "{complete:?}");
@@ -306,11 +319,11 @@ fn what_decides_the_weights_stays_and_the_length_may_change() {
     let place = Place::new();
     done(&place.train("run", &["--quiet", "--max-steps", "7"]));
     for (flags, parts) in [
-        (["--seed", "9"], ["recipe.seed", "= 0", "9"]),
+        (["--seed", "9"], ["--seed: ", "recipe.seed = 0", "9"]),
         (["--lr", "0.3"], ["recipe.schedule.lr", "0.05", "0.3"]),
         (["--batch-size", "6"], ["recipe.batch_size", "= 4", "6"]),
         (["--arch", "resnet32"], ["recipe.arch", "resnet20", "resnet32"]),
-        (["--epochs", "1"], ["length", "1 epochs (7 steps)", "1 epoch"]),
+        (["--epochs", "1"], ["--epochs", "1 epochs (7 steps)", "1 epoch"]),
     ] {
         assert_error(&run(&place.train("run", &[&flags[..], &["--resume", "--quiet"]].concat())), &parts);
     }
@@ -321,7 +334,7 @@ fn what_decides_the_weights_stays_and_the_length_may_change() {
 
     done(&place.finetune("finetuned", &["--quiet", "--epochs", "1"]));
     for (flags, parts) in [
-        (["--seed", "9"], ["finetune.seed", "= 0", "9"]),
+        (["--seed", "9"], ["--seed: ", "finetune.seed = 0", "9"]),
         (["--lr", "0.3"], ["finetune.lr", "0.005", "0.3"]),
         (["--batch-size", "6"], ["finetune.batch_size", "16", "6"]),
     ] {
@@ -359,7 +372,9 @@ fn damaged_and_missing_files_of_a_run_are_named() {
         }
     }
     // Counters that lead nowhere.
-    for (counters, wrong) in [("\"step\":7", "\"step\":9"), ("\"batch\":1", "\"batch\":6"), ("\"epoch\":1,", "\"epoch\":7,")] {
+    for (counters, wrong) in
+        [("\"step\":7", "\"step\":9"), ("\"batch\":1", "\"batch\":6"), ("\"epoch\":1,", "\"epoch\":7,")]
+    {
         let path = place.path("run/state.safetensors");
         let kept = fs::read(&path).unwrap();
         let (at, counters) = (find(&kept, counters.replace('"', "\\\"").as_bytes()), wrong.replace('"', "\\\""));
@@ -369,17 +384,14 @@ fn damaged_and_missing_files_of_a_run_are_named() {
         assert_error(&run(&place.train("run", &["--resume", "--quiet"])), &["state.safetensors", "damaged"]);
         fs::write(&path, kept).unwrap();
     }
-    for [path, finetuned] in [out("state.safetensors")] {
-        let kept = [&path, &finetuned].map(|path| fs::read(path).unwrap());
-        fs::remove_file(&path).unwrap();
-        fs::remove_file(&finetuned).unwrap();
-        let parts = ["last.safetensors", "state.safetensors"];
-        assert_error(&run(&place.train("run", &["--resume", "--quiet"])), &parts);
-        let parts = ["best.safetensors", "state.safetensors"];
-        assert_error(&run(&place.finetune("finetuned", &["--epochs", "1", "--resume", "--quiet"])), &parts);
-        fs::write(path, &kept[0]).unwrap();
-        fs::write(finetuned, &kept[1]).unwrap();
-    }
+    let states = out("state.safetensors");
+    let kept = states.each_ref().map(|path| fs::read(path).unwrap());
+    states.iter().for_each(|path| fs::remove_file(path).unwrap());
+    let parts = ["last.safetensors", "state.safetensors"];
+    assert_error(&run(&place.train("run", &["--resume", "--quiet"])), &parts);
+    let parts = ["best.safetensors", "state.safetensors"];
+    assert_error(&run(&place.finetune("finetuned", &["--epochs", "1", "--resume", "--quiet"])), &parts);
+    states.iter().zip(kept).for_each(|(path, kept)| fs::write(path, kept).unwrap());
     // What is cut off or overwritten in the log is lost, and the run is not.
     for path in out("log.jsonl") {
         let kept = fs::read(&path).unwrap();
@@ -453,7 +465,9 @@ mod signals {
         done(&place.finetune("whole", &more));
         for (signal, after) in [("-INT", "config.toml"), ("-TERM", "log.jsonl"), ("-HUP", "best.safetensors")] {
             let child = spawn(&place.finetune(signal, &more));
-            wait_until(after, || place.path(signal).join(after).exists() && place.path(signal).join("state.safetensors").exists());
+            wait_until(after, || {
+                place.path(signal).join(after).exists() && place.path(signal).join("state.safetensors").exists()
+            });
             send(signal, &child);
             let run: Run = child.wait_with_output().unwrap().into();
             assert_eq!(run.code, Some(130), "{run:?}");
@@ -474,7 +488,8 @@ mod signals {
         let run: Run = child.wait_with_output().unwrap().into();
         assert_eq!(run.code, Some(130), "{run:?}");
         let leftovers = |entry: &str| entry.ends_with(".tmp") || entry == ".lock";
-        let names = place.path("run").read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let names =
+            place.path("run").read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         assert_eq!(names.filter(|name| leftovers(name)).count(), 0);
         done(&place.train("run", &["--resume", "--epochs", "100000", "--max-steps", "2"]));
     }

@@ -35,9 +35,9 @@ pub trait Dataset: Send + Sync {
         format!("image {index}")
     }
 
-    /// What image `index` is called within the set, the same wherever the set lies.
-    fn name(&self, index: usize) -> String {
-        index.to_string()
+    /// What image `index` is called within the set, the same wherever the set lies; `None` where its number is all.
+    fn name(&self, _index: usize) -> Option<String> {
+        None
     }
 
     /// A number that changes with what is in image `index` and is had without decoding it: the size of its file in bytes,

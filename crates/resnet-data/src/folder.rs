@@ -144,9 +144,9 @@ impl Dataset for Folder {
         self.path(index).map_or_else(|| format!("image {index}"), |path| path.display().to_string())
     }
 
-    fn name(&self, index: usize) -> String {
+    fn name(&self, index: usize) -> Option<String> {
         let path = &self.files[index].0;
-        path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
+        Some(path.strip_prefix(&self.root).unwrap_or(path).display().to_string())
     }
 
     fn stamp(&self, index: usize) -> u64 {

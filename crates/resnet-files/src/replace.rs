@@ -249,10 +249,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.txt");
         write(&path, b"old").unwrap();
-        let failing = replace(&path, |error| error, |mut file| {
-            file.write_all(b"half of the new")?;
-            Err(io::Error::other("the disk is full"))
-        });
+        let failing = replace(
+            &path,
+            |error| error,
+            |mut file| {
+                file.write_all(b"half of the new")?;
+                Err(io::Error::other("the disk is full"))
+            },
+        );
         assert_eq!(failing.unwrap_err().to_string(), "the disk is full");
         assert_eq!((fs::read(&path).unwrap(), names(folder.path())), (b"old".to_vec(), vec!["a.txt".to_string()]));
         write(&path, b"new").unwrap();

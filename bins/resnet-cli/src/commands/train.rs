@@ -121,16 +121,14 @@ fn recipe(args: &mut Args) -> anyhow::Result<(Recipe, Option<RunInfo>)> {
     let mut run = None;
     let recipe = match (&args.recipe, &args.out) {
         (Some(name), _) => args::recipe(name)?,
-        (None, Some(out)) if args.resume => {
-            match RunDir::at(out).begun()? {
-                Some(begun) => {
-                    args.data.data_dir = args.data.data_dir.take().or(begun.run.data_dir.clone().map(PathBuf::from));
-                    run = Some(begun.run);
-                    begun.recipe
-                }
-                None => Recipe::load(DEFAULT_RECIPE)?,
+        (None, Some(out)) if args.resume => match RunDir::at(out).begun()? {
+            Some(begun) => {
+                args.data.data_dir = args.data.data_dir.take().or(begun.run.data_dir.clone().map(PathBuf::from));
+                run = Some(begun.run);
+                begun.recipe
             }
-        }
+            None => Recipe::load(DEFAULT_RECIPE)?,
+        },
         _ => Recipe::load(DEFAULT_RECIPE)?,
     };
     let recipe = recipe.with(&Overrides {

@@ -166,10 +166,10 @@ impl Dataset for ParquetShards {
         format!("{} (row group {number}, row {row})", self.files[file].display())
     }
 
-    fn name(&self, index: usize) -> String {
+    fn name(&self, index: usize) -> Option<String> {
         let (group, row) = self.find(index);
         let Group { file, number, .. } = self.groups[group];
-        format!("{}/{number}/{row}", self.files[file].file_name().unwrap_or_default().display())
+        Some(format!("{}/{number}/{row}", self.files[file].file_name().unwrap_or_default().display()))
     }
 
     fn stamp(&self, index: usize) -> u64 {

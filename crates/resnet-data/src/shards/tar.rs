@@ -188,10 +188,10 @@ impl Dataset for TarShards {
         }
     }
 
-    fn name(&self, index: usize) -> String {
+    fn name(&self, index: usize) -> Option<String> {
         let shard = self.members[index].shard as usize;
         let file = self.shards[shard].file_name().unwrap_or_default().display();
-        format!("{file}/{}", index - self.starts[shard])
+        Some(format!("{file}/{}", index - self.starts[shard]))
     }
 
     fn stamp(&self, index: usize) -> u64 {

@@ -38,10 +38,7 @@ pub fn save(
 }
 
 /// Replaces a file by what `content` writes, whole or not at all.
-pub(crate) fn replace(
-    file: &Path,
-    content: impl FnOnce(File) -> Result<(), WeightsError>,
-) -> Result<(), WeightsError> {
+pub(crate) fn replace(file: &Path, content: impl FnOnce(File) -> Result<(), WeightsError>) -> Result<(), WeightsError> {
     resnet_files::replace(file, |source| WeightsError::Write { file: file.to_owned(), source }, content)
 }
 

@@ -102,7 +102,8 @@ impl Saved {
         let wrong = |message: String| Error::Checkpoint { path: path.to_owned(), message };
         let file = weights::load_with(path, &LoadOptions { keep_names: true, ..LoadOptions::default() })?;
         let json = file.metadata.get(KEY).ok_or_else(|| wrong("it is no state of a fine-tuning".into()))?;
-        let place = serde_json::from_str(json).map_err(|error| wrong(format!("its metadata cannot be read: {error}")))?;
+        let place =
+            serde_json::from_str(json).map_err(|error| wrong(format!("its metadata cannot be read: {error}")))?;
         Ok(Self { path: path.to_owned(), place, tensors: file.tensors })
     }
 

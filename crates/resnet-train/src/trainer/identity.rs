@@ -66,7 +66,7 @@ impl Part {
         // Sizes are asked of the file system, one image after the other: together it takes a fraction of the time.
         let each = |index: usize| {
             let class = set.classes().get(set.label(index) as usize).map_or("", String::as_str);
-            let (name, stamp) = (set.name(index), set.stamp(index).to_le_bytes());
+            let (name, stamp) = (name(set, index), set.stamp(index).to_le_bytes());
             fnv([name.as_bytes(), b"\0", class.as_bytes(), b"\0", &stamp].concat())
         };
         let all: Vec<u64> = (0..set.len()).into_par_iter().map(each).collect();
@@ -78,19 +78,23 @@ fn fnv(bytes: impl IntoIterator<Item = u8>) -> u64 {
     bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
+fn name(set: &dyn Dataset, index: usize) -> String {
+    set.name(index).unwrap_or_else(|| index.to_string())
+}
+
 fn rows_of(part: &str, set: &dyn Dataset) -> Vec<Row> {
     let row = |index: usize| Row {
         part: part.into(),
-        image: set.name(index),
+        image: name(set, index),
         class: set.classes().get(set.label(index) as usize).cloned().unwrap_or_default(),
         bytes: set.stamp(index),
     };
     (0..set.len()).into_par_iter().map(row).collect()
 }
 
-/// `images.csv`; `None` where the images are no files.
+/// `images.csv`; `None` where the images have no names.
 pub(crate) fn list(train: &dyn Dataset, test: &dyn Dataset) -> Result<Option<String>> {
-    if train.in_memory().is_some() || test.in_memory().is_some() {
+    if [train, test].iter().any(|set| set.is_empty() || set.name(0).is_none()) {
         return Ok(None);
     }
     let [first, second] = PARTS;
@@ -106,9 +110,8 @@ fn read(path: &Path, part: &str) -> Option<Vec<Row>> {
 
 /// What became of the images, by number, each with its first.
 fn compared(before: &[Row], now: &[Row]) -> String {
-    let by_name = |rows: &'_ [Row]| -> HashMap<String, Row> {
-        rows.iter().map(|row| (row.image.clone(), row.clone())).collect()
-    };
+    let by_name =
+        |rows: &'_ [Row]| -> HashMap<String, Row> { rows.iter().map(|row| (row.image.clone(), row.clone())).collect() };
     let (old, new) = (by_name(before), by_name(now));
     let both = || now.iter().filter_map(|row| Some((row, old.get(&row.image)?)));
     let kinds: [(Vec<&str>, &str); 4] = [

@@ -96,7 +96,7 @@ fn going_on(
     let (step, steps) = (counters.step, length.steps(per_epoch));
     if step > steps {
         let (path, epoch) = (dir.config(), counters.epoch);
-        let (key, done) = ("recipe's length".to_string(), format!("{before} and has done {epoch} epochs ({step} steps)"));
+        let (key, done) = ("recipe.epochs".to_string(), format!("{before} and has done {epoch} epochs ({step} steps)"));
         return Err(Error::ConfigChanged { path, key, before: done, now: length.to_string() });
     }
     let dir = dir.path().display();

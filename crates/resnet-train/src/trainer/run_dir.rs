@@ -166,9 +166,7 @@ impl RunDir {
 
     /// Removes what a process that was killed left half written.
     fn remove_leftovers(&self) {
-        for file in
-            [self.config(), self.log(), self.images(), self.state(), self.last(), self.best(), self.report()]
-        {
+        for file in [self.config(), self.log(), self.images(), self.state(), self.last(), self.best(), self.report()] {
             resnet_files::remove_leftovers(&file);
         }
     }
@@ -353,7 +351,9 @@ mod tests {
     #[test]
     fn what_a_killed_run_left_half_written_goes() {
         let tmp = tempfile::tempdir().unwrap();
-        for name in ["state.safetensors", ".state.safetensors.1-0.tmp", ".report.html.77-12.tmp", ".mine.1-0.tmp", ".lock"] {
+        for name in
+            ["state.safetensors", ".state.safetensors.1-0.tmp", ".report.html.77-12.tmp", ".mine.1-0.tmp", ".lock"]
+        {
             std::fs::write(tmp.path().join(name), "half").unwrap();
         }
         drop(take(tmp.path(), true).unwrap());
