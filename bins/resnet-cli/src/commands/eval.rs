@@ -143,7 +143,7 @@ fn fitting(args: &Args, loaded: &Loaded, name: &str) -> anyhow::Result<Arc<dyn D
     };
     let (dataset, said) = fit.apply(&dataset)?;
     if let Some(said) = said {
-        output::inform(format!("classes: {said}"));
+        output::say(format!("classes: {said}"));
     }
     Ok(dataset)
 }
