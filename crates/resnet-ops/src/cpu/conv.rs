@@ -123,10 +123,8 @@ impl Placement {
     fn new(target: &Target, own: &mut Growing, ranges: Vec<Range<usize>>, channels: usize) -> Self {
         let first = ranges.first().cloned().unwrap_or_default();
         let (y, pixels) = match target {
-            // SAFETY: the target holds the whole map.
             Target::Direct(map) => (
-                // SAFETY: the target holds the whole map, the item's pixels among it.
-                unsafe { map.get().add(first.start * channels) },
+                map.get().wrapping_add(first.start * channels),
                 ranges.get(1).map_or(0, |second| second.start - first.start),
             ),
             Target::Scratch => (own.get(ranges.iter().map(Range::len).sum::<usize>() * channels), first.len()),

@@ -263,8 +263,8 @@ fn check_memory(node: &Node, n: usize, shapes: &[MapShape], i: usize, dtype: DTy
     // What keeps its shape may be computed where it lies.
     let other = inputs.filter(|input| *input != shapes[i]).map(|input| input.bytes(n, dtype)).sum::<u128>();
     let MapShape { channels, height, width } = shapes[i];
-    let what = format_args!("{}: a result {:?}", node.op.name(), [n, channels, height, width]).to_string();
-    memory::check(what, shapes[i].bytes(n, dtype) + other, device)
+    let (name, dims) = (node.op.name(), [n, channels, height, width]);
+    memory::check(format_args!("{name}: a result {dims:?}"), shapes[i].bytes(n, dtype) + other, device)
 }
 
 /// Refuses a tensor whose values are no floating-point numbers.

@@ -113,7 +113,6 @@ impl<E: Stored> Map<E> {
 
     /// Pointer to a pixel of the first panel of an image.
     pub(super) fn at(&self, image: usize, row: isize, col: isize) -> *const E {
-        // SAFETY: inside the map, as callers stay within its border.
-        unsafe { self.values.as_ptr().add(image * self.layout.image() + self.layout.at(row, col)) }
+        self.values.as_ptr().wrapping_add(image * self.layout.image() + self.layout.at(row, col))
     }
 }
