@@ -26,9 +26,11 @@ impl Ready {
 }
 
 impl Ready {
-    /// The batch's images in even parts of at most so many; whole where no number is given.
+    /// The batch's images in even parts of at most so many, none of one image alone; whole where no number is given.
     pub(crate) fn parts(self, most: Option<usize>) -> Result<Vec<Self>> {
-        let (count, parts) = (self.count, most.map_or(1, |most| self.count.div_ceil(most.max(1)).max(1)));
+        // One image has no variance where its map is one pixel: three at two a norm stay together.
+        let (count, pairs) = (self.count, (self.count / 2).max(1));
+        let parts = most.map_or(1, |most| count.div_ceil(most.max(1)).clamp(1, pairs));
         if parts == 1 {
             return Ok(vec![self]);
         }
@@ -79,6 +81,8 @@ mod tests {
             (256, Some(32), &[32; 8]),
             (32, Some(32), &[32]),
             (3, Some(32), &[3]),
+            (7, Some(2), &[2, 2, 3]),
+            (1, Some(2), &[1]),
             (7, None, &[7]),
         ] {
             let parts = batch(count).parts(most).unwrap();
