@@ -40,7 +40,7 @@ impl Files {
                 return Err(Error::NotFound {
                     path: name.to_path_buf(),
                     what: "image".to_string(),
-                    hint: "name files, folders with .jpg, .jpeg, .png or .webp files, or a pattern".to_string(),
+                    hint: "name files, folders of pictures, or a pattern".to_string(),
                 });
             }
         }

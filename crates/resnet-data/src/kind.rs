@@ -7,8 +7,8 @@ use std::path::Path;
 
 /// Endings of pictures that are decoded, in any case.
 pub(crate) const EXTENSIONS: [&str; 19] = [
-    "jpg", "jpeg", "jpe", "jfif", "jif", "png", "apng", "webp", "bmp", "dib", "gif", "tif", "tiff", "btf", "tf8", "pnm",
-    "ppm", "pgm", "pbm",
+    "jpg", "jpeg", "jpe", "jfif", "jif", "png", "apng", "webp", "bmp", "dib", "gif", "tif", "tiff", "btf", "tf8",
+    "pnm", "ppm", "pgm", "pbm",
 ];
 
 /// Bytes from the beginning that tell what a file is: enough for the first directory of a TIFF.
@@ -193,8 +193,8 @@ const ARCHIVE: Unreadable = kind("archive", "unpack it");
 const ENDINGS: [(&[&str], Unreadable); 20] = [
     (
         &[
-            "cr2", "cr3", "crw", "nef", "nrw", "arw", "srf", "sr2", "dng", "orf", "rw2", "raw", "raf", "pef", "srw", "x3f",
-            "3fr", "fff", "iiq", "erf", "mef", "mos", "mrw", "dcr", "kdc", "rwl", "gpr", "ptx", "cap",
+            "cr2", "cr3", "crw", "nef", "nrw", "arw", "srf", "sr2", "dng", "orf", "rw2", "raw", "raf", "pef", "srw",
+            "x3f", "3fr", "fff", "iiq", "erf", "mef", "mos", "mrw", "dcr", "kdc", "rwl", "gpr", "ptx", "cap",
         ],
         RAW,
     ),

@@ -139,7 +139,8 @@ impl Header {
         let four = self.compression == RLE4;
         let mut indices = Vec::new();
         let (mut at, mut column) = (0, 0);
-        while let (true, Some(&[count, value])) = (indices.len() < total, data.get(at..).and_then(<[u8]>::first_chunk)) {
+        while let (true, Some(&[count, value])) = (indices.len() < total, data.get(at..).and_then(<[u8]>::first_chunk))
+        {
             at += 2;
             let count = usize::from(count);
             match (count, value) {

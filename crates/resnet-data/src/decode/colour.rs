@@ -48,7 +48,9 @@ pub(super) fn palette(colours: impl Iterator<Item = [u8; 3]>) -> [[u8; 3]; 256] 
 /// Adds the samples of a row of 1, 2, 4 or 8 bits each, the first in a byte's highest bits.
 pub(super) fn unpack(row: &[u8], bits: usize, values: &mut Vec<u8>) {
     match bits {
-        1 => row.iter().for_each(|byte| values.extend_from_slice(&[7, 6, 5, 4, 3, 2, 1, 0].map(|shift| byte >> shift & 1))),
+        1 => row
+            .iter()
+            .for_each(|byte| values.extend_from_slice(&[7, 6, 5, 4, 3, 2, 1, 0].map(|shift| byte >> shift & 1))),
         2 => row.iter().for_each(|byte| values.extend_from_slice(&[6, 4, 2, 0].map(|shift| byte >> shift & 3))),
         4 => row.iter().for_each(|byte| values.extend_from_slice(&[byte >> 4, byte & 15])),
         _ => values.extend_from_slice(row),

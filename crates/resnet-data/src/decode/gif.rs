@@ -12,7 +12,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Image, String> {
     let text = |error: DecodingError| explain(error.to_string());
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
-    options.set_memory_limit(MemoryLimit::Bytes(std::num::NonZeroU64::new(MOST_PIXELS as u64).unwrap_or(std::num::NonZeroU64::MIN)));
+    options.set_memory_limit(MemoryLimit::Bytes(
+        std::num::NonZeroU64::new(MOST_PIXELS as u64).unwrap_or(std::num::NonZeroU64::MIN),
+    ));
     options.allow_unknown_blocks(true);
     let mut decoder = options.read_info(bytes).map_err(text)?;
     let frame = decoder.next_frame_info().map_err(text)?.ok_or("there is no picture in the GIF")?;
@@ -21,8 +23,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Image, String> {
     let outside = frame.transparent.unwrap_or(0);
     let local = frame.palette.clone();
     check_size(columns, rows)?;
-    let (width, height) =
-        ((left + columns).max(decoder.width().into()), (top + rows).max(decoder.height().into()));
+    let (width, height) = ((left + columns).max(decoder.width().into()), (top + rows).max(decoder.height().into()));
     check_size(width, height)?;
     let colours = match local.as_deref().or(decoder.global_palette()) {
         Some(colours) => palette(colours.as_chunks::<3>().0.iter().copied()),

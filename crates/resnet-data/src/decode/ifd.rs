@@ -49,8 +49,10 @@ impl<'a> Directory<'a> {
         let (width, inline) = if large { (20, 8) } else { (12, 4) };
         for _ in 0..count.unwrap_or(0) {
             let value = at.saturating_add(width - inline);
-            let header = (self.u16_at(at), self.u16_at(at.saturating_add(2)), self.offset_at(at.saturating_add(4), large));
-            let ((Some(tag), Some(kind), Some(count)), true) = (header, value.saturating_add(inline) <= self.bytes.len())
+            let header =
+                (self.u16_at(at), self.u16_at(at.saturating_add(2)), self.offset_at(at.saturating_add(4), large));
+            let ((Some(tag), Some(kind), Some(count)), true) =
+                (header, value.saturating_add(inline) <= self.bytes.len())
             else {
                 break;
             };

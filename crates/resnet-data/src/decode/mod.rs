@@ -130,7 +130,10 @@ fn check_size(width: usize, height: usize) -> Result<(), String> {
 fn check_memory(width: usize, height: usize, bytes: usize) -> Result<(), String> {
     let total = width.saturating_mul(height).saturating_mul(bytes);
     if total > MOST_MEMORY {
-        return Err(format!("{width}x{height} pixels of this kind take {} MB to decode: make it smaller", total / 1_000_000));
+        return Err(format!(
+            "{width}x{height} pixels of this kind take {} MB to decode: make it smaller",
+            total / 1_000_000
+        ));
     }
     Ok(())
 }

@@ -132,7 +132,8 @@ fn hexadecimal(text: &[u8]) -> Vec<u8> {
 
 impl Header {
     fn read(content: &[u8]) -> Result<Self, String> {
-        let Some(&[a, b, c, d, e, f, g, h, depth, colour, compression, filter, interlace]) = content.first_chunk::<13>()
+        let Some(&[a, b, c, d, e, f, g, h, depth, colour, compression, filter, interlace]) =
+            content.first_chunk::<13>()
         else {
             return Err("the header is cut".to_string());
         };

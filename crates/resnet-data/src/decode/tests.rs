@@ -36,7 +36,8 @@ fn deflated(data: &[u8]) -> Vec<u8> {
 
 fn png(width: u32, height: u32, [depth, colour]: [u8; 2], before: &[u8], data: &[u8]) -> Vec<u8> {
     let header = [&width.to_be_bytes()[..], &height.to_be_bytes(), &[depth, colour, 0, 0, 0]].concat();
-    let parts = [&b"\x89PNG\r\n\x1a\n"[..], &chunk(b"IHDR", &header), before, &chunk(b"IDAT", data), &chunk(b"IEND", b"")];
+    let parts =
+        [&b"\x89PNG\r\n\x1a\n"[..], &chunk(b"IHDR", &header), before, &chunk(b"IDAT", data), &chunk(b"IEND", b"")];
     parts.concat()
 }
 
@@ -55,11 +56,9 @@ fn png_of_impossible_sizes() {
 #[test]
 fn png_with_odd_palettes() {
     let row = deflated(&[0, 0b0001_1011]);
-    for (palette, expected) in [
-        (&b"abcdefgh"[..], b"abcdef\0\0\0\0\0\0"),
-        (b"", &[0; 12]),
-        (b"abcdefghijklmno", b"abcdefghijkl"),
-    ] {
+    for (palette, expected) in
+        [(&b"abcdefgh"[..], b"abcdef\0\0\0\0\0\0"), (b"", &[0; 12]), (b"abcdefghijklmno", b"abcdefghijkl")]
+    {
         let image = decode_image(&png(4, 1, [2, 3], &chunk(b"PLTE", palette), &row)).unwrap();
         assert_eq!(image.pixels, expected, "{palette:?}");
     }
@@ -122,7 +121,8 @@ fn jpeg_of_many_scans_and_large_sizes() {
     let next = scan + 2 + whole[scan + 2..].windows(2).position(|pair| pair == [0xff, 0xc4]).unwrap();
     let sized = |height: u16, width: u16, scans: usize| {
         let size = [height.to_be_bytes(), width.to_be_bytes()].concat();
-        let parts = [&whole[..frame + 5], &size, &whole[frame + 9..scan], &whole[scan..next].repeat(scans), b"\xff\xd9"];
+        let parts =
+            [&whole[..frame + 5], &size, &whole[frame + 9..scan], &whole[scan..next].repeat(scans), b"\xff\xd9"];
         parts.concat()
     };
     assert_eq!(says(&sized(5, 7, 20)), "5x7");
@@ -151,9 +151,8 @@ fn exif_that_points_astray_turns_nothing() {
 
 /// A little-endian TIFF of one directory, each tag of one LONG.
 fn tiff(tags: &[(u16, u32)], behind: &[u8]) -> Vec<u8> {
-    let entry = |&(tag, value): &(u16, u32)| {
-        [&tag.to_le_bytes()[..], &[4, 0, 1, 0, 0, 0], &value.to_le_bytes()].concat()
-    };
+    let entry =
+        |&(tag, value): &(u16, u32)| [&tag.to_le_bytes()[..], &[4, 0, 1, 0, 0, 0], &value.to_le_bytes()].concat();
     let entries: Vec<u8> = tags.iter().flat_map(entry).collect();
     [&b"II*\0\x08\0\0\0"[..], &(tags.len() as u16).to_le_bytes(), &entries, &[0; 4], behind].concat()
 }

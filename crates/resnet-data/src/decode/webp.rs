@@ -87,7 +87,9 @@ impl Frame<'_> {
         stream.extend(self.data);
         stream.resize(20 + padded as usize, 0);
         let text = |error: image_webp::DecodingError| match error {
-            image_webp::DecodingError::IoError(_) => "the WebP ends before its picture does: it is truncated".to_string(),
+            image_webp::DecodingError::IoError(_) => {
+                "the WebP ends before its picture does: it is truncated".to_string()
+            }
             error => error.to_string(),
         };
         let mut decoder = WebPDecoder::new(Cursor::new(stream)).map_err(text)?;

@@ -141,9 +141,8 @@ fn a_part_of_a_resized_image_is_what_the_whole_would_have_there() {
         for filter in [Filter::Bilinear, Filter::Bicubic] {
             let whole = resize::resize(&image, (0, 0, height, width), (rows, columns), filter).unwrap();
             let part = resize::resize_part(&image, (rows, columns), (top, left, down, right), filter).unwrap();
-            let cut = (top..top + down).flat_map(|row| {
-                whole.pixels[(row * columns + left) * 3..(row * columns + left + right) * 3].to_vec()
-            });
+            let cut = (top..top + down)
+                .flat_map(|row| whole.pixels[(row * columns + left) * 3..(row * columns + left + right) * 3].to_vec());
             assert!(part.pixels.iter().copied().eq(cut), "{height}x{width} to {rows}x{columns}, {filter:?}");
         }
     }
@@ -163,7 +162,8 @@ fn thin_pictures_cost_what_their_crop_needs() {
         assert_eq!(ten.dims(), [10, 3, 224, 224]);
     }
     // Each row a colour of its own: the middle is what it would be, and no more than that is made.
-    let image = Image { height: 20_000, width: 1, pixels: (0..20_000).flat_map(|row| [(row / 100) as u8; 3]).collect() };
+    let image =
+        Image { height: 20_000, width: 1, pixels: (0..20_000).flat_map(|row| [(row / 100) as u8; 3]).collect() };
     let (out, ..) = run(&crop, &image, 0);
     assert!(out[..224].iter().all(|&value| value == 99.0 || value == 100.0), "{}", out[0]);
     assert_eq!(out[223 * 224], 100.0);

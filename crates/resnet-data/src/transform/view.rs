@@ -40,7 +40,15 @@ pub(crate) struct View {
 impl View {
     pub(crate) fn new(image: Image) -> Self {
         let frame = Rectangle { top: 0, left: 0, height: image.height, width: image.width };
-        Self { image, resized: None, frame, flipped: false, padding: Padding::Black, holes: Vec::new(), shift: [0.0; 3] }
+        Self {
+            image,
+            resized: None,
+            frame,
+            flipped: false,
+            padding: Padding::Black,
+            holes: Vec::new(),
+            shift: [0.0; 3],
+        }
     }
 
     /// Puts off resizing the whole image to `target`, where that would be too large; false where it is not.
