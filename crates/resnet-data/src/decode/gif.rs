@@ -6,8 +6,8 @@ use super::colour::{greys, palette};
 use super::{MOST_PIXELS, check_size};
 use crate::Image;
 
-/// The first picture on its screen, or what is wrong with it. As Pillow: outside it the screen has the transparent colour
-/// if there is one, else the palette's first, and it grows where the picture is larger.
+/// The first picture on its screen, or what is wrong with it. As Pillow: outside it the screen has the transparent
+/// colour if there is one, else the palette's first, and it grows where the picture is larger.
 pub(super) fn decode(bytes: &[u8]) -> Result<Image, String> {
     let text = |error: DecodingError| explain(error.to_string());
     let mut options = DecodeOptions::new();
