@@ -9,7 +9,7 @@ use resnet_data::{Dataset, Files, Loader, LoaderConfig, OnBroken, Transform};
 use crate::args::LoaderArgs;
 use crate::failure::bad_input;
 use crate::grey::{Grey, one_channel};
-use crate::output;
+use crate::{folders, output};
 
 /// The images of a command.
 pub struct Images {
@@ -29,6 +29,7 @@ impl Images {
         grey: bool,
     ) -> anyhow::Result<Self> {
         let files = Arc::new(Files::find(names)?);
+        folders::tell_files(&files);
         let config = LoaderConfig {
             batch_size: args.batch_size.map_or(batch_size(size), |n| n as usize),
             workers: args.workers(),

@@ -3,13 +3,13 @@
 mod parts;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::Device;
 use resnet_data::{Dataset, Division, Filter, Normalize, Split, Transform};
 use resnet_models::hub::NewHead;
-use resnet_models::{Network, Parameters, Preprocessing, PretrainedOptions, from_pretrained_with};
+use resnet_models::{Network, Outputs, Parameters, Preprocessing, PretrainedOptions, from_pretrained_with};
 use resnet_train::recipe::Normalization;
 use resnet_train::views;
 use serde::de::DeserializeOwned;
@@ -26,6 +26,8 @@ pub struct Loaded {
     pub parameters: Parameters,
     /// Names of the classes, where they are known.
     pub classes: Option<Vec<String>>,
+    /// What its outputs mean.
+    pub outputs: Outputs,
     /// The data set that it was trained on, where the file names it.
     pub dataset: Option<String>,
     /// What `--hub` or `--weights` said, for messages.
@@ -36,6 +38,8 @@ pub struct Loaded {
     other_head: Option<String>,
     preprocessing: Option<Preprocessing>,
     normalize: Option<Normalization>,
+    /// The file of the weights: what a run wrote lies beside it.
+    file: PathBuf,
     /// Which images were held back, where the folder that it was trained on had no parts of its own.
     division: Option<Division>,
 }
@@ -71,7 +75,7 @@ pub fn load_with(args: &WeightsArgs, device: &Device, new_head: Option<NewHead>)
     let mut classes = loaded.classes;
     if let Some(names) = loaded.unfitting_names {
         let count = loaded.network.config().classes;
-        output::note(format!("{name} has names for {names} classes and weights for {count}: the classes are numbered"));
+        output::say(format!("{name} has names for {names} classes and weights for {count}: the classes are numbered"));
         classes = Some((0..count).map(|class| class.to_string()).collect());
     }
     let metadata = &loaded.metadata;
@@ -81,11 +85,13 @@ pub fn load_with(args: &WeightsArgs, device: &Device, new_head: Option<NewHead>)
         normalize: value(own, "normalize", &loaded.file)?,
         division: value(own, "division", &loaded.file)?,
         dataset: metadata.get("dataset").cloned(),
+        file: loaded.file,
         network: loaded.network,
         parameters: loaded.parameters,
         other_head: loaded.other_head,
         notes: loaded.notes,
         classes,
+        outputs: loaded.outputs,
         preprocessing: loaded.preprocessing,
         name,
     })
@@ -180,7 +186,11 @@ impl Loaded {
         }
         let (size, normalize) = (self.image_size(flags), self.normalize(flags, data)?);
         Ok(match flags.crop_pct {
-            Some(crop) => Transform::center_crop(size, crop, Filter::Bilinear, normalize)?,
+            Some(crop) => {
+                let pictures = Preprocessing { size, crop, ..Preprocessing::default() };
+                pictures.check().map_err(|error| bad_input(format!("--crop-pct: {}", error.message)))?;
+                Transform::center_crop(size, crop, Filter::Bilinear, normalize)?
+            }
             None => views::center(size, dataset.map(|set| &**set), normalize)?,
         })
     }

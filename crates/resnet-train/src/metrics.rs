@@ -171,6 +171,13 @@ impl Counter {
     /// # Errors
     /// When nothing was counted.
     pub fn finish(self, seconds: f64) -> Result<Evaluation> {
+        if let (0, Some(first)) = (self.images, self.broken.first()) {
+            let message = &first.message;
+            return Err(Error::Invalid(format!(
+                "none of {} images could be read; the first: {message}",
+                self.broken.len()
+            )));
+        }
         if self.images == 0 {
             return Err(Error::Invalid("there are no images to evaluate".into()));
         }

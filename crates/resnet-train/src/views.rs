@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use candle_core::{D, DType, Device, Tensor};
 use candle_nn::ModuleT;
-use resnet_data::{Augment, Dataset, Filter, Image, Normalize, Transform};
+use resnet_data::{Augment, Broken, Dataset, Filter, Image, Normalize, Transform};
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::{Counter, Evaluation};
@@ -59,16 +59,14 @@ impl FromStr for Crop {
 }
 
 /// The transform of one view in the middle, for images of whatever size: the shorter side is resized to 8/7 of the
-/// crop, 256 for 224. Images that have the network's size, as CIFAR's, are taken whole.
+/// crop, 256 for 224. Images of a set in memory, which have one size, are taken whole where it is the network's, as
+/// CIFAR's is; of other sets one image says nothing about the rest.
 ///
 /// # Errors
-/// When the data set's first image cannot be read.
+/// When the normalisation is impossible or `size` is 0.
 pub fn center(size: usize, dataset: Option<&dyn Dataset>, normalize: Normalize) -> Result<Transform> {
-    if let Some(set) = dataset.filter(|set| !set.is_empty()) {
-        let first = set.image(0)?;
-        if (first.height, first.width) == (size, size) {
-            return Ok(Transform::plain(normalize)?);
-        }
+    if dataset.and_then(Dataset::in_memory).is_some_and(|set| set.size() == (size, size)) {
+        return Ok(Transform::plain(normalize)?);
     }
     // Thumbnails are taken whole.
     let share = if size >= 128 { 0.875 } else { 1.0 };
@@ -154,7 +152,7 @@ impl Views {
 }
 
 /// Evaluates a network on a data set with a protocol's views. `done` is told the images done and all images; when it
-/// says false, the evaluation ends with nothing.
+/// says false, the evaluation ends with nothing. Images that cannot be read are left out, and named in the result.
 ///
 /// # Errors
 /// As [`Views::log_probabilities`], and when the data set's classes are not the network's.
@@ -168,8 +166,16 @@ pub fn evaluate(
     let start = Instant::now();
     let mut counter = Counter::new(dataset.classes().len());
     for index in 0..dataset.len() {
-        let scores = views.log_probabilities(network, &dataset.image(index)?, device)?;
-        counter.add(&scores, &Tensor::new(&[dataset.label(index)], &Device::Cpu)?, &[index])?;
+        match dataset.image(index) {
+            Ok(image) => {
+                let scores = views.log_probabilities(network, &image, device)?;
+                counter.add(&scores, &Tensor::new(&[dataset.label(index)], &Device::Cpu)?, &[index])?;
+            }
+            Err(error) if error.is_about_an_image() => {
+                counter.add_broken(vec![Broken { index, message: error.to_string() }]);
+            }
+            Err(error) => return Err(error.into()),
+        }
         if !done(index + 1, dataset.len()) {
             return Ok(None);
         }

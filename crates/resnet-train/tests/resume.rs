@@ -187,7 +187,7 @@ fn only_the_same_run_is_resumed() {
     let first = TrainOptions { max_steps: Some(1), ..options(tmp.path()) };
     train(&recipe(""), &first).unwrap();
     let message = train(&recipe(""), &first).unwrap_err().to_string();
-    assert!(message.contains("--resume"), "{message}");
+    assert!(message.contains("resume it"), "{message}");
     let resume = TrainOptions { resume: true, ..options(tmp.path()) };
     let mut other = recipe("");
     other.schedule.set_lr(0.5);

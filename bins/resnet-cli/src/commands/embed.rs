@@ -48,17 +48,19 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let width = loaded.network.config().features();
     let mut writer = VectorWriter::create(&args.output, width)?;
     let embedding = args.inference.ready(&loaded.network.embedding()?)?;
+    let mut complete = true;
     let read = images.for_each_batch("embedding", |batch, paths| {
+        complete = false;
         let features = embedding.forward(&batch.to_device(&device)?)?;
         let features = features.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.to_vec2::<f32>()?;
         for (path, values) in paths.iter().zip(features) {
-            writer.push(&path.display().to_string(), &values)?;
+            writer.push(path, &values)?;
         }
+        complete = true;
         Ok(())
     });
-    if read.is_err() && writer.is_empty() {
-        // Nothing to keep: what lies there already stays.
-        writer.discard();
+    if read.is_err() && (writer.is_empty() || !complete) {
+        // Nothing to keep, or not all of what there is: what lies there already stays.
         return read;
     }
     let vectors = writer.finish()?;

@@ -67,6 +67,14 @@ pub enum Augment {
         #[serde(default)]
         filter: Filter,
     },
+    /// Resizes to a square whatever the shape, as torchvision's `Resize((size, size))`.
+    Squash {
+        /// Both sides in pixels.
+        size: usize,
+        /// The filter (bilinear).
+        #[serde(default)]
+        filter: Filter,
+    },
     /// Resizes so that the shorter side has a random number of pixels (He et al. 2015, section 3.4: 256 to 480).
     RandomResize {
         /// Least shorter side in pixels.
@@ -179,7 +187,11 @@ impl Augment {
     pub(super) fn repaints(&self) -> bool {
         matches!(
             self,
-            Self::RandomResizedCrop { .. } | Self::Resize { .. } | Self::RandomResize { .. } | Self::RandAugment { .. }
+            Self::RandomResizedCrop { .. }
+                | Self::Resize { .. }
+                | Self::Squash { .. }
+                | Self::RandomResize { .. }
+                | Self::RandAugment { .. }
         )
     }
 
@@ -197,6 +209,7 @@ impl Augment {
             Self::RandomCrop { size: 0, .. }
             | Self::RandomResizedCrop { size: 0, .. }
             | Self::Resize { size: 0, .. }
+            | Self::Squash { size: 0, .. }
             | Self::RandomResize { min: 0, .. }
             | Self::CenterCrop { size: 0 }
             | Self::Cutout { size: 0 } => wrong("size", "must be at least 1 pixel".to_string()),
@@ -261,6 +274,13 @@ impl Augment {
                 replace(view, part, (size, size), filter.drawn(rng))?;
             }
             Self::Resize { size, filter } => shorter_side(view, size, filter.drawn(rng), origin)?,
+            Self::Squash { size, filter } => {
+                let filter = filter.drawn(rng);
+                view.settle(origin)?;
+                if (height, width) != (size, size) {
+                    replace(view, (0, 0, height, width), (size, size), filter)?;
+                }
+            }
             Self::RandomResize { min, max, filter } => {
                 shorter_side(view, rng.random_range(min..=max), filter.drawn(rng), origin)?;
             }

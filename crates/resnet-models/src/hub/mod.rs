@@ -5,9 +5,12 @@
 //! torchvision (`resnet50-0676ba61.pth`) and of this project's trainer.
 
 mod config;
+pub(crate) mod json;
 mod labels;
+mod processor;
 mod published;
 mod source;
+mod timm;
 mod torchvision;
 
 use std::collections::BTreeMap;
@@ -18,7 +21,7 @@ use resnet_hub::{Hub, Progress};
 
 use crate::fit::{Fitted, fit, fitting, foreign};
 use crate::weights::{LoadOptions, WeightsFile};
-use crate::{Config, Error, Network, Parameters, Preprocessing};
+use crate::{Config, Error, Network, Outputs, Parameters, Preprocessing};
 use config::ModelConfig;
 pub use published::{Published, published};
 
@@ -78,8 +81,11 @@ pub struct Pretrained {
     pub parameters: Parameters,
     /// The pictures that it was made for, where that is known.
     pub preprocessing: Option<Preprocessing>,
-    /// Names of its classes, where they are known; with a new head there are none.
+    /// Names of its classes, where they are known; with a new head there are none. Of [`Outputs::Binary`] there may be two:
+    /// no and yes.
     pub classes: Option<Vec<String>>,
+    /// What its outputs mean: as the files say, else by their number.
+    pub outputs: Outputs,
     /// The number of names that the files give, where the network has not so many classes. Then [`Self::classes`] is none.
     pub unfitting_names: Option<usize>,
     /// What was guessed, converted or left alone of the weights' file, a line each.
@@ -150,18 +156,32 @@ pub fn from_pretrained_with(
     };
     let preprocessing = match &config {
         Some(config) => config.preprocessing,
-        None => match ours(&checkpoint.file, &checkpoint.metadata, "preprocessing")? {
-            Some(own) => Some(own),
+        None => match ours::<Preprocessing>(&checkpoint.file, &checkpoint.metadata, "preprocessing")? {
+            Some(own) => {
+                let wrong = |error| json::wrong(&checkpoint.file, format!("its metadata \"preprocessing\": {error}"));
+                own.check().map_err(|error| wrong(error.to_string()))?;
+                Some(own)
+            }
             None => torchvision::preprocessing(&checkpoint.file),
         },
     };
-    let fit = |names: &Vec<String>| names.len() == network.config().classes;
+    let count = network.config().classes;
+    let said = match (&options.new_head, &config) {
+        (Some(_), _) => None,
+        (None, Some(config)) => config.outputs,
+        (None, None) => ours(&checkpoint.file, &checkpoint.metadata, "outputs")?,
+    };
+    // One of one is no choice, whatever is said.
+    let outputs = said.filter(|said| count > 1 || *said != Outputs::OneOf).unwrap_or(Outputs::of(count));
+    let outputs = if count == 1 && outputs == Outputs::AnyOf { Outputs::Binary } else { outputs };
+    let fit = |names: &Vec<String>| outputs.fits(names.len(), count);
     // Without a head there is nothing to name.
-    let classes = classes.filter(|_| network.config().classes > 0);
+    let classes = classes.filter(|_| count > 0);
     let unfitting_names = classes.as_ref().filter(|names| !fit(names)).map(Vec::len);
     Ok(Pretrained {
         classes: classes.filter(fit),
         unfitting_names,
+        outputs,
         network,
         parameters,
         preprocessing,

@@ -167,7 +167,7 @@ mod tests {
             assert_eq!(whole_name(given).unwrap(), whole);
         }
         let error = whole_name("resnet34").unwrap_err().to_string();
-        assert!(error.contains("timm/resnet34.a1_in1k") && error.contains("list --pretrained"), "{error}");
-        assert!(whole_name("resnet20").unwrap_err().to_string().contains("--weights"));
+        assert!(error.contains("timm/resnet34.a1_in1k") && error.contains("and others"), "{error}");
+        assert!(whole_name("resnet20").unwrap_err().to_string().contains("name a file"));
     }
 }

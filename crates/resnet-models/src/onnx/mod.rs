@@ -70,9 +70,7 @@ pub fn export(
         return Err(wrong("the network is larger than 2 GiB, which one ONNX file cannot hold".into()));
     }
     weights::replace(path, |mut out| {
-        out.write_all(&model.encode_to_vec())
-            .map_err(|source| WeightsError::Write { file: path.to_owned(), source })?;
-        Ok(out)
+        out.write_all(&model.encode_to_vec()).map_err(|source| WeightsError::Write { file: path.to_owned(), source })
     })?;
     Ok(())
 }

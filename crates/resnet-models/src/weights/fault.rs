@@ -47,8 +47,7 @@ impl From<PickleError> for Fault {
 
 impl From<candle_core::Error> for Fault {
     fn from(error: candle_core::Error) -> Self {
-        // Without the backtrace that candle may add.
-        Self::Damaged(error.to_string().lines().next().unwrap_or_default().to_owned())
+        Self::Damaged(crate::message(&error))
     }
 }
 

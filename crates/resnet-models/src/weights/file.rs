@@ -163,9 +163,10 @@ impl WeightsFile {
     fn search(&self, options: &LoadOptions, target: Option<Target<'_>>) -> Result<Found, Fault> {
         let among = self.asked_for(options)?;
         if !options.keep_names {
-            let candidates = find::candidates(&self.places, &among)?;
+            let mut candidates = find::candidates(&self.places, &among)?;
             let keys = self.parts.first().map(|part| &part.keys[..]).unwrap_or_default();
             if let Some(choice) = find::choose(&candidates, &self.places, target, keys) {
+                candidates[choice.taken].find_head(&self.places, &among);
                 return Ok(self.found(&candidates, &choice));
             }
         }

@@ -9,7 +9,7 @@ use super::names::is_ignored;
 use super::spelling::{Children, Spelling, anchor, is_wrapper, unwrapped};
 
 /// More networks than this in one file are not looked at.
-const MOST: usize = 64;
+const MOST: usize = 16;
 
 /// A tensor of a file: where, under which name, of which shape.
 #[derive(Debug)]
@@ -112,12 +112,11 @@ impl Candidate {
             _ => complete(&mut names, |place| &places[place].shape),
         };
         let (entry, prefix) = split(&places[anchor], &clean);
-        let mut candidate = Self { entry, prefix, clean, spelling, names, head: Head::None, own, said };
-        candidate.find_head(places, among);
-        Ok(Some(candidate))
+        Ok(Some(Self { entry, prefix, clean, spelling, names, head: Head::None, own, said }))
     }
 
-    fn find_head(&mut self, places: &[Place], among: &[usize]) {
+    /// Looks for the head among the tensors that are not the network's, which is done for the one that is taken.
+    pub fn find_head(&mut self, places: &[Place], among: &[usize]) {
         let Some(features) = self.features(places) else { return };
         let free = among.iter().filter(|at| !self.own.contains(at) && places[**at].float);
         let named: Vec<(String, usize)> = free

@@ -1,6 +1,6 @@
 //! A pickled object as a tree of names: dicts by their keys, modules by their attributes, nothing executed.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::fault::Fault;
 use super::pickle::{Arena, Id, Value};
@@ -179,16 +179,22 @@ impl Walk<'_> {
 /// Entries with string keys; of a key that stands twice the last value counts, as in Python.
 fn last_entries(arena: &Arena, dict: Id) -> Vec<(&str, Id)> {
     let entries = arena.entries(dict).unwrap_or_default();
-    let named = entries.iter().filter_map(|&(key, value)| Some((&**arena.string(key)?, value)));
     let mut order: Vec<(&str, Id)> = Vec::new();
-    let mut places: std::collections::HashMap<&str, usize> = std::collections::HashMap::new();
-    for (key, value) in named {
-        match places.get(key) {
-            Some(&place) => order[place].1 = value,
+    // By the key's place first: a long key that the file recalls over and over is compared once.
+    let (mut by_place, mut by_name) = (HashMap::new(), HashMap::new());
+    for &(key, value) in entries {
+        let Some(name) = arena.string(key) else { continue };
+        let place = match by_place.get(&key) {
+            Some(&place) => place,
             None => {
-                places.insert(key, order.len());
-                order.push((key, value));
+                let place = *by_name.entry(&**name).or_insert(order.len());
+                by_place.insert(key, place);
+                place
             }
+        };
+        match order.get_mut(place) {
+            Some(entry) => entry.1 = value,
+            None => order.push((name, value)),
         }
     }
     order

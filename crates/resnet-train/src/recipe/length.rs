@@ -18,6 +18,16 @@ pub enum Length {
     Iterations(u64),
 }
 
+impl std::fmt::Display for Length {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Epochs(1) => f.write_str("1 epoch"),
+            Self::Epochs(n) => write!(f, "{n} epochs"),
+            Self::Iterations(n) => write!(f, "{n} iterations"),
+        }
+    }
+}
+
 impl Length {
     /// The length as a number of its own unit.
     pub fn value(self) -> f64 {
