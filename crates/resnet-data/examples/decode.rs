@@ -1,7 +1,7 @@
 //! Decodes pictures; for comparison with other programs.
 //!
-//! `decode OUT IMAGE…` writes `OUT/NAME.rgb` for each: height and width as little-endian u32, then bytes of RGB. What cannot
-//! be read is named on standard output. `tests/pillow/formats.py` compares with Pillow.
+//! `decode OUT IMAGE…` writes `OUT/NAME.rgb` for each: height and width as little-endian u32, then bytes of RGB. What
+//! cannot be read is named on standard output. `tests/pillow/formats.py` compares with Pillow.
 
 use std::error::Error;
 use std::path::Path;

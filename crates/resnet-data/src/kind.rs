@@ -17,8 +17,8 @@ const HEAD: u64 = 4096;
 /// What a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A picture that is decoded; or a file with a picture's ending and a beginning that nothing is known to have, which
-    /// is a picture that is broken.
+    /// A picture that is decoded; or a file with a picture's ending and a beginning that nothing is known to have,
+    /// which is a picture that is broken.
     Picture(Format),
     /// A picture, video, document or archive that is recognised but not decoded.
     Unreadable(Unreadable),
@@ -72,7 +72,10 @@ impl fmt::Display for Unreadable {
 /// # std::fs::write(&path, b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")?;
 /// match kind_of(&path)? {
 ///     Kind::Picture(format) => println!("{format:?}"),
-///     Kind::Unreadable(kind) => assert_eq!((kind.name, kind.hint), ("HEIC", "save it as JPEG, e.g. `magick in.heic out.jpg`")),
+///     Kind::Unreadable(kind) => {
+///         assert_eq!(kind.name, "HEIC");
+///         assert_eq!(kind.hint, "save it as JPEG, e.g. `magick in.heic out.jpg`");
+///     }
 ///     Kind::Other => println!("no picture"),
 /// }
 /// # std::fs::remove_dir_all(&folder)?;

@@ -132,8 +132,8 @@ impl Header {
         Ok(Self { width, height, from_top, bits, compression, masks, palette: (start, entry, count), offset })
     }
 
-    /// Run-length codes to an index a pixel, as Pillow reads them: what is skipped has index 0, and rows that are missing
-    /// make the file unreadable.
+    /// Run-length codes to an index a pixel, as Pillow reads them: what is skipped has index 0, and rows that are
+    /// missing make the file unreadable.
     fn indices(&self, bytes: &[u8], data: &[u8]) -> Result<Vec<u8>, String> {
         let (width, total) = (self.width, self.width * self.height);
         let four = self.compression == RLE4;

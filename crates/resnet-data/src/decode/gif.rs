@@ -1,20 +1,23 @@
 //! The first picture of a GIF.
 
+use std::num::NonZeroU64;
+
 use ::gif::{ColorOutput, DecodeOptions, DecodingError, MemoryLimit};
 
 use super::colour::{greys, palette};
 use super::{MOST_PIXELS, check_size};
 use crate::Image;
 
-/// The first picture on its screen, or what is wrong with it. As Pillow: outside it the screen has the transparent colour
-/// if there is one, else the palette's first, and it grows where the picture is larger.
+/// A byte a pixel.
+const MOST_INDICES: NonZeroU64 = NonZeroU64::new(MOST_PIXELS as u64).unwrap();
+
+/// The first picture on its screen, or what is wrong with it. As Pillow: outside it the screen has the transparent
+/// colour if there is one, else the palette's first, and it grows where the picture is larger.
 pub(super) fn decode(bytes: &[u8]) -> Result<Image, String> {
     let text = |error: DecodingError| explain(error.to_string());
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
-    options.set_memory_limit(MemoryLimit::Bytes(
-        std::num::NonZeroU64::new(MOST_PIXELS as u64).unwrap_or(std::num::NonZeroU64::MIN),
-    ));
+    options.set_memory_limit(MemoryLimit::Bytes(MOST_INDICES));
     options.allow_unknown_blocks(true);
     let mut decoder = options.read_info(bytes).map_err(text)?;
     let frame = decoder.next_frame_info().map_err(text)?.ok_or("there is no picture in the GIF")?;

@@ -12,9 +12,9 @@ thread_local! {
 
 /// Runs a decoder; a panic is its error.
 ///
-/// `png` 0.18.1 panics on a palette of odd length, libjpeg leaves by unwinding where it cannot go on, and where one such
-/// place is known there are others. The process has one panic hook: the first call puts one before it that is silent on
-/// threads that decode.
+/// `png` 0.18.1 panics on a palette of odd length, libjpeg leaves by unwinding where it cannot go on, and where one
+/// such place is known there are others. The process has one panic hook: the first call puts one before it that is
+/// silent on threads that decode.
 pub(super) fn guarded<T>(decode: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     static SILENCE: Once = Once::new();
     SILENCE.call_once(|| {

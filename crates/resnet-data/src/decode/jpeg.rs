@@ -17,7 +17,8 @@ const MOST_SCANNED: usize = 2_500_000_000;
 /// Bytes of JPEG data. libjpeg asks for more only where it cannot go on without: the picture is cut there.
 ///
 /// What stands behind the picture (a motion photo's video, a panorama's other parts, a maker's records) is never asked
-/// for, nor is the end marker of a picture whose rows are complete. That is how Pillow tells cut pictures from whole ones.
+/// for, nor is the end marker of a picture whose rows are complete. That is how Pillow tells cut pictures from whole
+/// ones.
 struct Source<'a>(&'a [u8]);
 
 impl Read for Source<'_> {
@@ -131,8 +132,8 @@ fn read(decoder: Decompress<Source<'_>>, inks: Inks, process: Process) -> Result
 enum Process {
     /// Row after row.
     Rows,
-    /// In so many scans (progressive, or a scan a colour): the decoder keeps all coefficients, two bytes each, until the
-    /// last of them is read, and each scan goes over the whole picture, however little it holds.
+    /// In so many scans (progressive, or a scan a colour): the decoder keeps all coefficients, two bytes each, until
+    /// the last of them is read, and each scan goes over the whole picture, however little it holds.
     Scans(usize),
     /// As differences between pixels, with Huffman codes.
     Lossless,

@@ -32,14 +32,15 @@ const MOST_MEMORY: usize = 1_400_000_000;
 
 /// Decodes a picture's file to RGB, upright as its EXIF orientation says; [`decode_image`] does so from memory.
 ///
-/// JPEG, PNG, WebP, BMP, GIF, TIFF and the portable maps (PBM, PGM, PPM, PAM); of several pictures the first. What counts
-/// is the content, not the extension. Grey becomes three equal channels, an alpha channel is dropped, CMYK is converted, 16
-/// bits are reduced to 8: the pixels are those of Pillow's `ImageOps.exif_transpose(image).convert("RGB")`, bit for bit, but
-/// for 16-bit grey, which Pillow cuts at 255 and which is scaled here.
+/// JPEG, PNG, WebP, BMP, GIF, TIFF and the portable maps (PBM, PGM, PPM, PAM); of several pictures the first. What
+/// counts is the content, not the extension. Grey becomes three equal channels, an alpha channel is dropped, CMYK is
+/// converted, 16 bits are reduced to 8: the pixels are those of Pillow's
+/// `ImageOps.exif_transpose(image).convert("RGB")`, bit for bit, but for 16-bit grey, which Pillow cuts at 255 and
+/// which is scaled here.
 ///
 /// # Errors
-/// [`Error::Io`] where the file cannot be read, [`Error::Decode`] where it is no such picture, truncated, or has more than
-/// 178,956,970 pixels. Other kinds of pictures and files are called what they are ([`kind_of`](crate::kind_of)).
+/// [`Error::Io`] where the file cannot be read, [`Error::Decode`] where it is no such picture, truncated, or has more
+/// than 178,956,970 pixels. Other kinds of pictures and files are called what they are ([`kind_of`](crate::kind_of)).
 pub fn read_image(path: impl AsRef<Path>) -> Result<Image> {
     let path = path.as_ref();
     let bytes = std::fs::read(path).map_err(Error::io(path))?;

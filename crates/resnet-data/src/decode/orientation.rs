@@ -27,7 +27,8 @@ impl Orientation {
 
     /// What the EXIF data say or, where they lack the tag, the XMP data.
     ///
-    /// Pillow gives up where EXIF data have no header, and so turns nothing; the tag may be of any kind but byte and text.
+    /// Pillow gives up where EXIF data have no header, and so turns nothing; the tag may be of any kind but byte and
+    /// text.
     pub(super) fn find(exif: Option<&[u8]>, xmp: Option<&[u8]>) -> Self {
         let from_exif = |mut data: &[u8]| {
             for _ in 0..2 {
@@ -71,7 +72,8 @@ impl Orientation {
             5..=8 => {
                 let mut turned = vec![0; pixels.len() * 3];
                 let (to, _) = turned.as_chunks_mut::<3>();
-                // Row and column of the source follow from those of the result. By squares, whose lines stay in the cache.
+                // Row and column of the source follow from those of the result. By squares, whose lines stay in the
+                // cache.
                 let (backwards, upwards) = (matches!(self.0, 7 | 8), matches!(self.0, 6 | 7));
                 for (top, left) in squares(width, height) {
                     for down in top..width.min(top + SQUARE) {

@@ -1,7 +1,7 @@
 //! PNG: the chunks are read here, the picture's data go to `png`.
 //!
-//! So checks, damaged ends and palettes are treated as Pillow treats them, and `png` is never given text, colour profiles
-//! or palettes, whose readers allocate what a file asks for, or panic.
+//! So checks, damaged ends and palettes are treated as Pillow treats them, and `png` is never given text, colour
+//! profiles or palettes, whose readers allocate what a file asks for, or panic.
 
 use std::borrow::Cow;
 use std::io::{Cursor, Read};
@@ -147,8 +147,8 @@ impl Header {
         };
         if !known || compression != 0 || filter != 0 || interlace > 1 {
             return Err(format!(
-                "no PNG has colour type {colour} with {depth} bits, compression {compression}, filter {filter}, interlacing \
-                 {interlace}"
+                "no PNG has colour type {colour} with {depth} bits, compression {compression}, filter {filter}, \
+                 interlacing {interlace}"
             ));
         }
         Ok(Self { width, height, depth, colour, interlaced: interlace == 1 })

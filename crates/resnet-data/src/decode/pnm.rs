@@ -66,8 +66,8 @@ fn binary(bytes: &[u8], count: usize, most: usize, channels: usize) -> Result<Ve
     })
 }
 
-/// Each value's eight bits. Rounded to even where it lies between two, as Pillow's Python does; grey of more than 8 bits is
-/// scaled too (Pillow cuts it at 255).
+/// Each value's eight bits. Rounded to even where it lies between two, as Pillow's Python does; grey of more than 8
+/// bits is scaled too (Pillow cuts it at 255).
 fn scale(most: usize, channels: usize) -> Vec<u8> {
     let of = |value: usize| {
         if most > 255 && channels == 1 {

@@ -151,8 +151,8 @@ impl Transform {
         Ok(Tensor::from_vec(values, (1, 3, height, width), &Device::Cpu)?)
     }
 
-    /// The four corners and the middle of what the steps give, each of `size` x `size`, then the same of its mirror image:
-    /// f32 (10, 3, size, size) on the CPU, in torchvision's order (`TenCrop`).
+    /// The four corners and the middle of what the steps give, each of `size` x `size`, then the same of its mirror
+    /// image: f32 (10, 3, size, size) on the CPU, in torchvision's order (`TenCrop`).
     ///
     /// # Errors
     /// As [`Transform::tensor`]; [`Error::ImageSize`] where the steps give less than the crops need.

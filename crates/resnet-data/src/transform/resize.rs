@@ -48,10 +48,11 @@ pub(super) fn resize(
     Ok(Image { height: rows, width: columns, pixels: out.into_vec() })
 }
 
-/// A part (top, left, height, width) of what the whole image would be if it were resized to `target` (rows, columns), from
-/// the pixels that this part takes.
+/// A part (top, left, height, width) of what the whole image would be if it were resized to `target` (rows, columns),
+/// from the pixels that this part takes.
 ///
-/// A picture of 65000 x 2 pixels whose shorter side is resized to 256 would have eight million columns; a crop sees 224.
+/// A picture of 65000 x 2 pixels whose shorter side is resized to 256 would have eight million columns; a crop sees
+/// 224.
 pub(super) fn resize_part(
     image: &Image,
     target: (usize, usize),

@@ -23,8 +23,8 @@ pub(super) struct Rectangle {
 #[derive(Clone, Debug)]
 pub(crate) struct View {
     pub(super) image: Image,
-    /// What the image is still to be resized to (rows, columns), where that would be too large to do for the whole: frame
-    /// and holes are in the resized image's coordinates.
+    /// What the image is still to be resized to (rows, columns), where that would be too large to do for the whole:
+    /// frame and holes are in the resized image's coordinates.
     resized: Option<((usize, usize), Filter)>,
     pub(super) frame: Rectangle,
     /// True where the frame is read from right to left.

@@ -268,7 +268,7 @@ fn photometric(number: usize, directory: &Directory) -> Result<Photometric, Stri
         }
         5 => Ok(Photometric::Inks),
         6 => Ok(Photometric::YCbCr),
-        8 | 9 | 10 => Err(format!("Lab colours are not decoded: {RESAVE}")),
+        8..=10 => Err(format!("Lab colours are not decoded: {RESAVE}")),
         32803 | 34892 => Err("camera raw is not decoded: develop it to JPEG".to_string()),
         other => Err(format!("photometric interpretation {other} of TIFF is not decoded: {RESAVE}")),
     }

@@ -206,7 +206,7 @@ fn fax(compression: Compression, data: &[u8], chunk: &Chunk) -> Result<Vec<u8>, 
 fn blacken(row: &mut [u8], from: usize, to: usize) {
     let mut at = from;
     while at < to {
-        if at % 8 == 0 && to - at >= 8 {
+        if at.is_multiple_of(8) && to - at >= 8 {
             row[at / 8..to / 8].fill(0xff);
             at = to / 8 * 8;
         } else {
