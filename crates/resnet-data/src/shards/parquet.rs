@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::choice::{Chosen, Taken, choose, names};
 use super::files::files;
 use super::labels::{Classes, Label, classes};
-use super::summary::{MINUS_ONE, understood};
+use super::summary::{MINUS_ONE, Summary, many};
 use super::{Labelled, Shards};
 use crate::columns::{Columns, Texts, Values};
 use crate::decode::decode;
@@ -57,7 +57,7 @@ pub struct ParquetShards {
     classes: Vec<String>,
     words: bool,
     kept: Mutex<LruCache<usize, Shared>>,
-    understood: Vec<String>,
+    summary: Summary,
 }
 
 /// A file's columns, and the labels of its row groups.
@@ -124,12 +124,11 @@ impl ParquetShards {
         }
         let Classes { labels, names, words } = classes(&found.files[0], &labels, own)?;
         rows.iter_mut().zip(labels).for_each(|(row, label)| row.label = label);
-        let (files, kept, understood_so_far) = (found.files, Mutex::new(LruCache::new(KEPT)), Vec::new());
-        let set = Self { files, columns, groups, rows, classes: names, words, kept, understood: understood_so_far };
-        let what = format!("{} row groups of {} parquet files", set.groups.len(), set.files.len());
+        let files = format!("{} of {}", many(groups.len(), "row group"), many(found.files.len(), "parquet file"));
         let name = format!("parquet:{place}");
-        let understood = understood(&name, split, &set, &what, found.undivided, notes, &left_out);
-        Ok(Self { understood, ..set })
+        let summary = Summary { name, split, files, undivided: found.undivided, notes, left_out };
+        let kept = Mutex::new(LruCache::new(KEPT));
+        Ok(Self { files: found.files, columns, groups, rows, classes: names, words, kept, summary })
     }
 
     /// The row group that an image stands in.
@@ -260,8 +259,8 @@ impl Dataset for ParquetShards {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).resize(groups);
     }
 
-    fn understood(&self) -> &[String] {
-        &self.understood
+    fn understood(&self) -> Vec<String> {
+        self.summary.lines(self)
     }
 }
 

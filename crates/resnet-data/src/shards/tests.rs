@@ -197,7 +197,7 @@ fn tar_members_stand_in_any_order_among_hidden_ones() {
     assert_eq!(set.image(1).unwrap(), crate::decode::decode(&two, String::new).unwrap());
     let said = set.understood().join(" | ");
     for part in
-        ["2 images of 2 classes", "no file's name says its part", "3 hidden members", "1 sample without a label"]
+        ["2 images of 2 classes, 1 each, in 1 tar file", "no file's name says its part", "3 hidden members", "1 sample without a label"]
     {
         assert!(said.contains(part), "{said}");
     }
