@@ -2,7 +2,7 @@
 //!
 //! The program parses flags, calls the libraries and prints; each command is one file in `commands/`. With `--json`
 //! standard output holds one JSON object a line and nothing else; progress and messages go to standard error. The exit
-//! code is 0 when the work is done, 2 for bad usage or bad input, 1 for anything else.
+//! code is 0 when the work is done, 2 for bad usage or bad input, 130 when a signal stopped it, 1 for anything else.
 
 mod allocator;
 mod args;
@@ -10,6 +10,7 @@ mod commands;
 mod device;
 mod failure;
 mod folders;
+mod grey;
 mod home;
 mod images;
 mod labels;
@@ -81,6 +82,9 @@ fn main() -> ExitCode {
         Ok(cli) => cli.command,
         Err(error) => return failure::usage(&error),
     };
+    if let Err(error) = stop::heed_signals() {
+        output::note(format!("signals end the program without more ado: {error}"));
+    }
     // Of networks of a thousand layers even the forward pass needs it: the record of operations is dropped layer by
     // layer, one call inside the other.
     let ended = catch_unwind(AssertUnwindSafe(|| with_large_stack(|| Ok(command.run()))));

@@ -10,10 +10,18 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What went wrong, in which file or setting, and how to mend it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file could not be opened, read or written.
+    /// A file could not be opened or read.
     #[error("{}: {source}", shown(path))]
     Io {
         /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A file could not be written; what lay there before is there still.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// The file.
         path: PathBuf,
         /// What the operating system said.
         source: std::io::Error,
@@ -136,8 +144,15 @@ pub enum Error {
     #[error(transparent)]
     Hub(#[from] resnet_hub::Error),
     /// A tensor could not be made.
-    #[error(transparent)]
+    #[error("{}", without_backtrace(.0))]
     Tensor(#[from] candle_core::Error),
+}
+
+/// What candle says, without the backtrace that it prints behind it where `RUST_BACKTRACE` is set.
+fn without_backtrace(error: &candle_core::Error) -> String {
+    let text = error.to_string();
+    let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("0: "));
+    lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 impl Error {
@@ -150,6 +165,12 @@ impl Error {
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }
+    }
+
+    /// Names the file that could not be written; for `map_err`.
+    pub(crate) fn write(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Write { path, source }
     }
 
     /// Names the file whose content is wrong.

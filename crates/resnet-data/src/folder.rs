@@ -158,6 +158,15 @@ impl Dataset for Folder {
         self.path(index).map_or_else(|| format!("image {index}"), shown)
     }
 
+    fn name(&self, index: usize) -> Option<String> {
+        let path = &self.files[index].0;
+        Some(path.strip_prefix(&self.root).unwrap_or(path).display().to_string())
+    }
+
+    fn stamp(&self, index: usize) -> u64 {
+        self.files[index].0.metadata().map_or(0, |file| file.len())
+    }
+
     fn division(&self) -> Option<&Division> {
         self.division.as_ref()
     }

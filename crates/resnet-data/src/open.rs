@@ -198,7 +198,7 @@ fn imagenet_in(data_dir: Option<&Path>) -> Result<Source> {
 }
 
 fn no_imagenet(path: PathBuf, what: &str) -> Error {
-    let hint = "pass the folder with train/ and val/, tar shards or the hub's parquet files as --data-dir".to_string();
+    let hint = "name the folder with train/ and val/, tar shards or the hub's parquet files as its data".to_string();
     Error::NotFound { path, what: what.to_string(), hint }
 }
 

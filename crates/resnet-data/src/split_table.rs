@@ -149,7 +149,7 @@ mod tests {
         let file = folder.path().join("split.csv");
         std::fs::write(&file, &text).unwrap();
         assert_eq!(SplitTable::read(&file).unwrap(), table);
-        std::fs::write(&file, format!("\u{feff}class,part,path\nant,test,ant/1.jpg\n")).unwrap();
+        std::fs::write(&file, "\u{feff}class,part,path\nant,test,ant/1.jpg\n").unwrap();
         assert_eq!(SplitTable::read(&file).unwrap().rows[0].split, Split::Test);
         for (wrong, part) in [("path,class\n", "no column part"), ("path,class,part\na,b,c\n", "line 2")] {
             std::fs::write(&file, wrong).unwrap();

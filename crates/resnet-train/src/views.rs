@@ -132,12 +132,10 @@ impl Views {
     pub fn log_probabilities(&self, network: &dyn ModuleT, image: &Image, device: &Device) -> Result<Tensor> {
         let mut sum: Option<Tensor> = None;
         for transform in &self.transforms {
-            let whole = transform.tensor(image.clone())?;
             let views = match self.crop {
-                Crop::Center => whole,
-                // The mirror image is cut, not the cuts mirrored: where half pixels are rounded that is another middle.
-                Crop::Ten => Tensor::cat(&[corners(&whole, self.size)?, corners(&whole.flip(&[3])?, self.size)?], 0)?,
-                Crop::Multiscale => with_mirrors(&whole)?,
+                Crop::Center => transform.tensor(image.clone())?,
+                Crop::Ten => transform.ten_crops(image.clone(), self.size)?,
+                Crop::Multiscale => with_mirrors(&transform.tensor(image.clone())?)?,
             };
             let logits = network.forward_t(&views.to_device(device)?, false)?.to_dtype(DType::F32)?;
             let total = candle_nn::ops::softmax(&logits, D::Minus1)?.sum_keepdim(0)?;
@@ -185,16 +183,6 @@ pub fn evaluate(
     counter.finish(start.elapsed().as_secs_f64()).map(Some)
 }
 
-/// The four corners and the middle of (1, 3, H, W), as (5, 3, size, size); half pixels are rounded as torchvision does.
-fn corners(image: &Tensor, size: usize) -> Result<Tensor> {
-    let (bottom, right) = (image.dim(2)? - size, image.dim(3)? - size);
-    let half = |side: usize| (side as f64 / 2.0).round_ties_even() as usize;
-    let places = [(0, 0), (0, right), (bottom, 0), (bottom, right), (half(bottom), half(right))];
-    let cut = |(top, left)| image.narrow(2, top, size)?.narrow(3, left, size);
-    let parts = places.into_iter().map(cut).collect::<candle_core::Result<Vec<_>>>()?;
-    Ok(Tensor::cat(&parts, 0)?)
-}
-
 /// The images, and then the same with left and right swapped.
 fn with_mirrors(images: &Tensor) -> Result<Tensor> {
     Ok(Tensor::cat(&[images, &images.flip(&[3])?], 0)?)
@@ -203,17 +191,6 @@ fn with_mirrors(images: &Tensor) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn corners_and_mirrors_lie_where_they_should() {
-        let image = Tensor::arange(0f32, 12.0, &Device::Cpu).unwrap().reshape((1, 1, 3, 4)).unwrap();
-        let mirrored = image.flip(&[3]).unwrap();
-        let views = Tensor::cat(&[corners(&image, 2).unwrap(), corners(&mirrored, 2).unwrap()], 0).unwrap();
-        assert_eq!(views.dims(), [10, 1, 2, 2]);
-        let values = views.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        let firsts: Vec<f32> = values.iter().step_by(4).copied().collect();
-        assert_eq!(firsts, [0.0, 2.0, 4.0, 6.0, 1.0, 3.0, 1.0, 7.0, 5.0, 2.0]);
-    }
 
     /// Gives each view's mean as the logit of class 0.
     struct Mean;

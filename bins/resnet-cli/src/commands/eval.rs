@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use candle_core::Device;
 use resnet_data::{Broken, Dataset, Loader, LoaderConfig, OnBroken, Split};
+use resnet_models::Outputs;
 use resnet_ops::Inference;
 use resnet_train::metrics::Evaluation;
 use resnet_train::trainer::{evaluate, progress_for_stderr, reestimate_statistics};
@@ -71,6 +72,15 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         ));
     }
     let loaded = network::load(&args.network, &device)?;
+    loaded.must_have_head()?;
+    loaded.must_take_colour()?;
+    loaded.tell();
+    if loaded.outputs == Outputs::Values {
+        return Err(bad_input(format!(
+            "{} is a regression: its outputs are no classes to be right or wrong",
+            loaded.name
+        )));
+    }
     let Some(name) = args.data.dataset.clone().or_else(|| loaded.dataset.clone()) else {
         return Err(bad_input("the weights do not say what they were trained on: add --dataset"));
     };
@@ -133,7 +143,7 @@ fn fitting(args: &Args, loaded: &Loaded, name: &str) -> anyhow::Result<Arc<dyn D
     };
     let (dataset, said) = fit.apply(&dataset)?;
     if let Some(said) = said {
-        output::inform(format!("classes: {said}"));
+        output::say(format!("classes: {said}"));
     }
     Ok(dataset)
 }

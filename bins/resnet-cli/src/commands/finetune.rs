@@ -11,8 +11,7 @@ use crate::args::{
     BrokenArgs, DeviceArgs, FolderArgs, LoaderArgs, NormalizeArgs, ProgressArgs, WeightsArgs, with_default,
 };
 use crate::failure::bad_input;
-use crate::stop::stop_on_ctrl_c;
-use crate::{folders, network, output};
+use crate::{folders, network, output, stop};
 
 /// The share of each class that is held back where the folder has no parts.
 const HELD_BACK: f64 = 0.2;
@@ -74,7 +73,7 @@ pub struct Args {
     /// Run directory [default: runs/ARCH-finetuned, with a number where that is taken]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Continue the run in --out after its last whole epoch; give the other flags as it began with them
+    /// Continue the run in --out, or begin it where there is no checkpoint yet; give the other flags as it began with them
     #[arg(long, requires = "out")]
     resume: bool,
     #[command(flatten)]
@@ -94,6 +93,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let device = args.device.open()?;
     let new_head = NewHead { classes: train.classes().len(), seed: args.seed };
     let loaded = network::load_with(&args.network, &device, Some(new_head))?;
+    loaded.must_take_colour()?;
+    loaded.tell();
     let dataset = format!("folder:{}", args.data.display());
     let config = FinetuneConfig {
         head_epochs: args.head_epochs,
@@ -121,11 +122,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         out: args.out.as_deref(),
         on_broken: args.broken.on_broken.map_or(OnBroken::Skip, OnBroken::from),
         resume: args.resume,
-        stop: stop_on_ctrl_c()?,
+        stop: stop::save_and_stop(),
     };
     let result = finetune(&task, &config, &mut *progress)?;
     output::name_broken(&result.broken);
-    output::text(sentences(&result))
+    output::text(sentences(&result))?;
+    if result.stopped { stop::result() } else { Ok(()) }
 }
 
 /// What is learned from and what is held back: the folder's own parts, or a fifth of each class by the seed.
@@ -150,15 +152,17 @@ fn parts(args: &Args) -> anyhow::Result<(Arc<dyn Dataset>, Arc<dyn Dataset>)> {
 }
 
 fn sentences(result: &Finetuned) -> String {
-    let e = &result.evaluation;
     let dir = result.dir.display();
-    let mut text = format!(
-        "held-back images: {:.2} % right ({} of {}), loss {:.4}, best in epoch {} of {}, {:.0} s",
+    let broken = output::left_out(&result.broken);
+    let Some(e) = &result.evaluation else {
+        let epochs = result.epochs;
+        return format!(
+            "stopped after {epochs} whole epochs; to go on: the same command with --out {dir} --resume{broken}"
+        );
+    };
+    format!(
+        "held-back images: {:.2} % right ({} of {}), loss {:.4}, best in epoch {} of {}, {:.0} s{broken}\n\
+         report: {dir}/report.html\nto use it: resnet predict --weights {dir}/best.safetensors IMAGE",
         e.top1, e.correct, e.images, e.loss, result.best_epoch, result.epochs, result.seconds
-    );
-    text += &output::left_out(&result.broken);
-    if result.stopped {
-        text += &format!("\nstopped before its end; to go on: the same command with --out {dir} --resume");
-    }
-    text + &format!("\nreport: {dir}/report.html\nto use it: resnet predict --weights {dir}/best.safetensors IMAGE")
+    )
 }

@@ -1,4 +1,4 @@
-use std::io::{Cursor, Write};
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,9 +18,11 @@ fn planes(image: usize) -> Vec<u8> {
 /// `planes` as a PNG.
 pub(crate) fn photo(index: usize) -> Vec<u8> {
     let image = crate::Image::from_planes(SIZE, SIZE, &planes(index));
-    let mut png = Cursor::new(Vec::new());
-    image::RgbImage::from_raw(32, 32, image.pixels).unwrap().write_to(&mut png, image::ImageFormat::Png).unwrap();
-    png.into_inner()
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, 32, 32);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.write_header().unwrap().write_image_data(&image.pixels).unwrap();
+    bytes
 }
 
 /// A parquet file as the hub has it.

@@ -74,7 +74,8 @@ impl FolderLayout {
             }
         }
         let forced = self.options.subfolders == Subfolders::Parts;
-        let Some(first) = labelled.first() else {
+        let first = labelled.iter().position(|candidate| candidate.split == Split::Train).unwrap_or_default();
+        let Some(first) = (!labelled.is_empty()).then(|| labelled.swap_remove(first)) else {
             // Pictures in train/ and test/ and nothing else: nobody has classes of those names.
             if unlabelled.len() > 1 && others.is_empty() && !forced {
                 let named = unlabelled.iter().map(|candidate| &candidate.named);
@@ -83,6 +84,9 @@ impl FolderLayout {
             return self.find_parts_of_classes(inside);
         };
         if !forced {
+            // `test/unknown/*.jpg`: one folder around pictures that nobody has sorted.
+            let unsorted = labelled.extract_if(.., |candidate| candidate.is_unsorted_beside(&first.inside));
+            unlabelled.extend(unsorted.collect::<Vec<_>>());
             if let Some(differ) = labelled.iter().find(|candidate| !candidate.agrees_with(&first.inside)) {
                 if !others.is_empty() {
                     return Ok(false);
@@ -90,18 +94,16 @@ impl FolderLayout {
                 return Err(self.either([&first.named, &differ.named], "the folders in them have different names"));
             }
             // Two with the same classes show that they are parts; one alone only where nothing else looks like a class.
-            let classes_beside = |path: &&PathBuf| -> Result<bool> {
-                let inside = Inside::of(path)?;
-                Ok(inside.pictures > 0 || !first.agrees_with(&inside))
-            };
-            if labelled.len() == 1 {
+            if labelled.is_empty() {
                 for path in &others {
-                    if classes_beside(path)? {
+                    let inside = Inside::of(path)?;
+                    if inside.pictures > 0 || !first.agrees_with(&inside) {
                         return Ok(false);
                     }
                 }
             }
         }
+        labelled.push(first);
         others.iter().for_each(|path| self.left_out.add_folder(path.to_path_buf(), "neither a part nor a class"));
         for candidate in unlabelled {
             self.left_out.add_folder(candidate.named, "no class folders in it");

@@ -89,6 +89,11 @@ impl Candidate {
         Ok(Self { split, named: named.to_path_buf(), folder, inside })
     }
 
+    /// Whether this holds one folder of pictures, and that is no class of the part with these.
+    pub(super) fn is_unsorted_beside(&self, part: &Inside) -> bool {
+        self.inside.with_pictures.len() == 1 && part.with_pictures.len() > 1 && !self.agrees_with(part)
+    }
+
     /// Whether half of the classes of the one with fewer are in the other, in whatever case.
     pub(super) fn agrees_with(&self, other: &Inside) -> bool {
         let small = |inside: &Inside| -> BTreeSet<String> {

@@ -247,6 +247,18 @@ impl Dataset for ParquetShards {
         at(&self.files[file], number, self.rows[index].number as usize)
     }
 
+    fn name(&self, index: usize) -> Option<String> {
+        let Group { file, number, .. } = self.groups[self.group(index)];
+        let row = self.rows[index].number;
+        Some(format!("{}/{number}/{row}", self.files[file].file_name().unwrap_or_default().display()))
+    }
+
+    fn stamp(&self, index: usize) -> u64 {
+        // An image's own size stands in the column, which is not read for that.
+        let file = self.groups[self.group(index)].file;
+        self.files[file].metadata().map_or(0, |file| file.len())
+    }
+
     fn runs(&self) -> Option<Vec<Range<usize>>> {
         let run = |group: usize| self.groups[group].start..self.groups[group].start + self.length(group);
         Some((0..self.groups.len()).map(run).collect())

@@ -200,6 +200,16 @@ impl Dataset for TarShards {
         }
     }
 
+    fn name(&self, index: usize) -> Option<String> {
+        let shard = self.places[index].shard as usize;
+        let file = self.shards[shard].file_name().unwrap_or_default().display();
+        Some(format!("{file}/{}", index - self.starts[shard]))
+    }
+
+    fn stamp(&self, index: usize) -> u64 {
+        self.places[index].length
+    }
+
     fn runs(&self) -> Option<Vec<Range<usize>>> {
         let ends = self.starts.iter().skip(1).copied().chain([self.places.len()]);
         let runs = self
