@@ -1,6 +1,7 @@
 //! The hub's layout: parquet files with a column of pictures (bytes and path) and a column of labels, read row group by
 //! row group.
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
@@ -185,9 +186,13 @@ fn index(path: &Path, chosen: &Chosen) -> Result<Indexed> {
     let read = |group| -> Result<Vec<Option<Label>>> {
         Ok(match columns.values(group, taken.label)? {
             Values::Numbers(numbers) => numbers.into_iter().map(|number| number.map(Label::Number)).collect(),
-            Values::Bytes(texts) => (0..texts.len())
-                .map(|row| texts.get(row).and_then(|text| Label::parse(std::str::from_utf8(text).ok()?)))
-                .collect(),
+            Values::Bytes(texts) => {
+                // A word is kept once, however many rows have it.
+                let mut known: HashMap<&[u8], Option<Label>> = HashMap::new();
+                let parse = |text| std::str::from_utf8(text).ok().and_then(Label::parse);
+                let mut label = |text| known.entry(text).or_insert_with(|| parse(text)).clone();
+                (0..texts.len()).map(|row| texts.get(row).and_then(&mut label)).collect()
+            }
         })
     };
     let groups = (0..columns.groups()).map(read).collect::<Result<_>>()?;
