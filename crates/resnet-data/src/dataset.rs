@@ -59,8 +59,8 @@ pub trait Dataset: Send + Sync {
 
     /// How the files were understood, in lines to be read before work begins: what there is in them, what is strange
     /// about them, what was left out by kind and number.
-    fn understood(&self) -> &[String] {
-        &[]
+    fn understood(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// How this set and the one held back, or learned from, were divided; `None` where they were apart to begin with.

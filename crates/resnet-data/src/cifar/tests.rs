@@ -148,15 +148,12 @@ fn broken_pickles_are_refused() {
 #[test]
 fn damaged_pickles_do_no_harm() {
     let folder = tempfile::tempdir().unwrap();
-    // The images are left away: what is damaged then is what is read.
-    let small = |bytes: Vec<u8>| [&bytes[..250], &bytes[bytes.len() - 60..]].concat();
-    let files = [small(pickled("labels", &[6, 9], 2)), small(pickled("coarse_labels", &[6, 19], 2))];
-    crate::mutations::campaign(
-        "pickle",
-        &files,
-        |_| {},
-        |bytes| python::read(&write(folder.path(), "test", bytes), Cifar::Ten, 2).is_ok(),
-    );
+    // Of no images, as what is damaged then is what is read; and of two.
+    let files = [pickled("labels", &[], 0), pickled("labels", &[6, 9], 2)];
+    crate::mutations::campaign("pickle", &files, |_| {}, |bytes| {
+        let path = write(folder.path(), "test", bytes);
+        [0, 2].into_iter().any(|records| python::read(&path, Cifar::Ten, records).is_ok())
+    });
 }
 
 /// Each call notes the name of what is called: a long one, called often, would fill the memory.

@@ -5,6 +5,10 @@ use super::{Outcome, thrift};
 /// Groups of columns within each other.
 const DEEPEST: usize = 32;
 
+/// No column has a longer name, with those of its groups: each column has them all, so that one long name and many
+/// columns would fill the memory.
+const LONGEST_NAME: usize = 4096;
+
 /// How a column's values are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Physical {
@@ -102,6 +106,9 @@ fn leaves(elements: &[thrift::Value]) -> Outcome<Vec<Leaf>> {
         *left -= 1;
         let name = String::from_utf8_lossy(element.bytes(4).unwrap_or_default());
         let path = if before.is_empty() { name.into_owned() } else { format!("{before}.{name}") };
+        if path.len() > LONGEST_NAME {
+            return Err("a column's name is too long".to_string());
+        }
         let repetition = element.integer(3).unwrap_or(0);
         let (levels, repeated) = (*levels + u32::from(repetition != 0), *repeated || repetition == 2);
         match (element.count(5).unwrap_or(0), element.integer(1)) {

@@ -116,6 +116,47 @@ fn what_is_no_parquet_file_is_called_what_it_is() {
     }
 }
 
+/// Files on which the `parquet` crate panics, or does not end.
+#[test]
+fn kept_finds_are_errors() {
+    for name in ["damaged/loops", "damaged/panics"] {
+        let read = || -> Result<()> {
+            let columns = Columns::open(&path(name))?;
+            for (group, column) in (0..columns.groups()).flat_map(|g| (0..columns.leaves().len()).map(move |c| (g, c))) {
+                columns.values(group, column)?;
+            }
+            Ok(())
+        };
+        let error = read().unwrap_err().to_string();
+        assert!(error.contains("not a readable parquet file"), "{error}");
+    }
+}
+
+/// A hundred thousand rows without a picture, in some hundred bytes: nobody has that, and its labels would take more and
+/// more memory the longer the lie.
+#[test]
+fn more_rows_than_bytes_are_refused() {
+    use parquet::data_type::{ByteArrayType, Int64Type};
+    use parquet::file::writer::SerializedFileWriter;
+    let schema = "message schema { OPTIONAL BYTE_ARRAY image; OPTIONAL INT64 label; }";
+    let schema = std::sync::Arc::new(parquet::schema::parser::parse_message_type(schema).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.parquet");
+    let mut writer = SerializedFileWriter::new(File::create(&path).unwrap(), schema, Default::default()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let rows = 100_000;
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<ByteArrayType>().write_batch(&[], Some(&vec![0; rows]), None).unwrap();
+    column.close().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<Int64Type>().write_batch(&vec![7; rows], Some(&vec![1; rows]), None).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    writer.close().unwrap();
+    let error = Columns::open(&path).unwrap_err().to_string();
+    assert!(error.contains("promises 100000 rows"), "{error}");
+}
+
 #[test]
 fn old_forms_of_lz4_are_read() {
     let text = b"the same again and the same again and the same again";

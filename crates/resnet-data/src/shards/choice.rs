@@ -1,5 +1,6 @@
 //! Which columns of a parquet file are pictures and labels, and what the hub's library says of them.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use base64::Engine;
@@ -44,6 +45,9 @@ const LABELS: [&str; 13] = [
     "label_name",
     "classname",
 ];
+
+/// Columns that are named one by one.
+const FEW: usize = 20;
 
 /// Columns that the user chose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -95,8 +99,7 @@ pub(super) struct Taken {
 pub(super) fn choose(path: &Path, columns: &Columns, chosen: &Chosen, notes: &mut Vec<String>) -> Result<Taken> {
     let leaves = columns.leaves();
     let wrong = |what: &str, flag: &str| {
-        let all: Vec<String> = leaves.iter().map(described).collect();
-        Error::format(path, format!("{what} among {}; choose one as in ?{flag}=NAME", all.join(", ")))
+        Error::format(path, format!("{what} among {}; choose one as in ?{flag}=NAME", some(leaves.iter().map(described))))
     };
     let pictures = pictures(leaves, chosen.image.as_deref());
     let Some(&(picture, name)) = pictures.first() else {
@@ -132,19 +135,28 @@ pub(super) fn choose(path: &Path, columns: &Columns, chosen: &Chosen, notes: &mu
             None => wrong("no column of labels, one a row,", "label"),
         });
     };
-    let others = |others: &mut dyn Iterator<Item = &str>| others.collect::<Vec<_>>().join(", ");
     if pictures.len() > 1 {
-        let others = others(&mut pictures[1..].iter().map(|(_, name)| *name));
+        let others = some(pictures[1..].iter().map(|(_, name)| name.to_string()));
         notes.push(format!("the pictures are those of column {name}, not of {others} (?image=NAME chooses)"));
     }
     if labels.len() > 1 {
-        let others = others(&mut labels[1..].iter().map(|&at| leaves[at].path.as_str()));
+        let others = some(labels[1..].iter().map(|&at| leaves[at].path.clone()));
         notes.push(format!(
             "the labels are those of column {}, not of {others} (?label=NAME chooses)",
             leaves[label].path
         ));
     }
     Ok(Taken { bytes: bytes.then_some(picture), paths, label })
+}
+
+/// The first of many names.
+fn some(names: impl ExactSizeIterator<Item = String>) -> String {
+    let rest = names.len().saturating_sub(FEW);
+    let mut text = names.take(FEW).collect::<Vec<_>>().join(", ");
+    if rest > 0 {
+        text += &format!(" and {rest} more");
+    }
+    text
 }
 
 /// A column's name, and what it holds where it is none that could be chosen.
@@ -206,7 +218,7 @@ fn features(columns: &Columns) -> Option<Value> {
 }
 
 /// The columns whose classes have names.
-fn named_columns(columns: &Columns) -> Vec<String> {
+fn named_columns(columns: &Columns) -> HashSet<String> {
     let features = features(columns);
     let named = |(name, feature): (&String, &Value)| feature.get("names").is_some().then(|| name.clone());
     features.iter().filter_map(Value::as_object).flatten().filter_map(named).collect()

@@ -1,5 +1,6 @@
 //! Which files of a folder, or of a pattern, are a part of a data set.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -16,9 +17,6 @@ const TEST: &[&str] = &["test", "testing", "tst", "testset"];
 
 /// Endings of archives that would hold shards if they were unpacked.
 const PACKED: &[&str] = &[".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2", ".tar.lz4", ".zip", ".7z", ".rar"];
-
-/// Folders within each other are followed so far down.
-const DEEPEST: usize = 32;
 
 /// The files of a part, and what is to be said of how they were found.
 #[derive(Debug)]
@@ -101,7 +99,7 @@ fn all_files(place: &str, extension: &str, left_out: &mut LeftOut) -> Result<Vec
     let mut files = Vec::new();
     let path = Path::new(place);
     if path.is_dir() {
-        below(path, extension, 0, &mut |path, wanted| match wanted {
+        below(path, extension, &mut |path, wanted| match wanted {
             true => files.push(path),
             false => {
                 let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
@@ -151,20 +149,23 @@ fn matching(name: &str) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Every file of a folder and below it, and whether it has the extension.
-fn below(folder: &Path, extension: &str, depth: usize, each: &mut dyn FnMut(PathBuf, bool)) -> Result<()> {
-    for path in entries(folder)? {
-        if path.is_dir() {
-            // A link to a folder above never ends; one to another folder is how people save room.
-            let above =
-                || path.canonicalize().is_ok_and(|real| folder.canonicalize().is_ok_and(|at| at.starts_with(real)));
-            if depth < DEEPEST && !(path.is_symlink() && above()) {
-                below(&path, extension, depth + 1, each)?;
-            }
-        } else {
-            let wanted = path.extension().is_some_and(|found| found.eq_ignore_ascii_case(extension));
-            each(path, wanted);
+/// Every file of a folder and below it, and whether it has the extension. Links to folders are followed, as people save
+/// room with them; a folder that was seen under another name is not seen again, so that loops end.
+fn below(folder: &Path, extension: &str, each: &mut dyn FnMut(PathBuf, bool)) -> Result<()> {
+    let (mut seen, mut folders) = (HashSet::new(), vec![folder.to_path_buf()]);
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        if !seen.insert(folder.canonicalize().map_err(Error::io(&folder))?) {
+            continue;
         }
+        for path in entries(&folder)? {
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    files.sort();
+    for path in files {
+        let wanted = path.extension().is_some_and(|found| found.eq_ignore_ascii_case(extension));
+        each(path, wanted);
     }
     Ok(())
 }
@@ -172,7 +173,7 @@ fn below(folder: &Path, extension: &str, depth: usize, each: &mut dyn FnMut(Path
 /// Whether a folder, or one of its subfolders, holds shards of that kind.
 pub(crate) fn are_in(folder: &Path, extension: &str) -> bool {
     let mut found = false;
-    below(folder, extension, 0, &mut |_, wanted| found |= wanted).is_ok() && found
+    below(folder, extension, &mut |_, wanted| found |= wanted).is_ok() && found
 }
 
 #[cfg(test)]
@@ -214,6 +215,21 @@ mod tests {
         assert!(files(&format!("{place}/none-*.parquet"), "parquet", Split::Train).is_err());
         let only = files(place, "tar", Split::Train).unwrap_err().to_string();
         assert!(only.contains("no .tar files") && only.contains("old.tar.gz"), "{only}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn loops_of_links_end() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a", "b"] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+            std::fs::write(folder.path().join(name).join("0.tar"), "").unwrap();
+            for other in ["a", "b", "."] {
+                let link = folder.path().join(name).join(format!("to-{}", other.replace('.', "all")));
+                std::os::unix::fs::symlink(folder.path().join(other), link).unwrap();
+            }
+        }
+        assert_eq!(files(folder.path().to_str().unwrap(), "tar", Split::Train).unwrap().files.len(), 2);
     }
 
     #[test]

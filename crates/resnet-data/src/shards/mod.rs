@@ -57,6 +57,13 @@ pub(crate) fn with_same_classes<T: Shards>(train: T, test: T) -> (T, T) {
         all.dedup();
         return (among(train, &all), among(test, &all));
     }
+    // Names may stand beside one part alone.
+    let numbers = |names: &[String]| names.iter().enumerate().all(|(place, name)| *name == place.to_string());
+    match (numbers(&have), numbers(&held)) {
+        (true, false) if have.len() <= held.len() => return (train.with_classes(held), test),
+        (false, true) if held.len() <= have.len() => return (train, test.with_classes(have)),
+        _ => {}
+    }
     match have.len().cmp(&held.len()) {
         std::cmp::Ordering::Less if held.starts_with(&have) => (train.with_classes(held), test),
         std::cmp::Ordering::Greater if have.starts_with(&held) => (train, test.with_classes(have)),

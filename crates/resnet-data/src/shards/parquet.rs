@@ -1,6 +1,7 @@
 //! The hub's layout: parquet files with a column of pictures (bytes and path) and a column of labels, read row group by
 //! row group.
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
@@ -12,7 +13,7 @@ use rayon::prelude::*;
 use super::choice::{Chosen, Taken, choose, names};
 use super::files::files;
 use super::labels::{Classes, Label, classes};
-use super::summary::{MINUS_ONE, understood};
+use super::summary::{MINUS_ONE, Summary, many};
 use super::{Labelled, Shards};
 use crate::columns::{Columns, Texts, Values};
 use crate::decode::decode;
@@ -57,7 +58,7 @@ pub struct ParquetShards {
     classes: Vec<String>,
     words: bool,
     kept: Mutex<LruCache<usize, Shared>>,
-    understood: Vec<String>,
+    summary: Summary,
 }
 
 /// A file's columns, and the labels of its row groups.
@@ -124,12 +125,11 @@ impl ParquetShards {
         }
         let Classes { labels, names, words } = classes(&found.files[0], &labels, own)?;
         rows.iter_mut().zip(labels).for_each(|(row, label)| row.label = label);
-        let (files, kept, understood_so_far) = (found.files, Mutex::new(LruCache::new(KEPT)), Vec::new());
-        let set = Self { files, columns, groups, rows, classes: names, words, kept, understood: understood_so_far };
-        let what = format!("{} row groups of {} parquet files", set.groups.len(), set.files.len());
+        let files = format!("{} of {}", many(groups.len(), "row group"), many(found.files.len(), "parquet file"));
         let name = format!("parquet:{place}");
-        let understood = understood(&name, split, &set, &what, found.undivided, notes, &left_out);
-        Ok(Self { understood, ..set })
+        let summary = Summary { name, split, files, undivided: found.undivided, notes, left_out };
+        let kept = Mutex::new(LruCache::new(KEPT));
+        Ok(Self { files: found.files, columns, groups, rows, classes: names, words, kept, summary })
     }
 
     /// The row group that an image stands in.
@@ -186,9 +186,13 @@ fn index(path: &Path, chosen: &Chosen) -> Result<Indexed> {
     let read = |group| -> Result<Vec<Option<Label>>> {
         Ok(match columns.values(group, taken.label)? {
             Values::Numbers(numbers) => numbers.into_iter().map(|number| number.map(Label::Number)).collect(),
-            Values::Bytes(texts) => (0..texts.len())
-                .map(|row| texts.get(row).and_then(|text| Label::parse(std::str::from_utf8(text).ok()?)))
-                .collect(),
+            Values::Bytes(texts) => {
+                // A word is kept once, however many rows have it.
+                let mut known: HashMap<&[u8], Option<Label>> = HashMap::new();
+                let parse = |text| std::str::from_utf8(text).ok().and_then(Label::parse);
+                let mut label = |text| known.entry(text).or_insert_with(|| parse(text)).clone();
+                (0..texts.len()).map(|row| texts.get(row).and_then(&mut label)).collect()
+            }
         })
     };
     let groups = (0..columns.groups()).map(read).collect::<Result<_>>()?;
@@ -272,8 +276,8 @@ impl Dataset for ParquetShards {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).resize(groups);
     }
 
-    fn understood(&self) -> &[String] {
-        &self.understood
+    fn understood(&self) -> Vec<String> {
+        self.summary.lines(self)
     }
 }
 

@@ -67,28 +67,65 @@ impl fmt::Display for LeftOut {
 }
 
 /// How a part of a set was understood: what it holds, what is strange about it, what was left out.
-pub(super) fn understood(
-    name: &str,
-    split: Split,
-    set: &dyn Dataset,
-    files: &str,
-    undivided: bool,
-    notes: Vec<String>,
-    left_out: &LeftOut,
-) -> Vec<String> {
-    let mut counts = vec![0_usize; set.classes().len()];
+#[derive(Clone, Debug)]
+pub(super) struct Summary {
+    /// The set's name.
+    pub(super) name: String,
+    pub(super) split: Split,
+    /// Where the images lie, as in `2 tar files`.
+    pub(super) files: String,
+    /// True where no file says its part.
+    pub(super) undivided: bool,
+    pub(super) notes: Vec<String>,
+    pub(super) left_out: LeftOut,
+}
+
+impl Summary {
+    /// The lines to be read before work begins.
+    pub(super) fn lines(&self, set: &dyn Dataset) -> Vec<String> {
+        let Self { split, files, notes, left_out, .. } = self;
+        let name = shown(&self.name);
+        let mut lines = vec![format!("{name}, {split}: {} of {} in {files}", many(set.len(), "image"), classes(set))];
+        if self.undivided {
+            lines.push(format!("{name}: no file's name says its part (train, val, test): each part is all of them"));
+        }
+        lines.extend(notes.iter().cloned());
+        lines.extend(left_out.line());
+        lines
+    }
+}
+
+/// `1 image`, `2 images`, `3 classes`.
+pub(super) fn many(count: usize, what: &str) -> String {
+    let ending = match what {
+        _ if count == 1 => "",
+        what if what.ends_with('s') => "es",
+        _ => "s",
+    };
+    format!("{count} {what}{ending}")
+}
+
+/// `3 classes, 7 (cat) to 9 (owl) each`; and of how many, where the part does not have all.
+fn classes(set: &dyn Dataset) -> String {
+    let names = set.classes();
+    let mut counts = vec![0_usize; names.len()];
     (0..set.len()).for_each(|index| counts[set.label(index) as usize] += 1);
-    let without = counts.iter().filter(|&&count| count == 0).count();
-    let mut first = format!("{name}, {split}: {} images of {} classes in {files}", set.len(), counts.len() - without);
-    if without > 0 {
-        let missing = counts.iter().position(|&count| count == 0).unwrap_or(0);
-        first += &format!("; {without} of {} classes have no image here ({})", counts.len(), set.classes()[missing]);
+    let present: Vec<usize> = (0..counts.len()).filter(|&class| counts[class] > 0).collect();
+    let least = present.iter().copied().min_by_key(|&class| counts[class]);
+    let most = present.iter().copied().max_by_key(|&class| counts[class]);
+    let (Some(least), Some(most)) = (least, most) else { return "no class".to_string() };
+    let told = |class: usize| format!("{} ({})", counts[class], shown(&names[class]));
+    let each = match counts[least] == counts[most] {
+        true => format!("{} each", counts[least]),
+        false => format!("{} to {} each", told(least), told(most)),
+    };
+    let own = many(present.len(), "class");
+    match counts.iter().position(|&count| count == 0) {
+        None => format!("{own}, {each}"),
+        Some(missing) => {
+            let first = if names.len() - present.len() == 1 { "" } else { "the first: " };
+            let missing = format!("{} without images ({first}{})", names.len() - present.len(), shown(&names[missing]));
+            format!("{own}, {each}, {missing},")
+        }
     }
-    let mut lines = vec![first];
-    if undivided {
-        lines.push(format!("{name}: no file's name says its part (train, val, test): each part is all of them"));
-    }
-    lines.extend(notes);
-    lines.extend(left_out.line());
-    lines
 }

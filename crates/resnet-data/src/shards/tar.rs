@@ -12,7 +12,7 @@ use super::files::files;
 use super::labels::{Classes, Label, classes};
 use super::members::members;
 use super::samples::{Found, Sample, samples};
-use super::summary::{LeftOut, UNLABELLED, understood};
+use super::summary::{LeftOut, Summary, UNLABELLED, many};
 use super::{Labelled, Shards};
 use crate::decode::decode;
 use crate::names::shown;
@@ -43,7 +43,7 @@ pub struct TarShards {
     starts: Vec<usize>,
     classes: Vec<String>,
     words: bool,
-    understood: Vec<String>,
+    summary: Summary,
 }
 
 impl TarShards {
@@ -77,18 +77,10 @@ impl TarShards {
         }
         starts.resize(found.files.len(), places.len());
         let shards = found.files;
-        let set = Self { shards, places, starts, classes: names, words, understood: Vec::new() };
+        let files = many(shards.len(), "tar file");
         let name = format!("shards:{place}");
-        let understood = understood(
-            &name,
-            split,
-            &set,
-            &format!("{} tar files", set.shards.len()),
-            found.undivided,
-            notes,
-            &left_out,
-        );
-        Ok(Self { understood, ..set })
+        let summary = Summary { name, split, files, undivided: found.undivided, notes, left_out };
+        Ok(Self { shards, places, starts, classes: names, words, summary })
     }
 }
 
@@ -228,8 +220,8 @@ impl Dataset for TarShards {
         Some(runs.collect())
     }
 
-    fn understood(&self) -> &[String] {
-        &self.understood
+    fn understood(&self) -> Vec<String> {
+        self.summary.lines(self)
     }
 }
 

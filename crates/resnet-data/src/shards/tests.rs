@@ -197,7 +197,7 @@ fn tar_members_stand_in_any_order_among_hidden_ones() {
     assert_eq!(set.image(1).unwrap(), crate::decode::decode(&two, String::new).unwrap());
     let said = set.understood().join(" | ");
     for part in
-        ["2 images of 2 classes", "no file's name says its part", "3 hidden members", "1 sample without a label"]
+        ["2 images of 2 classes, 1 each, in 1 tar file", "no file's name says its part", "3 hidden members", "1 sample without a label"]
     {
         assert!(said.contains(part), "{said}");
     }
@@ -241,6 +241,12 @@ fn two_parts_have_the_same_classes() {
     write("val-0.tar", &[("1.jpg", b""), ("1.cls", b"1")]);
     let (train, test) = open_both(&place, None, &mut ()).unwrap();
     assert_eq!((train.classes().len(), test.classes().len(), test.label(0)), (3, 3, 1));
+    std::fs::create_dir_all(folder.path().join("val")).unwrap();
+    std::fs::rename(folder.path().join("val-0.tar"), folder.path().join("val/0.tar")).unwrap();
+    std::fs::write(folder.path().join("val/classes.txt"), "cat\ndog\nowl\n").unwrap();
+    let (train, test) = open_both(&place, None, &mut ()).unwrap();
+    assert_eq!((train.classes(), test.label(0)), (test.classes(), 1), "names beside one part are both parts'");
+    std::fs::remove_dir_all(folder.path().join("val")).unwrap();
     write("train-0.tar", &[("1.jpg", b""), ("1.cls", b"cat"), ("2.jpg", b""), ("2.cls", b"owl")]);
     write("val-0.tar", &[("1.jpg", b""), ("1.cls", b"owl")]);
     let (train, test) = open_both(&place, None, &mut ()).unwrap();

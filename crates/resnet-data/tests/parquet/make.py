@@ -1,6 +1,11 @@
 """Parquet files as pyarrow 26 writes them: python make.py, in this folder. Eleven rows; the tests say what is in them."""
+import io
+import os
+
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 
 ROWS = 11
 kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -42,3 +47,22 @@ write("binary", image=pa.array([None if row is None else row["bytes"] for row in
 write("large", image=pa.array([None if row is None else row["bytes"] for row in images.to_pylist()], pa.large_binary()))
 write("lists", pa.array([[n] for n in range(ROWS)], pa.list_(pa.int64())))
 pq.write_table(pa.table({"image": images, "label": pa.array(labels, pa.int64())}).slice(0, 0), "empty.parquet")
+
+
+def png(n):
+    """Real pictures of 32x32 pixels."""
+    ramp = np.add.outer(np.arange(32), np.arange(32)).astype(np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(np.stack([ramp * 2 + n, ramp, 255 - ramp], 2)).save(out, "PNG")
+    return {"bytes": out.getvalue(), "path": f"{n}.png"}
+
+
+def holes(rows):
+    """Row 3 has no picture; row 9 has a path on somebody's disk alone."""
+    return [None if n == 3 else {"bytes": None, "path": "/home/me/cat.png"} if n == 9 else row for n, row in enumerate(rows)]
+
+
+os.makedirs("pictures", exist_ok=True)
+for part, rows in (("train", holes([png(n) for n in range(24)])), ("validation", [png(n) for n in range(24, 30)])):
+    table = pa.table({"image": pa.array(rows, kind), "colour": pa.array([n % 3 for n in range(len(rows))], pa.uint8())})
+    pq.write_table(table, f"pictures/{part}-0.parquet", compression="zstd", row_group_size=8)
