@@ -48,7 +48,7 @@ pub fn part(layout: &FolderLayout, split: Split, set: &Folder) -> String {
 pub fn tell_files(files: &Files) {
     let line = |name: &str, count: usize, left_out: &LeftOut| {
         let besides = if left_out.is_empty() { String::new() } else { format!("; left out: {left_out}") };
-        output::say(format!("data: {name}: {}{besides}", images(count)));
+        output::inform(format!("data: {name}: {}{besides}", images(count)));
     };
     let searched = files.searched();
     if searched.len() <= FEW_NAMES {
@@ -63,13 +63,13 @@ pub fn tell_files(files: &Files) {
 
 fn tell(layout: &FolderLayout, parts: &str, sets: &[&Folder]) {
     let notes: String = layout.notes().iter().map(|note| format!("; {note}")).collect();
-    output::say(format!("data: {}: {parts}{notes}", shown(layout.given())));
-    output::say(format!("data: {}", classes(sets)));
+    output::inform(format!("data: {}: {parts}{notes}", shown(layout.given())));
+    output::inform(format!("data: {}", classes(sets)));
     let mut left_out = LeftOut::default();
     // Parts of one folder have left out the same.
     sets.iter().take(if layout.is_undivided() { 1 } else { sets.len() }).for_each(|set| left_out.merge(set.left_out()));
     if !left_out.is_empty() {
-        output::say(format!("data: left out: {left_out}"));
+        output::inform(format!("data: left out: {left_out}"));
     }
 }
 

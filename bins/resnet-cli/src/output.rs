@@ -88,6 +88,13 @@ pub fn say(message: impl Display) {
     let _ = writeln!(stderr().lock(), "{}", shown(&message.to_string()));
 }
 
+/// What a result rests on, whoever reads it, unless the command was told to be quiet.
+pub fn inform(message: impl Display) {
+    if NOTES.load(Ordering::Relaxed) != NEVER {
+        say(message);
+    }
+}
+
 /// What is wrong with each of several images: lines of standard error, whoever reads it.
 pub fn name_broken(messages: &[String]) {
     for message in messages {

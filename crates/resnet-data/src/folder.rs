@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::division::fingerprint;
 use crate::layout::ClassFolders;
-use crate::names::shown;
+use crate::names::{path_text, shown};
 use crate::tree::images;
 use crate::{
     Dataset, Division, Error, FolderLayout, FolderOptions, HoldBack, Image, LeftOut, Result, Split, SplitTable,
@@ -159,8 +159,7 @@ impl Dataset for Folder {
     }
 
     fn name(&self, index: usize) -> Option<String> {
-        let path = &self.files[index].0;
-        Some(path.strip_prefix(&self.root).unwrap_or(path).display().to_string())
+        self.inner_path(index).map(|path| path_text(path).into_owned())
     }
 
     fn stamp(&self, index: usize) -> u64 {

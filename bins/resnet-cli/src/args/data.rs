@@ -143,7 +143,7 @@ impl DatasetArgs {
 
 /// Tells how a set's shards were understood; of folders [`folders`] tells.
 pub fn tell(set: &dyn Dataset) {
-    set.understood().iter().for_each(|line| output::say(format!("data: {line}")));
+    set.understood().iter().for_each(|line| output::inform(format!("data: {line}")));
 }
 
 /// How images are read.

@@ -17,6 +17,7 @@ mod webp;
 use std::path::Path;
 
 use crate::kind::{Format, Kind};
+use crate::names::shown;
 use crate::{Error, Image, Result};
 use guard::guarded;
 use orientation::Orientation;
@@ -44,7 +45,7 @@ const MOST_MEMORY: usize = 1_400_000_000;
 pub fn read_image(path: impl AsRef<Path>) -> Result<Image> {
     let path = path.as_ref();
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
-    let origin = || path.display().to_string();
+    let origin = || shown(path);
     if let Kind::Unreadable(kind) = Kind::of(&bytes, path) {
         return Err(Error::Decode { path: origin(), message: format!("{kind} is not decoded: {}", kind.hint) });
     }
