@@ -4,11 +4,17 @@ use std::io;
 use std::process::ExitCode;
 
 use crate::output::{escaped, say};
+use crate::stop;
 
 /// The user asked for something that cannot be done: exit code 2. The text names the flag or file and the mend.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct BadInput(String);
+
+/// A signal ended the work, and everything is saved: exit code 130, and nothing more to say.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped by a signal")]
+pub struct Stopped;
 
 /// A [`BadInput`] as an error of a command.
 pub fn bad_input(message: impl Into<String>) -> anyhow::Error {
@@ -40,7 +46,10 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     if is_closed_pipe(error) {
         return ExitCode::SUCCESS;
     }
-    say(format!("error: {}", message(error)));
+    if error.is::<Stopped>() {
+        return ExitCode::from(stop::CODE);
+    }
+    say(format!("error: {}{}", changed_flag(error).unwrap_or_default(), message(error)));
     ExitCode::from(if is_bad_input(error) { 2 } else { 1 })
 }
 
@@ -103,6 +112,34 @@ fn of_hub(error: &resnet_hub::Error) -> Option<String> {
         resnet_hub::Kind::Model => "--hub DIR".into(),
         resnet_hub::Kind::Dataset => "--data-dir DIR".into(),
     })
+}
+
+/// Flags of `train` and `finetune` that have the name of a key in `config.toml`.
+const FLAGS: [&str; 17] = [
+    "arch",
+    "batch-size",
+    "dataset",
+    "dtype",
+    "epochs",
+    "head-epochs",
+    "head-lr",
+    "label-smoothing",
+    "lr",
+    "on-broken",
+    "patience",
+    "rank",
+    "recompute",
+    "seed",
+    "shuffle-buffer",
+    "stage-decay",
+    "weight-decay",
+];
+
+/// `--seed: `, where a resumed run got another seed than it began with.
+fn changed_flag(error: &anyhow::Error) -> Option<String> {
+    let Some(resnet_train::Error::ConfigChanged { key, .. }) = error.downcast_ref() else { return None };
+    let name = key.strip_prefix("recipe.schedule.").or_else(|| Some(key.split_once('.')?.1))?.replace('_', "-");
+    FLAGS.contains(&name.as_str()).then(|| format!("--{name}: "))
 }
 
 /// Whoever read standard output (`| head`) has seen enough.

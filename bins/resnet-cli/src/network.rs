@@ -3,7 +3,7 @@
 mod parts;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::Device;
@@ -32,8 +32,14 @@ pub struct Loaded {
     pub dataset: Option<String>,
     /// What `--hub` or `--weights` said, for messages.
     pub name: String,
+    /// What was guessed, converted or left alone of the weights' file.
+    notes: Vec<String>,
+    /// What stands in the place of a head where that is no linear layer.
+    other_head: Option<String>,
     preprocessing: Option<Preprocessing>,
     normalize: Option<Normalization>,
+    /// The file of the weights: what a run wrote lies beside it.
+    file: PathBuf,
     /// Which images were held back, where the folder that it was trained on had no parts of its own.
     division: Option<Division>,
 }
@@ -60,6 +66,8 @@ pub fn load_with(args: &WeightsArgs, device: &Device, new_head: Option<NewHead>)
         arch: args.arch.clone(),
         revision: args.revision.clone(),
         device: device.clone(),
+        entry: args.part.entry.clone(),
+        prefix: args.part.prefix.clone(),
         new_head,
         ..PretrainedOptions::default()
     };
@@ -77,8 +85,11 @@ pub fn load_with(args: &WeightsArgs, device: &Device, new_head: Option<NewHead>)
         normalize: value(own, "normalize", &loaded.file)?,
         division: value(own, "division", &loaded.file)?,
         dataset: metadata.get("dataset").cloned(),
+        file: loaded.file,
         network: loaded.network,
         parameters: loaded.parameters,
+        other_head: loaded.other_head,
+        notes: loaded.notes,
         classes,
         outputs: loaded.outputs,
         preprocessing: loaded.preprocessing,
@@ -99,6 +110,45 @@ fn value<T: DeserializeOwned>(
 }
 
 impl Loaded {
+    /// Says what was guessed, converted or left alone: once it is known that the weights are of use.
+    pub fn tell(&self) {
+        self.notes.iter().for_each(|note| output::say(format!("{}: {note}", self.name)));
+    }
+
+    /// Refuses weights without a head, which tell no classes.
+    pub fn must_have_head(&self) -> anyhow::Result<()> {
+        if self.network.config().classes > 0 {
+            return Ok(());
+        }
+        let name = &self.name;
+        let why = match &self.other_head {
+            Some(what) => format!("they have no head that is one linear layer ({what})"),
+            None => "they have no head".to_owned(),
+        };
+        Err(bad_input(format!("{name}: these weights tell no classes: {why}; use embed, or finetune to train a head")))
+    }
+
+    /// Refuses networks whose images are not of three channels.
+    pub fn must_take_colour(&self) -> anyhow::Result<()> {
+        match self.network.config().in_chans {
+            3 => Ok(()),
+            other => Err(bad_input(format!(
+                "{}: these weights take images of {other} channels, and this command reads images of 3 (red, green, blue); \
+                 use forward with a tensor{}",
+                self.name,
+                if other == 1 { ", predict or embed" } else { "" }
+            ))),
+        }
+    }
+
+    /// Whether pictures are to become grey; refuses networks that take neither colour nor grey.
+    pub fn takes_grey(&self) -> anyhow::Result<bool> {
+        match self.network.config().in_chans {
+            1 => Ok(true),
+            _ => self.must_take_colour().map(|()| false),
+        }
+    }
+
     /// What the flags say, else what the weights say, else ImageNet's.
     ///
     /// Weights that were trained with the mean image of a set need that set's training images.
@@ -107,7 +157,7 @@ impl Loaded {
             return Ok(Normalize::channel(mean, std));
         }
         if let Some(Preprocessing { mean, std, .. }) = self.preprocessing {
-            return Ok(Normalize::channel(mean, std));
+            return Ok(Normalize::channel(self.alike(mean), self.alike(std)));
         }
         match (&self.normalize, &self.dataset) {
             (Some(Normalization::Channel { mean, std }), _) => Ok(Normalize::channel(*mean, *std)),
@@ -117,7 +167,7 @@ impl Loaded {
             _ => {
                 output::note("the weights do not say how images were normalised: ImageNet's --mean and --std are used");
                 let usual = Preprocessing::default();
-                Ok(Normalize::channel(usual.mean, usual.std))
+                Ok(Normalize::channel(self.alike(usual.mean), self.alike(usual.std)))
             }
         }
     }
@@ -145,6 +195,14 @@ impl Loaded {
         })
     }
 
+    /// For grey pictures the mean of three channels' numbers.
+    fn alike(&self, numbers: [f32; 3]) -> [f32; 3] {
+        match self.network.config().in_chans {
+            1 => [numbers.iter().sum::<f32>() / 3.0; 3],
+            _ => numbers,
+        }
+    }
+
     /// The pictures that the network takes: as the flags say, else as the weights say, else the usual ones.
     pub fn preprocessing(&self, flags: &NormalizeArgs) -> Preprocessing {
         let size = self.image_size(flags);
@@ -157,8 +215,8 @@ impl Loaded {
         Preprocessing {
             size,
             crop: flags.crop_pct.unwrap_or(own.crop),
-            mean: flags.mean.unwrap_or(own.mean),
-            std: flags.std.unwrap_or(own.std),
+            mean: flags.mean.unwrap_or(self.alike(own.mean)),
+            std: flags.std.unwrap_or(self.alike(own.std)),
             ..own
         }
     }

@@ -3,8 +3,8 @@
 //! Text out of files (names of classes, files, tensors) may hold what a terminal takes for orders: it is written escaped.
 
 use std::fmt::Display;
-use std::io::{IsTerminal, Write, stderr, stdout};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -24,8 +24,12 @@ pub fn text(text: impl Display) -> anyhow::Result<()> {
 
 fn write_line(text: &str) -> anyhow::Result<()> {
     let mut out = stdout().lock();
-    writeln!(out, "{text}")?;
-    Ok(out.flush()?)
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        // Told by its kind, so that it can be told from a failure.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(error.into()),
+        Err(error) => Err(anyhow::anyhow!("cannot write to standard output: {error}")),
+        Ok(()) => Ok(()),
+    }
 }
 
 /// A name out of a file as a part of one line: control characters and those that turn the direction of writing become
@@ -53,18 +57,29 @@ fn is_order(c: char) -> bool {
     c.is_control() || direction || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
-/// Whether standard error is a log that somebody reads later.
-static LOG: AtomicBool = AtomicBool::new(false);
+/// Whether somebody reads messages: at a terminal, unless the command decides.
+static NOTES: AtomicU8 = AtomicU8::new(AT_A_TERMINAL);
+const AT_A_TERMINAL: u8 = 0;
+const ALWAYS: u8 = 1;
+const NEVER: u8 = 2;
 
 /// From now on messages are written without a terminal too.
 pub fn always_note() {
-    LOG.store(true, Ordering::Relaxed);
+    NOTES.store(ALWAYS, Ordering::Relaxed);
+}
+
+/// From now on messages are not written.
+pub fn never_note() {
+    NOTES.store(NEVER, Ordering::Relaxed);
 }
 
 /// A message on standard error, if somebody is there to read it.
 pub fn note(message: impl Display) {
-    if LOG.load(Ordering::Relaxed) || stderr().is_terminal() {
-        say(message);
+    match NOTES.load(Ordering::Relaxed) {
+        ALWAYS => say(message),
+        NEVER => {}
+        _ if stderr().is_terminal() => say(message),
+        _ => {}
     }
 }
 

@@ -1,11 +1,12 @@
 //! Weights for a branch's channels, from their means over all pixels.
 
-use candle_core::{Result, Tensor, bail};
+use candle_core::{Error, Result, Tensor};
 use candle_nn::VarBuilder;
 use resnet_ops::{ConvConfig, GraphBuilder, Value};
 use serde::{Deserialize, Serialize};
 
-use crate::layers::{he, join};
+use crate::config::check_size;
+use crate::layers::{at, he, join};
 use crate::{Conv2d, Layer};
 
 /// Which attention a block has, under the name `se` (or `attn`) as in timm.
@@ -60,10 +61,12 @@ impl ChannelAttention {
     /// The attention over that many channels.
     ///
     /// # Errors
-    /// If the builder lacks a parameter.
+    /// If a size is impossible or the builder lacks a parameter.
     pub fn new(attention: Attention, channels: usize, vb: VarBuilder) -> Result<Self> {
+        check_size("channels", channels).map_err(|error| at(&vb, "attention", error))?;
         Ok(match attention {
             Attention::SqueezeExcitation { reduction } => {
+                check_size("reduction", reduction).map_err(|error| at(&vb, "attention", error))?;
                 let middle = squeezed(channels, reduction);
                 let pointwise = |inputs, outputs, name: &str| {
                     Conv2d::with_config(inputs, outputs, (1, 1), ConvConfig::default(), vb.pp(name))?
@@ -76,8 +79,9 @@ impl ChannelAttention {
             }
             Attention::EfficientChannel => return Self::new(attention.sized_for(channels), channels, vb),
             Attention::ChannelKernel { kernel } => {
-                if kernel % 2 == 0 {
-                    bail!("a kernel of {kernel} along the channels is not odd");
+                if kernel % 2 == 0 || kernel > MOST_KERNEL {
+                    let error = Error::Msg(format!("kernel = {kernel}; an odd number to {MOST_KERNEL} is needed"));
+                    return Err(at(&vb, "attention", error));
                 }
                 Self::EfficientChannel { weight: vb.pp("conv").get_with_hints((1, 1, kernel), "weight", he())? }
             }
@@ -101,9 +105,12 @@ impl Layer for ChannelAttention {
     }
 }
 
+/// The largest kernel along the channels.
+const MOST_KERNEL: usize = (1 << 16) - 1;
+
 /// The nearest multiple of 8, at least 8.
 fn squeezed(channels: usize, reduction: usize) -> usize {
-    let exact = channels as f64 / reduction.max(1) as f64;
+    let exact = channels as f64 / reduction as f64;
     (((exact + 4.) / 8.) as usize * 8).max(8)
 }
 

@@ -1,11 +1,11 @@
 //! The residual block: a branch of convolutions, a shortcut, and their sum.
 
-use candle_core::{Result, Tensor, bail};
+use candle_core::{Result, Tensor};
 use candle_nn::{ModuleT, VarBuilder};
 use resnet_ops::graph::DropUnit;
 use resnet_ops::{ConvConfig, Graph, GraphBuilder, Value};
 
-use crate::layers::join;
+use crate::layers::{at, join};
 use crate::merge::Junction;
 use crate::{BlockConfig, Branch, ChannelAttention, Conv2d, Layer, Norm2d, Order, Shortcut, StrideIn};
 
@@ -29,9 +29,7 @@ impl ResidualBlock {
     /// # Errors
     /// If the configuration is impossible or the builder lacks a parameter.
     pub fn new(config: &BlockConfig, vb: VarBuilder) -> Result<Self> {
-        if !(0. ..1.).contains(&config.drop_path) {
-            bail!("a stochastic depth rate of {} is not in [0, 1)", config.drop_path);
-        }
+        config.check().map_err(|error| at(&vb, "a residual block", error))?;
         let layout = convolutions(config);
         let mut stages = Vec::with_capacity(layout.len());
         for (i, conv) in layout.iter().enumerate() {

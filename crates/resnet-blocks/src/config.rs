@@ -1,5 +1,6 @@
 //! What a residual block is made of.
 
+use candle_core::{Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::{Activation, AntiAlias, Attention, Naming, NormKind, Order};
@@ -243,7 +244,73 @@ impl BlockConfig {
         self
     }
 
+    /// Whether a block can be made of it.
+    ///
+    /// # Errors
+    /// If a number is impossible or does not go with another; the message names the field.
+    pub fn check(&self) -> Result<()> {
+        let &Self { inputs, outputs, inner, entry, groups, stride, .. } = self;
+        let sizes = [("inputs", inputs), ("outputs", outputs), ("inner", inner), ("entry", entry)];
+        for (field, value) in sizes.into_iter().chain([("groups", groups), ("stride", stride)]) {
+            check_size(field, value)?;
+        }
+        // What the convolutions with groups read and write.
+        let grouped: &[_] = match self.branch {
+            Branch::Single => &[("inputs", inputs), ("outputs", outputs)],
+            Branch::Basic => &[("inputs", inputs), ("inner", inner), ("outputs", outputs)],
+            Branch::Bottleneck(_) => &[("entry", entry), ("inner", inner)],
+        };
+        if let Some((field, channels)) = grouped.iter().find(|(_, channels)| !channels.is_multiple_of(groups)) {
+            bail!("groups = {groups} do not divide {field} = {channels}");
+        }
+        if self.shortcut == ShortcutKind::A && outputs < inputs {
+            bail!("shortcut A cannot go from inputs = {inputs} to outputs = {outputs} channels");
+        }
+        check_rate("drop_path", self.drop_path)?;
+        match self.merge {
+            Merge::Identity => {}
+            Merge::Scaled { shortcut, branch } => {
+                check_finite("merge: shortcut", shortcut)?;
+                check_finite("merge: branch", branch)?;
+            }
+            Merge::ExclusiveGate { bias } | Merge::ShortcutGate { bias } => check_finite("merge: bias", bias)?,
+            Merge::Dropout { rate } => check_rate("merge: rate", rate)?,
+        }
+        match self.standardize {
+            Some(eps) if !(eps >= 0. && eps.is_finite()) => {
+                bail!("standardize = {eps}; it has to be finite and at least 0")
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub(crate) fn changes_shape(&self) -> bool {
         self.stride != 1 || self.inputs != self.outputs
     }
+}
+
+/// Channels, rows or columns of anything: what the operations count in.
+const MOST: usize = i32::MAX as usize;
+
+/// # Errors
+/// If there is nothing of it, or more than can be counted.
+pub(crate) fn check_size(field: &str, value: usize) -> Result<()> {
+    if !(1..=MOST).contains(&value) {
+        bail!("{field} = {value}; 1 to {MOST} are possible");
+    }
+    Ok(())
+}
+
+fn check_rate(field: &str, rate: f64) -> Result<()> {
+    if !(0. ..1.).contains(&rate) {
+        bail!("{field} = {rate} is not in [0, 1)");
+    }
+    Ok(())
+}
+
+fn check_finite(field: &str, value: f64) -> Result<()> {
+    if !value.is_finite() {
+        bail!("{field} = {value} is not finite");
+    }
+    Ok(())
 }

@@ -1,9 +1,11 @@
 //! The layers that blocks are made of.
 
-use candle_core::{Result, Tensor};
+use candle_core::{Error, Result, Tensor, bail};
 use candle_nn::init::{FanInOut, NonLinearity, NormalOrUniform};
 use candle_nn::{Init, VarBuilder};
 use resnet_ops::{ConvConfig, GraphBuilder, Value};
+
+use crate::config::check_size;
 
 /// Something that appends itself to a network's graph.
 pub trait Layer {
@@ -14,6 +16,16 @@ pub trait Layer {
 /// Joins a dotted path.
 pub(crate) fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_string() } else { format!("{path}.{name}") }
+}
+
+/// The error of a layer whose parameters stand under the builder's path.
+pub(crate) fn at(vb: &VarBuilder, layer: &str, error: Error) -> Error {
+    let error = match error {
+        Error::WithBacktrace { inner, .. } => *inner,
+        error => error,
+    };
+    let path = vb.prefix();
+    Error::Msg(if path.is_empty() { format!("{layer}: {error}") } else { format!("{path}: {error}") })
 }
 
 /// A two-dimensional convolution; parameters `weight` (O, C / groups, kh, kw) and, if asked for, `bias` (O).
@@ -44,7 +56,7 @@ impl Conv2d {
     /// Any kernel and [`ConvConfig`], without bias.
     ///
     /// # Errors
-    /// If the builder has no such tensor of that shape.
+    /// If a size is impossible, the groups do not divide the channels, or the builder has no such tensor of that shape.
     pub fn with_config(
         inputs: usize,
         outputs: usize,
@@ -52,7 +64,18 @@ impl Conv2d {
         config: ConvConfig,
         vb: VarBuilder,
     ) -> Result<Self> {
-        let weight = vb.get_with_hints((outputs, inputs / config.groups.max(1), kh, kw), "weight", he())?;
+        let groups = config.groups;
+        let check = || {
+            for (field, value) in [("inputs", inputs), ("outputs", outputs), ("groups", groups)] {
+                check_size(field, value)?;
+            }
+            if !(inputs.is_multiple_of(groups) && outputs.is_multiple_of(groups)) {
+                bail!("groups = {groups} do not divide inputs = {inputs} and outputs = {outputs}");
+            }
+            config.check((kh, kw))
+        };
+        check().map_err(|error| at(&vb, "a convolution", error))?;
+        let weight = vb.get_with_hints((outputs, inputs / groups, kh, kw), "weight", he())?;
         Ok(Self { weight, bias: None, config, standardize: None })
     }
 
@@ -94,7 +117,7 @@ impl Linear {
     /// # Errors
     /// If the builder has no such tensors of that shape.
     pub fn new(inputs: usize, outputs: usize, vb: VarBuilder) -> Result<Self> {
-        let bound = 1. / (inputs.max(1) as f64).sqrt();
+        let bound = bound(inputs, outputs, &vb)?;
         let uniform = Init::Uniform { lo: -bound, up: bound };
         Ok(Self {
             weight: vb.get_with_hints((outputs, inputs), "weight", uniform)?,
@@ -103,13 +126,20 @@ impl Linear {
     }
 }
 
+/// The bound of a linear layer's initial values.
+fn bound(inputs: usize, outputs: usize, vb: &VarBuilder) -> Result<f64> {
+    let check = check_size("inputs", inputs).and_then(|()| check_size("outputs", outputs));
+    check.map_err(|error| at(vb, "a linear layer", error))?;
+    Ok(1. / (inputs as f64).sqrt())
+}
+
 impl Linear {
     /// As [`Linear::new`], with the weight of a 1×1 convolution (O, I, 1, 1).
     ///
     /// # Errors
     /// If the builder has no such tensors of that shape.
     pub fn pointwise(inputs: usize, outputs: usize, vb: VarBuilder) -> Result<Self> {
-        let bound = 1. / (inputs.max(1) as f64).sqrt();
+        let bound = bound(inputs, outputs, &vb)?;
         let uniform = Init::Uniform { lo: -bound, up: bound };
         let weight = vb.get_with_hints((outputs, inputs, 1, 1), "weight", uniform)?;
         // A view: it follows the parameter's values, and gradients go back through it.

@@ -1,6 +1,6 @@
 //! Shortcut and branch become one.
 
-use candle_core::{Result, bail};
+use candle_core::Result;
 use candle_nn::VarBuilder;
 use resnet_ops::graph::DropUnit;
 use resnet_ops::{ConvConfig, GraphBuilder, Value};
@@ -18,7 +18,7 @@ pub(crate) struct Junction {
 
 impl Junction {
     /// # Errors
-    /// If a dropout's rate is not in [0, 1), or the builder lacks a parameter.
+    /// If the builder lacks a parameter.
     pub(crate) fn new(config: &BlockConfig, vb: VarBuilder) -> Result<Self> {
         let merge = config.merge;
         let gate = match merge {
@@ -28,7 +28,6 @@ impl Junction {
                 let conv = Conv2d::with_config(inputs, outputs, (1, 1), conv_config, vb.clone())?;
                 Some(conv.with_bias(bias, vb)?)
             }
-            Merge::Dropout { rate } if !(0. ..1.).contains(&rate) => bail!("a dropout rate of {rate} is not in [0, 1)"),
             _ => None,
         };
         Ok(Self { merge, gate })

@@ -7,7 +7,8 @@ use resnet_ops::{GraphBuilder, NormConfig, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::Layer;
-use crate::layers::join;
+use crate::config::check_size;
+use crate::layers::{at, join};
 
 /// Which norm a network has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -68,13 +69,19 @@ impl Norm2d {
     /// # Errors
     /// If the builder has no such tensors of that shape, or the channels do not divide into the groups.
     pub fn of_kind(kind: NormKind, channels: usize, scale: f64, vb: VarBuilder) -> Result<Self> {
+        let check = || {
+            check_size("channels", channels)?;
+            if let NormKind::Group { groups } | NormKind::EvoS0 { groups } = kind {
+                check_size("groups", groups)?;
+                if !channels.is_multiple_of(groups) {
+                    bail!("groups = {groups} do not divide channels = {channels}");
+                }
+            }
+            Ok(())
+        };
+        check().map_err(|error| at(&vb, "a norm", error))?;
         let get = |name: &str, initial: f64| vb.get_with_hints(channels, name, Init::Const(initial));
         let (weight, bias) = (get("weight", scale)?, get("bias", 0.)?);
-        if let NormKind::Group { groups } | NormKind::EvoS0 { groups } = kind
-            && (groups == 0 || !channels.is_multiple_of(groups))
-        {
-            bail!("{kind:?}: {channels} channels do not divide into {groups} groups");
-        }
         Ok(Self(match kind {
             NormKind::Batch => Kind::Batch(NormParameters {
                 weight: Some(weight),

@@ -10,6 +10,7 @@ use candle_nn::{Init, VarBuilder};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
+use resnet_ops::memory;
 
 /// Parameters and buffers of a network by name, in the order of their creation; a clone shares them.
 ///
@@ -69,6 +70,8 @@ impl Parameters {
     }
 
     fn initial(&self, shape: &Shape, name: &str, init: Init, dtype: DType, device: &Device) -> Result<Tensor> {
+        let bytes = shape.dims().iter().fold(4, |bytes: u128, &size| bytes.saturating_mul(size as u128));
+        memory::check(format_args!("parameter {name}: {:?}", shape.dims()), bytes, &Device::Cpu)?;
         let Some(seed) = self.seed else { return Tensor::zeros(shape, dtype, device) };
         let mut rng = ChaCha8Rng::seed_from_u64(seed ^ fnv1a(name));
         let count = shape.elem_count();
@@ -111,6 +114,9 @@ impl SimpleBackend for Parameters {
                 bail!("parameter {name} is {:?}, asked for as {:?}", tensor.dims(), shape.dims());
             }
             return Ok(tensor.clone());
+        }
+        if !dtype.is_float() {
+            bail!("parameter {name} is asked for as {dtype:?}; a floating-point dtype is needed");
         }
         let var = Var::from_tensor(&self.initial(&shape, name, init, dtype, device)?)?;
         let tensor = var.as_tensor().clone();

@@ -1,10 +1,10 @@
 //! The way around the branch.
 
-use candle_core::{Result, bail};
+use candle_core::Result;
 use candle_nn::VarBuilder;
 use resnet_ops::{AvgPoolConfig, ConvConfig, GraphBuilder, Value};
 
-use crate::layers::join;
+use crate::layers::{at, join};
 use crate::{BlockConfig, Conv2d, Layer, Naming, Norm2d, Projection, ShortcutKind};
 
 /// What is added to the branch.
@@ -42,15 +42,14 @@ impl Shortcut {
     /// The shortcut that a block's configuration asks for.
     ///
     /// # Errors
-    /// If option A would have to remove channels, or the builder lacks a parameter.
+    /// If the configuration is impossible, as where option A would have to remove channels, or the builder lacks a parameter.
     pub fn new(config: &BlockConfig, vb: VarBuilder) -> Result<Self> {
+        config.check().map_err(|error| at(&vb, "a shortcut", error))?;
         Ok(match (config.shortcut, config.changes_shape()) {
             (ShortcutKind::None, _) => Self::None,
             (ShortcutKind::A | ShortcutKind::B, false) => Self::Identity,
             (ShortcutKind::A, true) => {
-                let Some(extra) = config.outputs.checked_sub(config.inputs) else {
-                    bail!("shortcut A cannot go from {} to {} channels", config.inputs, config.outputs)
-                };
+                let extra = config.outputs.saturating_sub(config.inputs);
                 Self::PadSubsample { stride: config.stride, before: extra / 2, after: extra - extra / 2 }
             }
             (ShortcutKind::B, true) | (ShortcutKind::C, _) => {

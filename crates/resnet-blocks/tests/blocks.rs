@@ -4,10 +4,10 @@ use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Result, Tensor, Var};
 use candle_nn::ModuleT;
 use resnet_blocks::{
-    Activation, AntiAlias, Attention, BlockConfig, Branch, Layer, Merge, Naming, NormKind, Order, Parameters,
-    Projection, ResidualBlock, ShortcutKind, StrideIn,
+    Activation, AntiAlias, Attention, BlockConfig, Branch, Conv2d, Layer, Linear, Merge, Naming, Norm2d, NormKind,
+    Order, Parameters, Projection, ResidualBlock, ShortcutKind, StrideIn,
 };
-use resnet_ops::{Backend, Graph, Value};
+use resnet_ops::{Backend, ConvConfig, Graph, Value};
 
 const BRANCHES: [Branch; 4] =
     [Branch::Single, Branch::Basic, Branch::Bottleneck(StrideIn::First), Branch::Bottleneck(StrideIn::Middle)];
@@ -268,16 +268,112 @@ fn stochastic_depth_takes_whole_branches_of_images() -> Result<()> {
 
 #[test]
 fn impossible_numbers_are_errors() {
-    for config in [
-        BlockConfig::basic(8, 8).with_drop_path(1.),
-        BlockConfig::basic(8, 8).with_merge(Merge::Dropout { rate: -0.1 }),
-        BlockConfig { norm: NormKind::Group { groups: 3 }, ..BlockConfig::basic(8, 8) },
-        BlockConfig { norm: NormKind::EvoS0 { groups: 0 }, ..BlockConfig::basic(8, 8) },
-        BlockConfig::basic(8, 8).with_attention(Attention::ChannelKernel { kernel: 4 }),
+    let basic = BlockConfig::basic(8, 8);
+    let squeezed = |reduction| Attention::SqueezeExcitation { reduction };
+    for (field, config) in [
+        ("drop_path = 1 ", basic.with_drop_path(1.)),
+        ("drop_path = NaN ", basic.with_drop_path(f64::NAN)),
+        ("merge: rate = -0.1 ", basic.with_merge(Merge::Dropout { rate: -0.1 })),
+        ("merge: branch = inf ", basic.with_merge(Merge::Scaled { shortcut: 1., branch: f64::INFINITY })),
+        ("merge: bias = NaN ", basic.with_merge(Merge::ShortcutGate { bias: f64::NAN })),
+        ("inputs = 0;", BlockConfig { inputs: 0, ..basic }),
+        ("outputs = 0;", BlockConfig { outputs: 0, ..basic }),
+        ("outputs = 18446744073709551615;", BlockConfig { outputs: usize::MAX, ..basic }),
+        ("inner = 0;", BlockConfig::bottleneck(8, 3)),
+        ("entry = 0;", BlockConfig { entry: 0, ..BlockConfig::bottleneck(8, 8) }),
+        ("groups = 0;", basic.with_groups(0)),
+        ("groups = 3 do not divide inputs = 8", basic.with_groups(3)),
+        ("groups = 4 do not divide inner = 6", basic.with_inner(6).with_groups(4)),
+        ("groups = 3 do not divide entry = 4", BlockConfig::bottleneck(8, 16).with_groups(3)),
+        ("stride = 0;", basic.with_stride(0)),
+        ("stride = 9223372036854775808;", basic.with_stride(1 << 63)),
+        (
+            "shortcut A cannot go from inputs = 8 to outputs = 4",
+            BlockConfig::basic(8, 4).with_shortcut(ShortcutKind::A),
+        ),
+        ("standardize = -1;", BlockConfig { standardize: Some(-1.), ..basic }),
+        ("groups = 3 do not divide channels = 8", BlockConfig { norm: NormKind::Group { groups: 3 }, ..basic }),
+        ("groups = 0;", BlockConfig { norm: NormKind::EvoS0 { groups: 0 }, ..basic }),
+        ("kernel = 4;", basic.with_attention(Attention::ChannelKernel { kernel: 4 })),
+        ("kernel = 18446744073709551615;", basic.with_attention(Attention::ChannelKernel { kernel: usize::MAX })),
+        ("reduction = 0;", basic.with_attention(squeezed(0))),
     ] {
         let parameters = Parameters::new(3, DType::F32, &Device::Cpu);
-        assert!(ResidualBlock::new(&config, parameters.builder()).is_err(), "{config:?}");
+        let error = ResidualBlock::new(&config, parameters.builder().pp("layer1.0")).map(drop).unwrap_err().to_string();
+        assert!(
+            error.starts_with("layer1.0") && error.contains(field) && error.lines().count() == 1,
+            "{field}: {error}"
+        );
     }
+}
+
+/// Layers of their own: the message names the path and the number.
+#[test]
+fn layers_of_impossible_sizes_are_errors() {
+    let parameters = Parameters::new(3, DType::F32, &Device::Cpu);
+    let vb = |name: &str| parameters.builder().pp(name);
+    let config = ConvConfig { stride: (0, 1), ..ConvConfig::default() };
+    let grouped = ConvConfig { groups: 3, ..ConvConfig::default() };
+    // 2⁶⁰ values: more than memory, and in bytes more than a usize holds.
+    let (wide, many) = (1 << 30, ConvConfig::default());
+    for (wanted, result) in [
+        ("a: inputs = 0;", Conv2d::new(0, 8, 3, 1, vb("a")).map(drop)),
+        ("b: conv2d: kernel (rows) = 0;", Conv2d::new(8, 8, 0, 1, vb("b")).map(drop)),
+        ("c: conv2d: stride (rows) = 0;", Conv2d::with_config(8, 8, (3, 3), config, vb("c")).map(drop)),
+        ("d: groups = 3 do not divide", Conv2d::with_config(8, 9, (3, 3), grouped, vb("d")).map(drop)),
+        ("parameter e.weight: [1073741824,", Conv2d::with_config(wide, wide, (1, 1), many, vb("e")).map(drop)),
+        ("f: outputs = 0;", Linear::new(8, 0, vb("f")).map(drop)),
+        ("g: inputs = 0;", Linear::pointwise(0, 8, vb("g")).map(drop)),
+        ("h: channels = 0;", Norm2d::new(0, vb("h")).map(drop)),
+    ] {
+        let error = result.unwrap_err().to_string();
+        assert!(error.starts_with(wanted) && error.lines().count() == 1, "{wanted}: {error}");
+    }
+    assert!(parameters.named().is_empty());
+}
+
+/// A parameter is asked for again under another shape, one that does not exist, one of integers.
+#[test]
+fn parameters_are_named_where_they_are_not_what_is_asked_for() -> Result<()> {
+    let parameters = Parameters::new(3, DType::F32, &Device::Cpu);
+    let vb = parameters.builder();
+    vb.pp("conv1").get((4, 3), "weight")?;
+    let shape = vb.pp("conv1").get((4, 2), "weight").map(drop).unwrap_err().to_string();
+    assert_eq!(shape, "parameter conv1.weight is [4, 3], asked for as [4, 2]");
+    let missing = vb.get_unchecked("conv9.weight").map(drop).unwrap_err().to_string();
+    assert_eq!(missing, "parameter conv9.weight does not exist");
+    let integers = Parameters::new(3, DType::U8, &Device::Cpu);
+    let error = integers.builder().get(3, "bias").map(drop).unwrap_err().to_string();
+    assert_eq!(error, "parameter bias is asked for as U8; a floating-point dtype is needed");
+    // Blocks in other floating-point dtypes are made and run.
+    for dtype in [DType::BF16, DType::F16, DType::F64] {
+        let parameters = Parameters::new(3, dtype, &Device::Cpu);
+        let block = ResidualBlock::new(&BlockConfig::basic(4, 8).with_stride(2), parameters.builder())?;
+        let x = Tensor::ones((2, 4, 5, 5), dtype, &Device::Cpu)?;
+        let y = block.forward_t(&x, true)?;
+        assert_eq!((y.dims(), y.dtype()), ([2, 8, 3, 3].as_slice(), dtype));
+    }
+    Ok(())
+}
+
+/// What a block is given: other channels, too few pixels, nothing.
+#[test]
+fn inputs_that_do_not_fit_are_errors_that_name_the_layer() -> Result<()> {
+    let parameters = Parameters::new(3, DType::F32, &Device::Cpu);
+    let config = BlockConfig { anti_alias: Some(AntiAlias::Blur), ..BlockConfig::basic(4, 8).with_stride(2) };
+    let block = ResidualBlock::new(&config, parameters.builder())?;
+    for (dims, words) in [
+        ([2, 3, 5, 5], ["conv1: conv2d: ", "takes 4 channels; the input has 3"]),
+        ([2, 4, 1, 5], ["aa: blur_pool2d: ", "1 rows and 5 columns"]),
+        ([0, 4, 5, 5], ["graph: ", "images = 0"]),
+    ] {
+        let x = Tensor::zeros(&dims, DType::F32, &Device::Cpu)?;
+        for train in [true, false] {
+            let error = block.forward_t(&x, train).map(drop).unwrap_err().to_string();
+            assert!(words.iter().all(|word| error.contains(word)), "{error}");
+        }
+    }
+    Ok(())
 }
 
 #[test]

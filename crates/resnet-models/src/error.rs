@@ -16,6 +16,34 @@ pub enum Error {
     /// A network needs at least one class.
     #[error("a network needs at least one class")]
     NoClasses,
+    /// A field of a configuration makes no sense.
+    #[error("network {name}: `{field}` {message}")]
+    Field {
+        /// The network.
+        name: String,
+        /// The field.
+        field: &'static str,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A configuration says that the network has more values than its weights' file holds.
+    #[error("{}: its configuration is of a network of {} values or more, the file holds {values}", file.display(), least.map_or("2^127".into(), |least| least.to_string()))]
+    TooLarge {
+        /// The weights' file.
+        file: PathBuf,
+        /// Values of the network's convolutions, where that number can be had.
+        least: Option<u128>,
+        /// Values of all tensors in the file.
+        values: u128,
+    },
+    /// Weights of a network of another kind.
+    #[error("{}: {what}", file.display())]
+    Foreign {
+        /// The weights' file.
+        file: PathBuf,
+        /// What it is.
+        what: String,
+    },
     /// Weights without their network's name.
     #[error("{} does not name its network{}", file.display(), by_name(fitting))]
     Nameless {

@@ -46,9 +46,11 @@
 //!   brings image codecs.
 //! - `cuda`, `cudnn`, `metal`: devices.
 
+mod check;
 mod config;
 mod embedding;
 mod error;
+mod fit;
 pub mod golden;
 pub mod hub;
 mod message;
@@ -107,6 +109,7 @@ pub fn create_changed(
     if config.classes == 0 {
         return Err(Error::NoClasses);
     }
+    config.check()?;
     Ok(Network::new(&config, vb)?)
 }
 

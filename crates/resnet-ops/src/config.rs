@@ -1,6 +1,30 @@
 //! What the operations are configured by, and the shapes that follow.
 
-use candle_core::{Result, bail};
+use std::fmt::Display;
+
+use candle_core::Result;
+
+/// The largest size in any direction, of a map with its padding or of a parameter: what devices count rows and columns in.
+pub(crate) const MOST: usize = i32::MAX as usize;
+
+/// Rows or columns of the largest kernel.
+const MOST_KERNEL: usize = 1 << 16;
+
+/// Refuses a parameter of an operation that is not in `least..=most`.
+pub(crate) fn in_range(op: &str, parameter: impl Display, value: usize, (least, most): (usize, usize)) -> Result<()> {
+    if !(least..=most).contains(&value) {
+        bail!("{op}: {parameter} = {value}; {least} to {most} are possible");
+    }
+    Ok(())
+}
+
+/// Refuses an ε that makes no variance positive: one that is negative, infinite or not a number.
+pub(crate) fn check_eps(op: &str, eps: f64) -> Result<()> {
+    if !(eps >= 0. && eps.is_finite()) {
+        bail!("{op}: eps = {eps}; it has to be finite and at least 0");
+    }
+    Ok(())
+}
 
 /// Stride, padding, dilation (rows, columns) and groups of a two-dimensional convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,15 +54,31 @@ impl ConvConfig {
     /// Rows and columns of the output of an (h, w) input under a (kh, kw) kernel.
     ///
     /// # Errors
-    /// If a stride, dilation or group count is zero, or the kernel does not fit into the padded input.
+    /// If a stride, dilation or group count is zero or above 2³¹ − 1, or the kernel does not fit into the padded input.
     pub fn output_size(&self, (h, w): (usize, usize), (kh, kw): (usize, usize)) -> Result<(usize, usize)> {
-        if self.groups == 0 {
-            bail!("conv2d: groups must be at least 1");
-        }
-        Ok((
-            window_count("conv2d", h, kh, self.stride.0, self.padding.0, self.dilation.0)?,
-            window_count("conv2d", w, kw, self.stride.1, self.padding.1, self.dilation.1)?,
-        ))
+        let [rows, columns] = self.windows((kh, kw))?;
+        Ok((rows.count(h)?, columns.count(w)?))
+    }
+
+    /// Whether a (kh, kw) kernel can be applied so, to an input that is large enough.
+    ///
+    /// # Errors
+    /// If a stride, dilation or group count is zero, or a parameter is too large.
+    pub fn check(&self, kernel: (usize, usize)) -> Result<()> {
+        self.windows(kernel).map(drop)
+    }
+
+    /// The windows in both directions.
+    ///
+    /// # Errors
+    /// As [`Self::output_size`], where that does not depend on the input.
+    pub(crate) fn windows(&self, (kh, kw): (usize, usize)) -> Result<[Windows; 2]> {
+        in_range("conv2d", "groups", self.groups, (1, MOST))?;
+        let ConvConfig { stride, padding, dilation, .. } = *self;
+        Ok([
+            Windows::new("conv2d", "rows", kh, stride.0, padding.0, dilation.0)?,
+            Windows::new("conv2d", "columns", kw, stride.1, padding.1, dilation.1)?,
+        ])
     }
 }
 
@@ -62,15 +102,14 @@ impl PoolConfig {
     /// Rows and columns of the output of an (h, w) input.
     ///
     /// # Errors
-    /// If the stride is zero, the padding exceeds half the kernel or the window does not fit.
+    /// If the kernel or stride is zero or too large, the padding exceeds half the kernel or the window does not fit.
     pub fn output_size(&self, (h, w): (usize, usize)) -> Result<(usize, usize)> {
-        if self.padding.0 * 2 > self.kernel.0 || self.padding.1 * 2 > self.kernel.1 {
-            bail!("max_pool2d: padding {:?} is more than half the kernel {:?}", self.padding, self.kernel);
-        }
-        Ok((
-            window_count("max_pool2d", h, self.kernel.0, self.stride.0, self.padding.0, 1)?,
-            window_count("max_pool2d", w, self.kernel.1, self.stride.1, self.padding.1, 1)?,
-        ))
+        let [rows, columns] = self.windows()?;
+        Ok((rows.count(h)?, columns.count(w)?))
+    }
+
+    pub(crate) fn windows(&self) -> Result<[Windows; 2]> {
+        pool_windows("max_pool2d", self.kernel, self.stride, self.padding)
     }
 }
 
@@ -97,26 +136,15 @@ impl AvgPoolConfig {
     /// Rows and columns of the output of an (h, w) input.
     ///
     /// # Errors
-    /// If the stride is zero, the padding exceeds half the kernel or the window does not fit.
+    /// If the kernel or stride is zero or too large, the padding exceeds half the kernel or the window does not fit.
     pub fn output_size(&self, (h, w): (usize, usize)) -> Result<(usize, usize)> {
-        if self.padding.0 * 2 > self.kernel.0 || self.padding.1 * 2 > self.kernel.1 {
-            bail!("avg_pool2d: padding {:?} is more than half the kernel {:?}", self.padding, self.kernel);
-        }
-        let count = |size: usize, kernel: usize, stride: usize, padding: usize| -> Result<usize> {
-            if !self.ceil {
-                return window_count("avg_pool2d", size, kernel, stride, padding, 1);
-            }
-            if stride == 0 || kernel == 0 || size == 0 {
-                bail!("avg_pool2d: kernel, stride and size must be at least 1, got {kernel}, {stride}, {size}");
-            }
-            let count = (size + 2 * padding).saturating_sub(kernel).div_ceil(stride) + 1;
-            // The last window has to begin inside.
-            Ok(if (count - 1) * stride >= size + padding { count - 1 } else { count })
-        };
-        Ok((
-            count(h, self.kernel.0, self.stride.0, self.padding.0)?,
-            count(w, self.kernel.1, self.stride.1, self.padding.1)?,
-        ))
+        let [rows, columns] = self.windows()?;
+        let count = |windows: Windows, size| if self.ceil { windows.count_up(size) } else { windows.count(size) };
+        Ok((count(rows, h)?, count(columns, w)?))
+    }
+
+    pub(crate) fn windows(&self) -> Result<[Windows; 2]> {
+        pool_windows("avg_pool2d", self.kernel, self.stride, self.padding)
     }
 
     /// The pixels (first, end) of one direction that the window of output `o` covers in an input of `size`.
@@ -148,14 +176,92 @@ impl Default for NormConfig {
     }
 }
 
-fn window_count(op: &str, size: usize, kernel: usize, stride: usize, padding: usize, dilation: usize) -> Result<usize> {
-    if stride == 0 || dilation == 0 || kernel == 0 {
-        bail!("{op}: kernel, stride and dilation must be at least 1, got {kernel}, {stride}, {dilation}");
+/// The windows of a convolution or pooling in one direction, whose parameters are possible.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Windows {
+    op: &'static str,
+    direction: &'static str,
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+    dilation: usize,
+}
+
+impl Windows {
+    fn new(
+        op: &'static str,
+        direction: &'static str,
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+        dilation: usize,
+    ) -> Result<Self> {
+        in_range(op, format_args!("kernel ({direction})"), kernel, (1, MOST_KERNEL))?;
+        in_range(op, format_args!("stride ({direction})"), stride, (1, MOST))?;
+        in_range(op, format_args!("padding ({direction})"), padding, (0, MOST))?;
+        in_range(op, format_args!("dilation ({direction})"), dilation, (1, MOST))?;
+        Ok(Self { op, direction, kernel, stride, padding, dilation })
     }
-    let span = dilation * (kernel - 1) + 1;
-    let padded = size + 2 * padding;
-    if size == 0 || padded < span {
-        bail!("{op}: a window of {span} pixels does not fit into {size} pixels with a padding of {padding}");
+
+    /// Pixels from a window's first to its last. At most 2⁴⁷: kernel and dilation are bounded.
+    fn span(&self) -> u64 {
+        self.dilation as u64 * (self.kernel as u64 - 1) + 1
     }
-    Ok((padded - span) / stride + 1)
+
+    /// The input's pixels with the padding on both sides.
+    ///
+    /// # Errors
+    /// If there are none, or more than can be counted.
+    pub(crate) fn padded(&self, size: usize) -> Result<usize> {
+        let Self { op, direction, padding, .. } = *self;
+        in_range(op, direction, size, (1, MOST))?;
+        // Both are below 2³¹.
+        let padded = size as u64 + 2 * padding as u64;
+        if padded > MOST as u64 {
+            bail!("{op}: padding ({direction}) = {padding} makes {size} more than {MOST}");
+        }
+        Ok(padded as usize)
+    }
+
+    /// How many windows lie inside.
+    fn count(&self, size: usize) -> Result<usize> {
+        let (padded, span) = (self.padded(size)? as u64, self.span());
+        if padded < span {
+            return self.does_not_fit(size);
+        }
+        Ok(((padded - span) / self.stride as u64 + 1) as usize)
+    }
+
+    /// The same with a last one that reaches beyond, but begins inside.
+    fn count_up(&self, size: usize) -> Result<usize> {
+        let (padded, span, stride) = (self.padded(size)? as u64, self.span(), self.stride as u64);
+        if padded + stride - 1 < span {
+            return self.does_not_fit(size);
+        }
+        let count = padded.saturating_sub(span).div_ceil(stride) + 1;
+        let begins_inside = (count - 1) * stride < size as u64 + self.padding as u64;
+        Ok((if begins_inside { count } else { count - 1 }) as usize)
+    }
+
+    fn does_not_fit(&self, size: usize) -> Result<usize> {
+        let Self { op, direction, kernel, padding, dilation, .. } = *self;
+        let dilation = if dilation > 1 { format!(", {dilation} apart,") } else { String::new() };
+        bail!("{op}: a kernel of {kernel} {direction}{dilation} does not fit into {size} with a padding of {padding}")
+    }
+}
+
+fn pool_windows(
+    op: &'static str,
+    kernel: (usize, usize),
+    stride: (usize, usize),
+    padding: (usize, usize),
+) -> Result<[Windows; 2]> {
+    let windows = [
+        Windows::new(op, "rows", kernel.0, stride.0, padding.0, 1)?,
+        Windows::new(op, "columns", kernel.1, stride.1, padding.1, 1)?,
+    ];
+    if padding.0 > kernel.0 / 2 || padding.1 > kernel.1 / 2 {
+        bail!("{op}: padding = {padding:?} is more than half the kernel {kernel:?}");
+    }
+    Ok(windows)
 }

@@ -29,6 +29,10 @@
 //! # }
 //! ```
 
+#![deny(clippy::undocumented_unsafe_blocks)]
+
+#[macro_use]
+mod error;
 mod config;
 mod cpu;
 #[cfg(feature = "cuda")]
@@ -38,6 +42,7 @@ mod cuda;
 mod deliver;
 mod functions;
 pub mod graph;
+pub mod memory;
 pub mod portable;
 
 pub use config::{AvgPoolConfig, ConvConfig, NormConfig, PoolConfig};

@@ -48,11 +48,36 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// `--resume` of a directory without a checkpoint.
-    #[error("{} has no state.safetensors to resume from: leave out --resume, or check --out", path.display())]
+    /// Another process trains in the run directory.
+    #[error("{}: another process is writing a run there: wait for its end, or choose another --out", path.display())]
+    RunBusy {
+        /// The run directory.
+        path: PathBuf,
+    },
+
+    /// The directory of a run to go on with has what a run learned, and no checkpoint.
+    #[error(
+        "{} holds {} but no state.safetensors to go on from: put that file back, or choose another --out",
+        path.display(),
+        learned.file_name().unwrap_or_default().display()
+    )]
     NothingToResume {
         /// The run directory.
         path: PathBuf,
+        /// The file that beginning again would overwrite.
+        learned: PathBuf,
+    },
+
+    /// The images of a resumed run are not those that it began with.
+    #[error(
+        "{} was begun with other data: {difference}; give the data it began with, or start another run",
+        path.display()
+    )]
+    DataChanged {
+        /// The run directory.
+        path: PathBuf,
+        /// How many images differ, and the first of them.
+        difference: String,
     },
 
     /// The configuration of a resumed run differs from the one it began with.

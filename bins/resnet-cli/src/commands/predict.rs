@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use candle_core::{DType, Device};
 use clap::ValueEnum;
+use resnet_data::{is_escaped, path_text, shown};
 use resnet_models::Outputs;
 use serde::Serialize;
 
@@ -62,6 +63,9 @@ enum Meaning {
 #[derive(Serialize)]
 struct Prediction {
     image: String,
+    /// Whether the file's name is no Unicode, and `image` its bytes in an escaped form.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    escaped: bool,
     top: Vec<Guess>,
     #[serde(skip_serializing_if = "Option::is_none")]
     logits: Option<Vec<f32>>,
@@ -80,10 +84,13 @@ struct Guess {
 pub fn run(args: Args) -> anyhow::Result<()> {
     let device = args.device.open()?;
     let loaded = network::load(&args.network, &device)?;
+    loaded.must_have_head()?;
+    let grey = loaded.takes_grey()?;
+    loaded.tell();
     let outputs = meaning(&loaded, args.outputs)?;
     let names = class_names(&loaded, &args.data)?;
     let transform = loaded.transform(&args.normalize, &args.data, None)?;
-    let images = Images::new(&args.images.images, transform, &args.loader, loaded.image_size(&args.normalize))?;
+    let images = Images::new(&args.images.images, transform, &args.loader, loaded.image_size(&args.normalize), grey)?;
     let network = args.inference.ready(loaded.network.graph())?;
     images.for_each_batch("classifying", |batch, paths| {
         let logits = network.forward(&batch.to_device(&device)?)?;
@@ -91,12 +98,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         let probabilities = outputs.probabilities(&logits)?.to_vec2::<f32>()?;
         for ((path, probabilities), logits) in paths.iter().zip(probabilities).zip(logits.to_vec2::<f32>()?) {
             if logits.iter().any(|logit| !logit.is_finite()) {
-                let (name, path) = (&loaded.name, path.display());
+                let (name, path) = (&loaded.name, shown(path));
                 return Err(bad_input(format!(
                     "{name}: the network's output for {path} is not finite; these weights cannot be used"
                 )));
             }
-            let image = path.display().to_string();
             let probabilities = match (&probabilities[..], names.len()) {
                 // Two names of one output: no and yes.
                 (&[yes], 2) => vec![1.0 - yes, yes],
@@ -104,9 +110,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             };
             let top = best(&probabilities, args.top_k as usize, &names);
             if args.json.json {
-                output::json(&Prediction { image, top, logits: args.logits.then_some(logits) })?;
+                let (image, escaped) = (path_text(path).into_owned(), is_escaped(path));
+                output::json(&Prediction { image, escaped, top, logits: args.logits.then_some(logits) })?;
             } else {
-                output::text(table(image, &top)?)?;
+                output::text(table(shown(path), &top)?)?;
             }
         }
         Ok(())
@@ -174,9 +181,9 @@ fn class_names(loaded: &Loaded, data: &DatasetArgs) -> anyhow::Result<Vec<String
 }
 
 fn table(image: String, top: &[Guess]) -> anyhow::Result<String> {
-    let mut text = output::escaped(&image);
+    let mut text = image;
     for guess in top {
-        write!(text, "\n{:7.2} %  {}", 100.0 * guess.probability, output::escaped(&guess.label))?;
+        write!(text, "\n{:7.2} %  {}", 100.0 * guess.probability, shown(&guess.label))?;
     }
     Ok(text)
 }

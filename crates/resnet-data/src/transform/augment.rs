@@ -270,17 +270,19 @@ impl Augment {
             Self::RandomResizedCrop { size, scale, ratio, filter } => {
                 let part =
                     random_part((height, width), scale, ratio, rng).unwrap_or_else(|| middle(height, width, ratio));
+                view.settle(origin)?;
                 replace(view, part, (size, size), filter.drawn(rng))?;
             }
-            Self::Resize { size, filter } => shorter_side(view, size, filter.drawn(rng))?,
+            Self::Resize { size, filter } => shorter_side(view, size, filter.drawn(rng), origin)?,
             Self::Squash { size, filter } => {
                 let filter = filter.drawn(rng);
+                view.settle(origin)?;
                 if (height, width) != (size, size) {
                     replace(view, (0, 0, height, width), (size, size), filter)?;
                 }
             }
             Self::RandomResize { min, max, filter } => {
-                shorter_side(view, rng.random_range(min..=max), filter.drawn(rng))?;
+                shorter_side(view, rng.random_range(min..=max), filter.drawn(rng), origin)?;
             }
             Self::CenterCrop { size } => {
                 view.crop(central(height, size), central(width, size), size, size);
@@ -301,6 +303,7 @@ impl Augment {
             }
             Self::PcaColour { deviation } => view.shift = colour::shift(colour::lengths(deviation, rng)),
             Self::RandAugment { magnitude, deviation, layers, probability, filter, fill } => {
+                view.settle(origin)?;
                 view.upright();
                 let image = std::mem::replace(&mut view.image, Image::filled(0, 0, fill));
                 let chosen = RandAugment { magnitude, deviation, layers, probability, filter, fill };
@@ -356,13 +359,17 @@ fn central(side: usize, size: usize) -> isize {
     ((side - size) as f64 / 2.0).round_ties_even() as isize
 }
 
-fn shorter_side(view: &mut View, size: usize, filter: Filter) -> Result<()> {
+fn shorter_side(view: &mut View, size: usize, filter: Filter, origin: &dyn Fn() -> String) -> Result<()> {
     let (height, width) = view.size();
     if height.min(width) == size {
         return Ok(());
     }
     let longer = size * height.max(width) / height.min(width).max(1);
     let target = if height <= width { (size, longer) } else { (longer, size) };
+    view.settle(origin)?;
+    if view.resize_later(target, filter) {
+        return Ok(());
+    }
     replace(view, (0, 0, height, width), target, filter)
 }
 

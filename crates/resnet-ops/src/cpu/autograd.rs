@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Device, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Device, Layout, Result, Shape, Tensor};
 
 use super::backward::Backward;
 use super::element::{Bf16, Element};
@@ -16,24 +16,24 @@ use super::forward::{Forward, Tape, channels_first, channels_last, with_values};
 use super::isa::Isa;
 use super::plan::{ParameterId, Plan};
 use crate::deliver::deliver;
-use crate::graph::{MapShape, Pass};
+use crate::graph::{Fit, MapShape, Pass};
 
 /// Runs the plan on `x` (N, C, H, W), f32 on the CPU.
-pub(crate) fn run(plan: &Arc<Plan>, x: &Tensor, pass: Pass, compute: DType) -> Result<Tensor> {
+pub(crate) fn run(plan: &Arc<Plan>, x: &Tensor, fit: &Fit, pass: Pass, compute: DType) -> Result<Tensor> {
     match compute {
-        DType::F32 => run_as::<f32>(plan, x, pass),
-        DType::BF16 => run_as::<Bf16>(plan, x, pass),
+        DType::F32 => run_as::<f32>(plan, x, fit.vector, pass),
+        DType::BF16 => run_as::<Bf16>(plan, x, fit.vector, pass),
         other => bail!("the CPU engine computes in f32 or bf16, not in {other:?}"),
     }
 }
 
 pub(super) type Stash = Arc<Mutex<HashMap<ParameterId, Vec<f32>>>>;
 
-fn run_as<E: Element>(plan: &Arc<Plan>, x: &Tensor, pass: Pass) -> Result<Tensor> {
+fn run_as<E: Element>(plan: &Arc<Plan>, x: &Tensor, vector: bool, pass: Pass) -> Result<Tensor> {
     let x = &x.contiguous()?;
     let tickets = Tickets::new(plan.parameters(), x.device())?;
-    let op =
-        Network::<E> { plan: plan.clone(), pass, isa: Isa::current(), tape: Mutex::new(None), stash: tickets.stash };
+    let (plan, isa, tape) = (plan.clone(), Isa::current(), Mutex::new(None));
+    let op = Network::<E> { plan, vector, pass, isa, tape, stash: tickets.stash };
     if tickets.count == 0 && !x.track_op() {
         let nothing = Tensor::zeros(1, DType::F32, x.device())?;
         return x.apply_op2_no_bwd(&nothing, &Inference(op));
@@ -91,6 +91,8 @@ impl CustomOp1 for Ticket {
 
 struct Network<E> {
     plan: Arc<Plan>,
+    /// Whether the result is (N, C).
+    vector: bool,
     pass: Pass,
     isa: Isa,
     tape: Mutex<Option<Arc<Tape<E>>>>,
@@ -112,15 +114,11 @@ pub(super) fn contiguous<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result
     Ok(&storage.as_slice::<f32>()?[start..end])
 }
 
-/// The result of a forward pass, (N, C, H, W) or (N, C).
-pub(super) fn output<E: Element>(plan: &Plan, tape: &Tape<E>) -> Result<(CpuStorage, Shape)> {
+/// The result of a forward pass, (N, C, H, W) or, a `vector`, (N, C).
+pub(super) fn output<E: Element>(plan: &Plan, tape: &Tape<E>, vector: bool) -> Result<(CpuStorage, Shape)> {
     let shape = tape.shapes[plan.stored[plan.output].node];
     let values = tape.value(plan.output)?;
     let out = channels_first(values, tape.n, shape);
-    let vector = matches!(
-        plan.nodes.last().map(|node| &node.op),
-        Some(crate::graph::Op::GlobalAvgPool | crate::graph::Op::Linear { .. })
-    );
     let dims = match vector {
         true => Shape::from((tape.n, shape.channels)),
         false => Shape::from((tape.n, shape.channels, shape.height, shape.width)),
@@ -137,7 +135,7 @@ impl<E: Element> Network<E> {
     fn cpu(&self, storage: &CpuStorage, layout: &Layout, keep: bool) -> Result<(CpuStorage, Shape)> {
         let (n, input) = input_shape(layout)?;
         let tape = self.forward(contiguous(storage, layout)?, n, input, keep)?;
-        let output = output(&self.plan, &tape)?;
+        let output = output(&self.plan, &tape, self.vector)?;
         if keep {
             *self.tape.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(tape));
         }

@@ -131,7 +131,7 @@ impl<E: Element> Backward<'_, E> {
         let windows = Windows { config: *config, input: from, output: to };
         let (isa, n) = (self.isa, self.tape.n);
         self.computed(input.slot, |_, ending, shared| {
-            threads::shares(n, |share| {
+            Ok(threads::shares(n, |share| {
                 let mut pass = EndingPass::new(ending, shared);
                 let mut scratch = Buffer::<f32>::new(from.count());
                 for image in share {
@@ -146,7 +146,7 @@ impl<E: Element> Backward<'_, E> {
                     }
                 }
                 pass.sums
-            })
+            }))
         })
     }
 }

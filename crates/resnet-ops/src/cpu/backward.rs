@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use candle_core::{Result, Tensor, bail};
+use candle_core::{Result, Tensor};
 
 use super::buffer::{Buffer, Shared};
 use super::conv::{self, Epilogue, Reading, Target};
@@ -297,13 +297,13 @@ impl<'a, E: Element> Backward<'a, E> {
     pub(super) fn computed(
         &mut self,
         slot: usize,
-        compute: impl FnOnce(&Target, &Ending<'_, E>, Shared<E>) -> Vec<NormSums>,
+        compute: impl FnOnce(&Target, &Ending<'_, E>, Shared<E>) -> Result<Vec<NormSums>>,
     ) -> Result<()> {
         let is_last = self.slots[slot].open <= 1;
         let ending = self.ending(slot, is_last)?;
         let mut buffer = Buffer::<E>::new(self.tape.n * ending.shape.count());
         let shared = buffer.shared();
-        let parts = compute(&target(shared), &ending, shared);
+        let parts = compute(&target(shared), &ending, shared)?;
         let wanted = ending.mean.is_some();
         let sums = NormSums::merge(parts).filter(|_| wanted);
         if is_last {
@@ -428,13 +428,13 @@ impl<'a, E: Element> Backward<'a, E> {
             self.computed(input.slot, |target, ending, shared| {
                 let epilogue = || EndingPass::new(ending, shared);
                 let (gradient, passes) =
-                    conv::backward(isa, arithmetic, shape, x, dy, Some(&weights), true, target, epilogue);
+                    conv::backward(isa, arithmetic, shape, x, dy, Some(&weights), true, target, epilogue)?;
                 dw = gradient;
-                passes.into_iter().map(|pass| pass.sums).collect()
+                Ok(passes.into_iter().map(|pass| pass.sums).collect())
             })?;
         } else {
             let nothing = Target::Scratch;
-            dw = conv::backward(isa, arithmetic, shape, x, dy, None, true, &nothing, || Nothing).0;
+            dw = conv::backward(isa, arithmetic, shape, x, dy, None, true, &nothing, || Nothing)?.0;
         }
         if let Some(dw) = dw {
             self.gradients.insert((node, 0), dw);
@@ -451,7 +451,7 @@ impl<'a, E: Element> Backward<'a, E> {
         let (isa, n, config) = (self.isa, self.tape.n, *config);
         let g = Reading(Source::Plain { x: g.as_ptr() });
         self.computed(input.slot, |_, ending, shared| {
-            threads::shares(n, |share| {
+            Ok(threads::shares(n, |share| {
                 let mut pass = EndingPass::new(ending, shared);
                 let mut scratch = Buffer::<f32>::new(from.count());
                 for image in share {
@@ -468,7 +468,7 @@ impl<'a, E: Element> Backward<'a, E> {
                     }
                 }
                 pass.sums
-            })
+            }))
         })
     }
 }

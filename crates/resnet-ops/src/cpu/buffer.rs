@@ -11,6 +11,17 @@ static POOL: Mutex<Option<HashMap<usize, Vec<Vec<Line>>>>> = Mutex::new(None);
 #[repr(align(64))]
 struct Line(#[allow(dead_code)] [u8; 64]);
 
+/// Values that may lie in recycled memory.
+///
+/// # Safety
+/// Every bit pattern must be a value, the alignment at most 64 bytes.
+pub(crate) unsafe trait Plain: Copy {}
+
+// SAFETY: every bit pattern is a number, or none of them (NaN).
+unsafe impl Plain for f32 {}
+// SAFETY: every bit pattern is a number.
+unsafe impl Plain for u8 {}
+
 /// A block of `len` values of type `E`, aligned to 64 bytes, whose content is whatever was there before.
 pub(crate) struct Buffer<E> {
     lines: Vec<Line>,
@@ -18,8 +29,8 @@ pub(crate) struct Buffer<E> {
     _element: std::marker::PhantomData<E>,
 }
 
-impl<E: Copy> Buffer<E> {
-    /// Unspecified content. `E` must be valid for every bit pattern (f32, bf16, u8).
+impl<E: Plain> Buffer<E> {
+    /// Unspecified content.
     pub(crate) fn new(len: usize) -> Self {
         let lines = (len * size_of::<E>()).div_ceil(64);
         let reused = {
@@ -44,7 +55,7 @@ impl<E: Copy> Buffer<E> {
     }
 
     pub(crate) fn as_slice(&self) -> &[E] {
-        // SAFETY: the block holds at least `len` values, was zeroed once and is only written through `E`s.
+        // SAFETY: the block holds at least `len` values; it was zeroed once, and every bit pattern is an `E`.
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
     }
 

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use candle_core::{Device, Result};
+
 use super::buffer::{Buffer, Growing, Shared};
 use super::claims::Claims;
 use super::element::Element;
@@ -13,6 +15,7 @@ use super::pack::{Interleave, Pack, Source, pack};
 use super::threads;
 use super::weights::{Direction, GradientLayout, Packed};
 use super::winograd::{self, Transformed};
+use crate::memory;
 
 /// Rows of packed weights that one pass over the pixels uses, times the vectors of a row.
 pub(crate) const BLOCK_ROWS: usize = 1536;
@@ -71,6 +74,10 @@ impl InputReading {
         let span = |kernel: usize, dilation: usize| (kernel - 1) * dilation + 1;
         Self { steps, span: (span(shape.kh, shape.config.dilation.0), span(shape.kw, shape.config.dilation.1)) }
     }
+    fn check(&self, shape: &ConvShape, panels: &Panels) -> Result<()> {
+        let cols = if shape.is_row() { 1 } else { self.cols(shape.ow) };
+        check_scratch(self.span.0, cols, panels)
+    }
     /// Columns of the scratch of that many output columns.
     fn cols(&self, cols: usize) -> usize {
         ((cols - 1) * self.steps.1 + self.span.1).next_multiple_of(self.steps.1)
@@ -88,6 +95,13 @@ impl InputReading {
             pixel: LANES,
         }
     }
+}
+
+/// Refuses a convolution whose windows of one output row do not fit into the scratches of all threads.
+fn check_scratch(rows: usize, cols: usize, panels: &Panels) -> Result<()> {
+    let sizes = [4 * LANES, panels.count(), rows, cols, threads::count()];
+    let bytes = sizes.into_iter().map(|size| size as u128).product();
+    memory::check(format_args!("conv2d: a window of {rows} rows and {cols} columns"), bytes, &Device::Cpu)
 }
 
 /// Units of scratch that one output row (or pixel of a long row) takes.
@@ -111,6 +125,7 @@ impl Placement {
         let (y, pixels) = match target {
             // SAFETY: the target holds the whole map.
             Target::Direct(map) => (
+                // SAFETY: the target holds the whole map, the item's pixels among it.
                 unsafe { map.get().add(first.start * channels) },
                 ranges.get(1).map_or(0, |second| second.start - first.start),
             ),
@@ -212,11 +227,12 @@ pub(crate) fn forward<E: Element, P: Epilogue>(
     bias: Option<&[f32]>,
     target: &Target,
     epilogue: impl Fn() -> P + Sync,
-) -> Vec<P> {
+) -> Result<Vec<P>> {
     let shape = &shape.flattened();
     let reading = InputReading::new(shape);
     let groups = shape.config.groups;
     let panels = Panels { groups, channels: shape.group_inputs(), values: arithmetic.values() };
+    reading.check(shape, &panels)?;
     let units = row_units(shape, reading.cols(shape.ow), reading.steps.0, &panels);
     let items = items(shape, units, weights.squares(), false);
     let taps = geometry::forward_taps(shape);
@@ -270,7 +286,7 @@ pub(crate) fn forward<E: Element, P: Epilogue>(
         share.filter(|&i| claims.take(i)).for_each(&mut run);
         std::iter::from_fn(|| claims.left()).for_each(run);
     });
-    claims.results()
+    Ok(claims.results())
 }
 
 /// Packs a window of each of some images (h, w, channels) into scratches of one size that follow one another.
@@ -327,6 +343,8 @@ impl<'a> Blocks<'a> {
 /// What a backward pass needs beside the gradients.
 pub(crate) struct BackwardWeights {
     phases: Vec<(Phase, GatherWeights)>,
+    /// Whether they give the gradient of every input pixel.
+    whole: bool,
 }
 
 impl BackwardWeights {
@@ -340,12 +358,12 @@ impl BackwardWeights {
 pub(crate) fn pack_backward(isa: Isa, arithmetic: Arithmetic, weight: &[f32], shape: &ConvShape) -> BackwardWeights {
     let cols = shape.flattened().w.div_ceil(shape.config.stride.1);
     let vectors = tile_vectors(isa, shape.group_inputs(), cols);
-    let phases = geometry::backward_phases(shape).into_iter();
+    let (phases, whole) = geometry::backward_phases(shape);
     let pack = |phase: Phase| {
         let packed = Packed::new((isa, arithmetic), weight, shape, &phase.taps, vectors, Direction::Backward);
         (phase, GatherWeights::new(isa, arithmetic, packed, shape))
     };
-    BackwardWeights { phases: phases.map(pack).collect() }
+    BackwardWeights { phases: phases.into_iter().map(pack).collect(), whole }
 }
 
 /// How the data gradient reads the output's gradient.
@@ -362,6 +380,10 @@ impl GradientReading {
             rows: geometry::reach(shape.kh, stride.0, padding.0, dilation.0),
             cols: geometry::reach(shape.kw, stride.1, padding.1, dilation.1),
         }
+    }
+    fn check(&self, shape: &ConvShape, panels: &Panels) -> Result<()> {
+        let cols = if shape.is_row() { 1 } else { self.columns(shape, shape.ow) };
+        check_scratch(1 + (self.rows.1 - self.rows.0) as usize, cols, panels)
     }
     /// Columns of the scratch of a part of that many output columns.
     fn columns(&self, shape: &ConvShape, cols: usize) -> usize {
@@ -409,12 +431,14 @@ pub(crate) fn backward<E: Element, P: Epilogue>(
     wants_dw: bool,
     target: &Target,
     epilogue: impl Fn() -> P + Sync,
-) -> (Option<Vec<f32>>, Vec<P>) {
+) -> Result<(Option<Vec<f32>>, Vec<P>)> {
     let shape = &shape.flattened();
     let (reading, gradients) = (InputReading::new(shape), GradientReading::new(shape));
     let (groups, values) = (shape.config.groups, arithmetic.values());
     let x_panels = Panels { groups, channels: shape.group_inputs(), values };
     let dy_panels = Panels { groups, channels: shape.group_outputs(), values };
+    reading.check(shape, &x_panels)?;
+    gradients.check(shape, &dy_panels)?;
     let units = row_units(shape, reading.cols(shape.ow), reading.steps.0, &x_panels)
         + row_units(shape, gradients.columns(shape, shape.ow), 1, &dy_panels);
     // Pairs of pixels take a second scratch for both maps.
@@ -505,15 +529,15 @@ pub(crate) fn backward<E: Element, P: Epilogue>(
             let mut epilogue = epilogue();
             let ranges = parts.iter().map(|part| shape.input_pixels(part.image, &input_rows(shape, part), &part.cols));
             let place = Placement::new(target, &mut own, ranges.collect(), shape.c);
-            if phases.iter().any(|(_, weights, _)| weights.packed.rows == 0) {
-                // Some input pixels are reached by no tap.
+            if weights.is_some_and(|weights| !weights.whole) {
+                // Some input pixels are reached by no tap: their gradient is zero.
                 for (i, range) in place.ranges.iter().enumerate() {
                     // SAFETY: the results of the part.
                     unsafe { std::slice::from_raw_parts_mut(place.y.add(i * place.step), range.len() * shape.c) }
                         .fill(0.);
                 }
             }
-            for (phase, weights, blocks) in phases.iter_mut().filter(|(_, weights, _)| weights.packed.rows > 0) {
+            for (phase, weights, blocks) in &mut phases {
                 let (packed, blocks) = (&weights.packed, blocks.of(&dy_window));
                 for (first, images, _, cols) in alike(parts) {
                     let stride = shape.config.stride;
@@ -556,7 +580,7 @@ pub(crate) fn backward<E: Element, P: Epilogue>(
     });
     let parts: Vec<Buffer<f32>> = results.into_iter().flatten().collect();
     let slices: Vec<&[f32]> = parts.iter().map(Buffer::as_slice).collect();
-    (wants_dw.then(|| layout.unpack(isa, &slices)), claims.results())
+    Ok((wants_dw.then(|| layout.unpack(isa, &slices)), claims.results()))
 }
 
 /// The scratches of a share of the backward pass.

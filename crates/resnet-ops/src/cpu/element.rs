@@ -1,9 +1,10 @@
 //! How activations are stored: f32, or bf16 in half the bytes. Arithmetic on them is f32.
 
+use super::buffer::Plain;
 use super::isa::Simd;
 
 /// A stored activation.
-pub(crate) trait Element: Copy + Send + Sync + Default + 'static {
+pub(crate) trait Element: Plain + Send + Sync + Default + 'static {
     fn from_f32(x: f32) -> Self;
     fn to_f32(self) -> f32;
     /// # Safety
@@ -23,10 +24,12 @@ impl Element for f32 {
     }
     #[inline(always)]
     unsafe fn load<S: Simd>(p: *const Self, n: usize) -> S::V {
+        // SAFETY: the pointer is valid for `n` values, as the caller promises.
         unsafe { if n == 16 { S::load(p) } else { S::load_part(p, n) } }
     }
     #[inline(always)]
     unsafe fn store<S: Simd>(p: *mut Self, v: S::V, n: usize) {
+        // SAFETY: the pointer is valid for `n` values, as the caller promises.
         unsafe { if n == 16 { S::store(p, v) } else { S::store_part(p, v, n) } }
     }
 }
@@ -35,6 +38,9 @@ impl Element for f32 {
 #[derive(Clone, Copy, Default)]
 #[repr(transparent)]
 pub(crate) struct Bf16(u16);
+
+// SAFETY: every bit pattern is a number, or none of them (NaN).
+unsafe impl Plain for Bf16 {}
 
 /// Rounds to the nearest bf16, ties to even; infinities stay, and so does NaN.
 #[inline(always)]
@@ -55,6 +61,7 @@ impl Element for Bf16 {
     }
     #[inline(always)]
     unsafe fn load<S: Simd>(p: *const Self, n: usize) -> S::V {
+        // SAFETY: the pointer is valid for `n` values, as the caller promises; `Bf16` is a u16.
         unsafe {
             if n == 16 {
                 return S::load_bf16(p.cast());
@@ -66,6 +73,7 @@ impl Element for Bf16 {
     }
     #[inline(always)]
     unsafe fn store<S: Simd>(p: *mut Self, v: S::V, n: usize) {
+        // SAFETY: the pointer is valid for `n` values, as the caller promises; `Bf16` is a u16.
         unsafe {
             if n == 16 {
                 return S::store_bf16(p.cast(), v);

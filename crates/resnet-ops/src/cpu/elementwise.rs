@@ -35,6 +35,7 @@ impl<E: Element> Kernel for AddRows<E> {
 impl<E: Element> AddRows<E> {
     #[inline(always)]
     unsafe fn part<S: Simd>(&self, i: usize, n: usize) {
+        // SAFETY: all operands that there are hold `n` values from `i` on, as the caller promises.
         unsafe {
             let mut sum = f32::load::<S>(self.a.add(i), n);
             if !self.b.is_null() {

@@ -10,6 +10,7 @@ use super::buffer::Buffer;
 use super::element::Element;
 use super::forward::{Forward, Tape, channels_first, channels_last, read, with_values};
 use super::plan::{Plan, View};
+use crate::error::named;
 use crate::graph::apply;
 
 impl<E: Element> Tape<E> {
@@ -32,7 +33,7 @@ impl<E: Element> Forward<'_, E> {
         let op = &self.plan.nodes[node].op;
         // Detached parameters: what is computed here needs no graph of candle's.
         let op = op.with_parameters(op.parameters().map(|p| p.map(Tensor::detach)));
-        let y = apply(&op, node, &inputs, self.tape.pass)?;
+        let y = apply(&op, node, &inputs, self.tape.pass).map_err(|error| named(&self.plan.nodes[node].name, error))?;
         let (n, shape) = (self.tape.n, self.shape(out));
         let buffer = with_values(&y, |values| channels_last::<E>(values, n, shape))?;
         self.finish(out, buffer, None)

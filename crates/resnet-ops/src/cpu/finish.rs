@@ -62,6 +62,7 @@ impl<E: Element> Kernel for Finish<'_, E> {
 
 #[inline(always)]
 unsafe fn finish<S: Simd, E: Element>(k: &Finish<E>, first: usize, pixels: usize, c: usize, n: usize) {
+    // SAFETY: all operands that there are hold `n` channels from `c` on of these pixels, as the caller promises.
     unsafe {
         let zero = S::splat(0.);
         let (scale, shift) = match k.mask {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use candle_core::{Result, Tensor, Var, bail};
+use candle_core::{Result, Tensor, Var};
 
 use super::buffer::{Buffer, Shared};
 use super::conv::{self, Epilogue, Reading, Target};
@@ -18,6 +18,8 @@ use super::standardize;
 use super::stats::Moments;
 use super::threads;
 use crate::ConvConfig;
+use crate::error::named;
+use crate::graph::shapes::shapes;
 use crate::graph::{MapShape, NormParameters, Op, Pass};
 
 /// A batch norm as one multiplication and addition a channel.
@@ -138,7 +140,7 @@ impl<'a, E: Element> Forward<'a, E> {
         input: MapShape,
         (pass, keep): (Pass, bool),
     ) -> Result<Tape<E>> {
-        let shapes = shapes(plan, input)?;
+        let shapes = shapes(&plan.nodes, input)?;
         let stored = plan.stored.len();
         let tape = Tape {
             n,
@@ -175,7 +177,9 @@ impl<'a, E: Element> Forward<'a, E> {
     fn step(&mut self, step: &Step) -> Result<()> {
         match step {
             Step::Given { node, out } => self.given(*node, *out),
-            Step::Conv { node, input, out } => self.conv(*node, input, *out),
+            Step::Conv { node, input, out } => {
+                self.conv(*node, input, *out).map_err(|error| named(&self.plan.nodes[*node].name, error))
+            }
             Step::Linear { node, input, out } => self.linear(*node, input, *out),
             Step::Add { a, b, relu, out } => self.add(a, Some(b), *relu, *out),
             Step::Copy { input, out } => self.add(input, None, false, *out),
@@ -241,7 +245,7 @@ impl<'a, E: Element> Forward<'a, E> {
         let source = Reading(self.tape.source(self.plan, input)?);
         let this = &*self;
         let epilogue = || StoreResult { out: shared, direct: direct::<E>(), channels, moments: this.moments(out) };
-        let done = conv::forward(isa, arithmetic, shape, source, &weights, bias.as_deref(), &target(shared), epilogue);
+        let done = conv::forward(isa, arithmetic, shape, source, &weights, bias.as_deref(), &target(shared), epilogue)?;
         let moments = done.into_iter().filter_map(|epilogue| epilogue.moments).collect();
         self.finish(out, buffer, Some(moments))
     }
@@ -474,11 +478,6 @@ impl<E: Element> Tape<E> {
 pub(crate) fn linear_shape(weight: &Tensor, n: usize) -> Result<ConvShape> {
     let (o, c) = weight.dims2()?;
     Ok(ConvShape { n: 1, h: 1, w: n, c, o, kh: 1, kw: 1, oh: 1, ow: n, config: ConvConfig::default() })
-}
-
-fn shapes(plan: &Plan, input: MapShape) -> Result<Vec<MapShape>> {
-    let last = crate::Value(plan.nodes.len() - 1);
-    crate::Graph::from_nodes(plan.nodes.clone(), last).shapes(input)
 }
 
 /// A norm with its running statistics.

@@ -1,8 +1,14 @@
 //! Which scratch pixels a convolution reads: shapes, taps, runs of contiguous channels, blocks of the sum.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
+use candle_core::Tensor;
+
 use crate::ConvConfig;
+
+/// Positions of the largest kernel whose weights are packed.
+pub(crate) const MOST_POSITIONS: usize = 1 << 14;
 
 /// The sizes of one convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,9 +61,25 @@ impl ConvShape {
         let cols = if cols.len() == self.ow { 0..self.w } else { cols.clone() };
         flat_pixels((self.h, self.w), image, rows, &cols)
     }
-    /// Whether the kernels apply: the data gradient needs a padding that the kernel covers.
-    pub(crate) fn supported(kh: usize, kw: usize, config: &ConvConfig) -> bool {
-        config.padding.0 <= config.dilation.0 * (kh - 1) && config.padding.1 <= config.dilation.1 * (kw - 1)
+    /// Whether the kernels apply: the data gradient needs a padding that the kernel covers, and weights are packed all
+    /// positions at once.
+    pub(crate) fn supported(weight: &Tensor, config: &ConvConfig) -> bool {
+        let &[_, _, kh, kw] = weight.dims() else { return false };
+        let covers = |kernel: usize, dilation: usize, padding: usize| padding <= dilation.saturating_mul(kernel - 1);
+        kh.saturating_mul(kw) <= MOST_POSITIONS
+            && covers(kh, config.dilation.0, config.padding.0)
+            && covers(kw, config.dilation.1, config.padding.1)
+    }
+    /// The same convolution without a stride that is longer than the way from the first window to the end of the map: it is
+    /// never taken, but scratches would be as long.
+    pub(crate) fn with_short_strides(mut self) -> Self {
+        let ConvConfig { stride, padding, dilation, .. } = self.config;
+        let way = |size: usize, kernel: usize, padding: usize, dilation: usize| {
+            (size + 2 * padding).saturating_sub(dilation * (kernel - 1)).max(1)
+        };
+        let rows = way(self.h, self.kh, padding.0, dilation.0);
+        self.config.stride = (stride.0.min(rows), stride.1.min(way(self.w, self.kw, padding.1, dilation.1)));
+        self
     }
 }
 
@@ -180,29 +202,46 @@ pub(crate) fn forward_taps(shape: &ConvShape) -> Vec<Tap> {
 }
 
 /// How one direction of the data gradient reads the output's gradient: output index i + shift, for each kernel
-/// position that reaches the input positions ≡ phase (mod stride).
-fn shifts(kernel: usize, stride: usize, padding: usize, dilation: usize, phase: usize) -> Vec<(usize, isize)> {
-    let shifted = (0..kernel).map(|k| (k, (phase + padding) as isize - (k * dilation) as isize));
-    shifted.filter(|(_, s)| s.rem_euclid(stride as isize) == 0).map(|(k, s)| (k, s / stride as isize)).collect()
+/// position that reaches the input positions ≡ phase (mod stride), as (kernel position, phase, shift).
+fn shifts(
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+    dilation: usize,
+) -> impl Iterator<Item = (usize, usize, isize)> {
+    (0..kernel).map(move |k| {
+        // phase + padding − k · dilation = shift · stride
+        let (from, stride) = ((k * dilation) as isize - padding as isize, stride as isize);
+        (k, from.rem_euclid(stride) as usize, -from.div_euclid(stride))
+    })
 }
 
 /// Smallest and largest shift of one direction, both with 0 included.
 pub(crate) fn reach(kernel: usize, stride: usize, padding: usize, dilation: usize) -> (isize, isize) {
-    let all = (0..stride).flat_map(|phase| shifts(kernel, stride, padding, dilation, phase));
-    all.fold((0, 0), |(low, high), (_, s)| (low.min(s), high.max(s)))
+    let all = shifts(kernel, stride, padding, dilation);
+    all.fold((0, 0), |(low, high), (_, _, s)| (low.min(s), high.max(s)))
 }
 
-/// The data gradient as stride² gather convolutions of the output's gradient, whose scratch begins at the least
-/// shifts.
-pub(crate) fn backward_phases(shape: &ConvShape) -> Vec<Phase> {
+/// The data gradient as at most stride² gather convolutions of the output's gradient, whose scratch begins at the least
+/// shifts; and whether they give every input pixel: some may be reached by no tap.
+pub(crate) fn backward_phases(shape: &ConvShape) -> (Vec<Phase>, bool) {
     let ConvConfig { stride, padding, dilation, .. } = shape.config;
     let low = (reach(shape.kh, stride.0, padding.0, dilation.0).0, reach(shape.kw, stride.1, padding.1, dilation.1).0);
-    let mut phases = Vec::with_capacity(stride.0 * stride.1);
-    for a in 0..stride.0.min(shape.h) {
-        for b in 0..stride.1.min(shape.w) {
-            let mut taps = Vec::new();
-            for &(i, row) in &shifts(shape.kh, stride.0, padding.0, dilation.0, a) {
-                for &(j, col) in &shifts(shape.kw, stride.1, padding.1, dilation.1, b) {
+    let by_phase = |kernel: usize, stride: usize, padding: usize, dilation: usize, size: usize| {
+        let mut phases = BTreeMap::<usize, Vec<(usize, isize)>>::new();
+        for (k, phase, shift) in shifts(kernel, stride, padding, dilation).filter(|(_, phase, _)| *phase < size) {
+            phases.entry(phase).or_default().push((k, shift));
+        }
+        phases
+    };
+    let rows = by_phase(shape.kh, stride.0, padding.0, dilation.0, shape.h);
+    let cols = by_phase(shape.kw, stride.1, padding.1, dilation.1, shape.w);
+    let mut phases = Vec::with_capacity(rows.len() * cols.len());
+    for (&a, rows) in &rows {
+        for (&b, cols) in &cols {
+            let mut taps = Vec::with_capacity(rows.len() * cols.len());
+            for &(i, row) in rows {
+                for &(j, col) in cols {
                     taps.push(Tap { kernel: (i, j), row: (row - low.0) as usize, col: (col - low.1) as usize });
                 }
             }
@@ -210,7 +249,8 @@ pub(crate) fn backward_phases(shape: &ConvShape) -> Vec<Phase> {
             phases.push(Phase { first: (a, b), taps });
         }
     }
-    phases
+    let whole = (rows.len(), cols.len()) == (stride.0.min(shape.h), stride.1.min(shape.w));
+    (phases, whole)
 }
 
 /// What one group's output pixel reads of the scratch: all taps of the first panel, of the second, …. Taps whose few

@@ -49,6 +49,7 @@ pub(crate) struct Pack<'a, E> {
 /// # Safety
 /// The source must hold the image, the scratch the window.
 pub(crate) unsafe fn pack<E: Element>(isa: Isa, arithmetic: Arithmetic, pack: Pack<E>) {
+    // SAFETY: as the caller promises.
     unsafe {
         match arithmetic {
             Arithmetic::Single => launch(isa, pack),
@@ -186,6 +187,7 @@ struct Reader<S: Simd, E, const KIND: u8> {
 impl<S: Simd, E: Element, const KIND: u8> Reader<S, E, KIND> {
     #[inline(always)]
     unsafe fn new(source: &Source<E>, channel: usize, channels: usize) -> Self {
+        // SAFETY: the coefficients hold the channels from `channel` on, as the caller promises.
         unsafe {
             let zero = S::splat(0.);
             let load = |values: &[f32]| f32::load::<S>(values.as_ptr().add(channel), channels);
@@ -201,6 +203,7 @@ impl<S: Simd, E: Element, const KIND: u8> Reader<S, E, KIND> {
     /// The channels of the pixel whose first channel is at `offset`; zeros behind them.
     #[inline(always)]
     unsafe fn value(&self, offset: usize) -> S::V {
+        // SAFETY: the maps hold the pixel's channels, as the caller promises; what is asked for ahead need not be there.
         unsafe {
             S::prefetch(self.x.wrapping_add(offset).cast::<u8>().wrapping_add(AHEAD));
             let x = E::load::<S>(self.x.add(offset), self.channels);
@@ -238,6 +241,7 @@ impl<S: Simd, E: Element> BlockKernel<S, E> for Singles {
 
 #[inline(always)]
 unsafe fn singles<S: Simd, E: Element, const KIND: u8>(pack: &Pack<E>, block: &Block, count: usize) {
+    // SAFETY: source and scratch hold the block.
     unsafe {
         let reader = Reader::<S, E, KIND>::new(&pack.source, block.channel, count);
         for i in 0..block.pixels {
@@ -273,6 +277,7 @@ impl<S: Pairs, E: Element> BlockKernel<S, E> for Neighbours {
 #[inline(always)]
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // other processors have no such instructions
 unsafe fn neighbours<S: Pairs, E: Element, const KIND: u8>(pack: &Pack<E>, block: &Block, low: usize, high: usize) {
+    // SAFETY: source and scratch hold the block.
     unsafe {
         let low = Reader::<S, E, KIND>::new(&pack.source, block.channel, low);
         let high = Reader::<S, E, KIND>::new(&pack.source, block.channel + LANES, high);
@@ -315,6 +320,7 @@ pub(crate) struct Interleave {
 impl PairKernel for Interleave {
     #[inline(always)]
     unsafe fn run_pairs<S: Pairs>(self) {
+        // SAFETY: no memory is touched.
         let zero = unsafe { S::splat(0.) };
         for panel in 0..self.panels {
             for i in (0..self.panel_len).step_by(LANES) {
@@ -364,6 +370,7 @@ impl<E: Element> Kernel for ReadPixels<'_, E> {
 impl<E: Element> ReadPixels<'_, E> {
     #[inline(always)]
     unsafe fn read<S: Simd, const KIND: u8>(&self) {
+        // SAFETY: source and target hold these pixels; each reads its own channels only.
         unsafe {
             let most = block_pixels(self.channels);
             for first in (0..self.pixels).step_by(most) {

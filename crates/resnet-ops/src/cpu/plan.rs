@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
 use super::geometry::ConvShape;
 use crate::graph::{MapShape, Node, NormParameters, Op};
@@ -157,12 +157,16 @@ pub(crate) struct Plan {
 pub(crate) type ParameterId = (usize, usize);
 
 impl Plan {
-    /// `None` where the engine lacks an operation of the graph.
+    /// `None` where a parameter is not f32 on the CPU.
     pub(crate) fn new(graph: &Graph) -> Option<Self> {
         let nodes = graph.nodes()[..=graph.output().index()].to_vec();
+        let fits = |p: &Tensor| p.dtype() == DType::F32 && p.device().is_cpu();
+        if !nodes.iter().flat_map(|node| node.op.parameters()).flatten().all(fits) {
+            return None;
+        }
         let mut lowering = Lowering::new(&nodes, graph.output().index());
         for i in 0..nodes.len() {
-            let view = lowering.lower(i)?;
+            let view = lowering.lower(i);
             lowering.views.push(view);
         }
         let view = lowering.views[graph.output().index()];
@@ -206,11 +210,12 @@ impl Plan {
     /// The sizes of a convolution step on a batch of `n`.
     pub(crate) fn conv_shape(&self, node: usize, input: MapShape, output: MapShape, n: usize) -> Result<ConvShape> {
         let Op::Conv { weight, config, .. } = &self.nodes[node].op else {
-            candle_core::bail!("graph: node {node} is no convolution")
+            bail!("graph: node {node} is no convolution")
         };
         let (o, _, kh, kw) = weight.dims4()?;
         let MapShape { channels: c, height: h, width: w } = input;
-        Ok(ConvShape { n, h, w, c, o, kh, kw, oh: output.height, ow: output.width, config: *config })
+        let (oh, ow) = (output.height, output.width);
+        Ok(ConvShape { n, h, w, c, o, kh, kw, oh, ow, config: *config }.with_short_strides())
     }
 }
 
@@ -250,25 +255,18 @@ impl<'a> Lowering<'a> {
         Self { nodes, consumers, views, stored, slots, index: HashMap::new(), steps }
     }
 
-    fn lower(&mut self, i: usize) -> Option<View> {
+    fn lower(&mut self, i: usize) -> View {
         let node = &self.nodes[i];
         let inputs: Vec<View> = node.inputs.iter().map(|v| self.views[v.index()]).collect();
-        Some(match (&node.op, inputs.as_slice()) {
+        match (&node.op, inputs.as_slice()) {
             (Op::Input, []) => self.store(i, false),
-            (Op::Given(map), []) => {
-                if map.dtype() != candle_core::DType::F32 || !map.device().is_cpu() {
-                    return None;
-                }
+            (Op::Given(_), []) => {
                 let view = self.store(i, false);
                 self.steps.push(Step::Given { node: i, out: view.tensor });
                 view
             }
             (Op::Conv { weight, config, .. }, &[x]) => {
-                let (_, _, kh, kw) = weight.dims4().ok()?;
-                if weight.dtype() != candle_core::DType::F32 {
-                    return None;
-                }
-                if !ConvShape::supported(kh, kw, config) {
+                if !ConvShape::supported(weight, config) {
                     return self.escape(i, inputs);
                 }
                 let input = self.unshaped(x);
@@ -276,10 +274,7 @@ impl<'a> Lowering<'a> {
                 self.steps.push(Step::Conv { node: i, input, out: view.tensor });
                 view
             }
-            (Op::Linear { weight, .. }, &[x]) => {
-                if weight.dtype() != candle_core::DType::F32 {
-                    return None;
-                }
+            (Op::Linear { .. }, &[x]) => {
                 let input = self.plain(x);
                 let view = self.store(i, false);
                 self.steps.push(Step::Linear { node: i, input, out: view.tensor });
@@ -301,7 +296,7 @@ impl<'a> Lowering<'a> {
                 view
             }
             (Op::MaxPool(config), &[x]) => {
-                if config.kernel.0 * config.kernel.1 > 255 {
+                if config.kernel.0.saturating_mul(config.kernel.1) > 255 {
                     return self.escape(i, inputs);
                 }
                 let input = self.unshaped(x);
@@ -337,8 +332,8 @@ impl<'a> Lowering<'a> {
                 let (a, b) = (self.unshaped(a), self.unshaped(b));
                 self.pointwise(i, a, Some(b))
             }
-            _ => return self.escape(i, inputs),
-        })
+            _ => self.escape(i, inputs),
+        }
     }
 
     fn pointwise(&mut self, node: usize, a: View, b: Option<View>) -> View {
@@ -347,16 +342,11 @@ impl<'a> Lowering<'a> {
         view
     }
 
-    /// `None` where the parameters are not f32 on the CPU.
-    fn escape(&mut self, node: usize, inputs: Vec<View>) -> Option<View> {
-        let fits = |p: &&Tensor| p.dtype() == candle_core::DType::F32 && p.device().is_cpu();
-        if !self.nodes[node].op.parameters().iter().flatten().all(fits) {
-            return None;
-        }
+    fn escape(&mut self, node: usize, inputs: Vec<View>) -> View {
         let inputs = inputs.into_iter().map(|x| self.plain(x)).collect();
         let view = self.store(node, false);
         self.steps.push(Step::Escape { node, inputs, out: view.tensor });
-        Some(view)
+        view
     }
 
     fn read_by_relu(&self, i: usize) -> bool {

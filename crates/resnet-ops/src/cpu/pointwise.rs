@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use candle_core::{Result, bail};
+use candle_core::Result;
 
 use super::backward::{Backward, read_pixels};
 use super::buffer::{Buffer, Shared};
@@ -253,7 +253,7 @@ impl<E: Element> Backward<'_, E> {
             let other_len = factor.map_or(0, |(_, shape)| shape.width * shape.channels);
             let factor = factor.map(|(view, shape)| tape.rows(plan, view, shape)).transpose()?;
             self.computed(a.slot, |_, ending, shared| {
-                threads::shares(tape.n * shape.height, |share| {
+                Ok(threads::shares(tape.n * shape.height, |share| {
                     let mut pass = EndingPass::new(ending, shared);
                     let (mut values, mut others) = (Buffer::<f32>::new(row), Buffer::<f32>::new(other_len));
                     for r in share {
@@ -272,7 +272,7 @@ impl<E: Element> Backward<'_, E> {
                         }
                     }
                     pass.sums
-                })
+                }))
             })?;
         } else {
             self.contributed(a.slot)?;
@@ -291,7 +291,7 @@ impl<E: Element> Backward<'_, E> {
         let to = tape.shapes[b.node];
         let once = matches!(rule, Rule::Times(Factor::ChannelGate));
         self.computed(b.slot, |_, ending, shared: Shared<E>| {
-            threads::shares(tape.n, |share| {
+            Ok(threads::shares(tape.n, |share| {
                 let mut pass = EndingPass::new(ending, shared);
                 let (mut values, mut gradient) = (Buffer::<f32>::new(row), Buffer::<f32>::new(row));
                 let mut sums = vec![0f32; to.width * to.channels];
@@ -313,7 +313,7 @@ impl<E: Element> Backward<'_, E> {
                     }
                 }
                 pass.sums
-            })
+            }))
         })
     }
 }

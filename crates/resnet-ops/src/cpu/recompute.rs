@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor};
 
 use super::autograd::{Stash, Tickets, contiguous, input_shape, output};
 use super::backward::Backward;
@@ -14,7 +14,7 @@ use super::forward::{Forward, Tape, channels_first, channels_last, with_values};
 use super::isa::Isa;
 use super::plan::{ParameterId, Plan};
 use crate::Graph;
-use crate::graph::{MapShape, Pass, Value};
+use crate::graph::{Fit, MapShape, Pass, Value};
 
 /// One part.
 struct Part {
@@ -50,19 +50,20 @@ impl Parts {
 }
 
 /// Runs the parts in training on `x` (N, C, H, W), f32 on the CPU.
-pub(crate) fn run(parts: &Arc<Parts>, x: &Tensor, pass: Pass, compute: DType) -> Result<Tensor> {
+pub(crate) fn run(parts: &Arc<Parts>, x: &Tensor, fit: &Fit, pass: Pass, compute: DType) -> Result<Tensor> {
     match compute {
-        DType::F32 => run_as::<f32>(parts, x, pass),
-        DType::BF16 => run_as::<Bf16>(parts, x, pass),
+        DType::F32 => run_as::<f32>(parts, x, fit.vector, pass),
+        DType::BF16 => run_as::<Bf16>(parts, x, fit.vector, pass),
         other => bail!("the CPU engine computes in f32 or bf16, not in {other:?}"),
     }
 }
 
-fn run_as<E: Element>(parts: &Arc<Parts>, x: &Tensor, pass: Pass) -> Result<Tensor> {
+fn run_as<E: Element>(parts: &Arc<Parts>, x: &Tensor, vector: bool, pass: Pass) -> Result<Tensor> {
     let x = &x.contiguous()?;
     let tickets = Tickets::new(parts.parameters(), x.device())?;
     let op = Recomputed::<E> {
         parts: parts.clone(),
+        vector,
         pass,
         isa: Isa::current(),
         kept: Mutex::new(None),
@@ -87,6 +88,8 @@ struct Kept<E> {
 
 struct Recomputed<E> {
     parts: Arc<Parts>,
+    /// Whether the result is (N, C).
+    vector: bool,
     pass: Pass,
     isa: Isa,
     kept: Mutex<Option<Kept<E>>>,
@@ -115,7 +118,7 @@ impl<E: Element> CustomOp2 for Recomputed<E> {
             let is_last = i + 1 == self.parts.0.len();
             let tape = self.forward(&part.plan, &borders[i], n, part.offset, is_last)?;
             if is_last {
-                last = Some((output(&part.plan, &tape)?, tape));
+                last = Some((output(&part.plan, &tape, self.vector)?, tape));
                 break;
             }
             let shape = tape.shapes[part.plan.stored[part.plan.output].node];

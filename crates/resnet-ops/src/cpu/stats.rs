@@ -99,6 +99,7 @@ impl Kernel for Differences<'_> {
 
 #[inline(always)]
 unsafe fn differences<S: Simd>(k: &Differences, c: usize, n: usize) {
+    // SAFETY: `n` channels from `c` on exist in every pixel, the reference and the sums, as the caller promises.
     unsafe {
         use super::element::Element;
         let channels = k.reference.len();

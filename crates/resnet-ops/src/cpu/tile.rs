@@ -133,6 +133,7 @@ unsafe fn multiply<S: Simd, const P: usize, const NV: usize>(
 
 #[inline(always)]
 unsafe fn gather<S: Simd, X: Pixels, const P: usize, const NV: usize>(t: &GatherTile, pixels: X) {
+    // SAFETY: the scratch holds what the runs reach, and the maps hold the tile's pixels and channels, as the caller promises.
     unsafe {
         let mut acc = [[S::splat(0.); NV]; P];
         if !t.bias.is_null() {
@@ -311,6 +312,7 @@ pub(crate) struct OuterTile {
 
 #[inline(always)]
 unsafe fn outer<S: Simd, const P: usize, const NV: usize>(t: &OuterTile, unit: impl Fn(usize) -> isize) {
+    // SAFETY: both scratches hold all pixels of all images, `dw` the tile's sums, as the caller promises.
     unsafe {
         let mut acc = [[S::splat(0.); NV]; P];
         for image in 0..t.images {
@@ -354,6 +356,7 @@ impl<const P: usize, const NV: usize, const STEP: usize> Kernel for GatherKernel
     type Output = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
+        // SAFETY: as the caller promises.
         unsafe { gather::<S, _, P, NV>(self.0, Row::<STEP>(self.0.y_pixel)) }
     }
 }
@@ -365,6 +368,7 @@ impl<const P: usize> Kernel for ScatteredKernel<'_, P> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
+        // SAFETY: as the caller promises.
         unsafe { gather::<S, _, P, 1>(self.0, *self.1) }
     }
 }
@@ -376,6 +380,7 @@ impl<const P: usize, const NV: usize> Kernel for OuterKernel<'_, P, NV> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
+        // SAFETY: as the caller promises.
         unsafe { outer::<S, P, NV>(self.0, |p| p as isize) }
     }
 }
@@ -388,6 +393,7 @@ impl<const P: usize> Kernel for ScatteredOuterKernel<'_, P> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let units = *self.1;
+        // SAFETY: as the caller promises.
         unsafe { outer::<S, P, 1>(self.0, |p| units[p]) }
     }
 }
@@ -413,6 +419,7 @@ macro_rules! by_rows {
 /// `S::ROWS` for that width.
 #[inline(always)]
 pub(crate) unsafe fn gather_tile<S: Simd, const STEP: usize>(p: usize, nv: usize, t: &GatherTile) {
+    // SAFETY: as the caller promises.
     unsafe { by_rows!(GatherKernel, S, STEP; p, nv, t; 1 2 3 4 5 6 7 8 9 10 11 12 13 14) }
 }
 
@@ -426,6 +433,7 @@ macro_rules! scattered {
 /// The tile's pointers must be valid for `p` pixels, at most [`SCATTERED`], that lie where `pixels` says.
 #[inline(always)]
 pub(crate) unsafe fn scattered_tile<S: Simd>(p: usize, t: &GatherTile, pixels: &Scattered) {
+    // SAFETY: as the caller promises.
     unsafe { scattered!(ScatteredKernel, S; p, t, pixels; 1 2 3 4 5 6) }
 }
 
@@ -433,6 +441,7 @@ pub(crate) unsafe fn scattered_tile<S: Simd>(p: usize, t: &GatherTile, pixels: &
 /// As [`outer_tile`], one vector wide; at most [`SCATTERED`] rows, whose units lie where `units` says.
 #[inline(always)]
 pub(crate) unsafe fn scattered_outer_tile<S: Simd>(p: usize, t: &OuterTile, units: &[isize; SCATTERED]) {
+    // SAFETY: as the caller promises.
     unsafe { scattered!(ScatteredOuterKernel, S; p, t, units; 1 2 3 4 5 6) }
 }
 
@@ -440,5 +449,6 @@ pub(crate) unsafe fn scattered_outer_tile<S: Simd>(p: usize, t: &OuterTile, unit
 /// As [`gather_tile`]; at most 8 rows.
 #[inline(always)]
 pub(crate) unsafe fn outer_tile<S: Simd>(p: usize, nv: usize, t: &OuterTile) {
+    // SAFETY: as the caller promises.
     unsafe { by_rows!(OuterKernel, S; p, nv, t; 1 2 3 4 5 6 7 8) }
 }

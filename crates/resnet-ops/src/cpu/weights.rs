@@ -77,9 +77,7 @@ impl Packed {
                 }
             }
         };
-        // Of a phase that no tap reaches there is nothing to pack.
-        let items = if block_len > 0 { panels.groups * blocks } else { 0 };
-        threads::each(items, len > SHARED, fill);
+        threads::each(panels.groups * blocks, len > SHARED, fill);
         packed.data = buffer;
         packed
     }

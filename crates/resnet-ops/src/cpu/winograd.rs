@@ -107,6 +107,7 @@ impl Kernel for TransformWeights {
 /// G g of one column.
 #[inline(always)]
 unsafe fn weight_transform<S: Simd>(g: [S::V; 3]) -> [S::V; IN] {
+    // SAFETY: no memory is touched.
     unsafe {
         let (zero, c) = (S::splat(0.), |x: f32| S::splat(x));
         // −(g₀ ± g₁ + g₂) / 6 and (g₀ ± 2 g₁ + 4 g₂) / 24.
@@ -348,6 +349,7 @@ impl Kernel for Inputs<'_> {
 /// Bᵀ d of one column.
 #[inline(always)]
 unsafe fn input_transform<S: Simd>(d: [S::V; IN]) -> [S::V; IN] {
+    // SAFETY: no memory is touched.
     unsafe {
         let c = |x: f32| S::splat(x);
         // 4 d₀ − 5 d₂ + d₄ and so on, with what two rows share taken once.
@@ -421,6 +423,7 @@ impl Kernel for Outputs<'_> {
 /// Aᵀ m of one column.
 #[inline(always)]
 unsafe fn output_transform<S: Simd>(m: [S::V; IN]) -> [S::V; OUT] {
+    // SAFETY: no memory is touched.
     unsafe {
         let c = |x: f32| S::splat(x);
         let (sum, difference) = (S::add(m[1], m[2]), S::sub(m[1], m[2]));

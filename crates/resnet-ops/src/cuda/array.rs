@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use candle_core::{DType, Result, Shape, Storage, Tensor, bail, op::BackpropOp};
+use candle_core::{DType, Result, Shape, Storage, Tensor, op::BackpropOp};
 
 use super::runtime::{Element, Runtime};
 

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{
-    CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Storage, Tensor, bail,
+    CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Storage, Tensor,
     op::BackpropOp,
 };
 
@@ -20,7 +20,8 @@ use super::plan::{ParameterId, Plan};
 use super::queue::Queue;
 use super::runtime::Runtime;
 use crate::deliver::deliver;
-use crate::graph::{Op, Pass};
+use crate::graph::shapes::is_vector;
+use crate::graph::{MapShape, Pass};
 
 /// Runs the plan on `x` (N, C, H, W); with `constants` where no parameter ever changes.
 pub(crate) fn run<R: Runtime>(
@@ -41,12 +42,17 @@ pub(crate) fn run<R: Runtime>(
     // In evaluation gradients are rarely asked for: the values are computed again if they are.
     let keep = tracked && pass.keep;
     let mut tape = Forward::run(plan, &queue, x, pass, constants, keep)?;
-    let (shape, dims) = output_shape(plan, &tape)?;
+    let MapShape { channels, height, width } = tape.shape(plan, plan.output);
+    let dims = match is_vector(&plan.nodes, x.rank() == 2) {
+        true => Shape::from((tape.n, channels)),
+        false => Shape::from((tape.n, channels, height, width)),
+    };
+    let sizes = [tape.n, channels, height * width];
     let y = match keep {
         true => tape.value(plan.output)?.clone(),
         false => tape.take(plan.output)?,
     };
-    let storage = queue.channels_first(&y, shape)?.into_storage(&queue.runtime)?;
+    let storage = queue.channels_first(&y, sizes)?.into_storage(&queue.runtime)?;
     if !tracked {
         return Ok(Tensor::from_storage(storage, dims, BackpropOp::none(), false));
     }
@@ -62,17 +68,6 @@ pub(crate) fn run<R: Runtime>(
         Some(gathered) => x.apply_op2(&gathered, op),
         None => x.apply_op1(InputOnly(op)),
     }
-}
-
-/// The output's sizes for `channels_first`, and its dimensions: (N, C, H, W) or (N, C).
-fn output_shape<R: Runtime>(plan: &Plan, tape: &Tape<R>) -> Result<([usize; 3], Shape)> {
-    let shape = tape.shape(plan, plan.output);
-    let vector = matches!(plan.nodes.last().map(|node| &node.op), Some(Op::GlobalAvgPool | Op::Linear { .. }));
-    let dims = match vector {
-        true => Shape::from((tape.n, shape.channels)),
-        false => Shape::from((tape.n, shape.channels, shape.height, shape.width)),
-    };
-    Ok(([tape.n, shape.channels, shape.height * shape.width], dims))
 }
 
 type Stash = Arc<Mutex<HashMap<ParameterId, Tensor>>>;
@@ -248,8 +243,9 @@ impl<R: Runtime> Network<R> {
             Some(tape) => tape,
             None => Arc::new(Forward::run(plan, queue, x, self.pass, None, true)?),
         };
-        let (shape, _) = output_shape(plan, &tape)?;
-        let dy = queue.channels_last(&g.to_dtype(DType::F32)?.contiguous()?, shape)?;
+        let MapShape { channels, height, width } = tape.shape(plan, plan.output);
+        let sizes = [tape.n, channels, height * width];
+        let dy = queue.channels_last(&g.to_dtype(DType::F32)?.contiguous()?, sizes)?;
         let gradients = Backward::run(plan, queue, &tape, dy, x.track_op())?;
         lock(&self.stash).extend(gradients.parameters);
         let Some(dx) = gradients.input else { return Ok(None) };

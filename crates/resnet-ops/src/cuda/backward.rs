@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use candle_core::{Result, Tensor, Var, bail};
+use candle_core::{Result, Tensor, Var};
 
 use super::array::Array;
 use super::conv_shape::{ConvPass, ConvShape};

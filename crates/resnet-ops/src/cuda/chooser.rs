@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt::{self, Debug, Display};
 
-use candle_core::{Result, bail};
+use candle_core::Result;
 
 use super::algorithms::{Verdict, error_among, may_have_run, verdict};
 use super::conv_shape::{ConvPass, ConvShape};

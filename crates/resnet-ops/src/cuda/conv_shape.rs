@@ -1,6 +1,6 @@
 //! The sizes of a convolution: what cuDNN's descriptors, the cache of algorithms and the direct kernels are made of.
 
-use candle_core::{Result, Tensor, bail};
+use candle_core::{Result, Tensor};
 
 use crate::ConvConfig;
 use crate::graph::MapShape;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use candle_core::{DType, Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor};
 
 use super::array::Array;
 use super::constants::Constants;
@@ -12,6 +12,7 @@ use super::launch::PACK_BYTES;
 use super::plan::{Plan, Step, Stored};
 use super::queue::{NormRun, Queue, Shortcut};
 use super::runtime::{Element, Runtime};
+use crate::graph::shapes::shapes;
 use crate::graph::{MapShape, NormParameters, Op, Pass};
 use crate::portable::standardize_weight;
 
@@ -60,8 +61,7 @@ impl<'a, R: Runtime> Forward<'a, R> {
         keep: bool,
     ) -> Result<Tape<R>> {
         let (n, input) = input_shape(x.dims())?;
-        let last = crate::Value(plan.nodes.len() - 1);
-        let shapes = crate::Graph::from_nodes(plan.nodes.clone(), last).shapes(input)?;
+        let shapes = shapes(&plan.nodes, input)?;
         let tape = Tape {
             n,
             pass,

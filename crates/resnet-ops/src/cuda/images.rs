@@ -1,6 +1,6 @@
 //! Batches of images that lie on the device as bytes.
 
-use candle_core::{DType, Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor};
 
 use super::array::Array;
 use super::launch::Grid;
@@ -59,7 +59,9 @@ pub(crate) fn take_images<R: Runtime>(
     if let Some(view) = views.iter().find(|view| view.image as usize >= count) {
         bail!("images: there is no image {} in a set of {count}", view.image);
     }
-    let out = Array::of(runtime, views.len() * size.0 * size.1 * 3, element)?;
+    // Counts end at 2³¹: see `Array::new`.
+    let values = [views.len(), size.0, size.1, 3].into_iter().fold(1, usize::saturating_mul);
+    let out = Array::of(runtime, values, element)?;
     let table = runtime.upload(&bytes(views))?;
     let means = match &scale.mean_image {
         Some(means) if means.dims() == [3, height, width] => runtime.tensor_address(means, DType::F32)?,

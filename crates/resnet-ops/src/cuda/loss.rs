@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use candle_core::{CpuStorage, CudaStorage, CustomOp1, DType, Layout, Result, Shape, Storage, Tensor, bail};
+use candle_core::{CpuStorage, CudaStorage, CustomOp1, DType, Layout, Result, Shape, Storage, Tensor};
 
 use super::array::Array;
 use super::launch::Grid;
@@ -29,6 +29,9 @@ pub(crate) fn cross_entropy<R: Runtime>(
             bail!("cross-entropy: targets {:?} of {other:?} do not fit logits {:?}", targets.dims(), logits.dims())
         }
     };
+    if !(0. ..=1.).contains(&smoothing) {
+        bail!("cross-entropy: smoothing = {smoothing} is not in [0, 1]");
+    }
     if n == 0 || classes == 0 {
         bail!("cross-entropy of logits {:?}", logits.dims());
     }

@@ -1,7 +1,7 @@
 //! One optimizer step for all parameters in one launch (one for each 1,638 blocks): a table on the device says which block
 //! works on which values.
 
-use candle_core::{DType, Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor};
 
 use super::launch::Grid;
 use super::runtime::{Arg, Module, Runtime};

@@ -308,7 +308,7 @@ impl<'a> Lowering<'a> {
                     self.step(i, |out| Step::Relu { x, out })
                 }
             },
-            (Op::MaxPool(config), &[x]) if config.kernel.0 * config.kernel.1 <= 255 => {
+            (Op::MaxPool(config), &[x]) if config.kernel.0.saturating_mul(config.kernel.1) <= 255 => {
                 let x = self.stored(x);
                 self.step(i, |out| Step::MaxPool { config: *config, x, out })
             }

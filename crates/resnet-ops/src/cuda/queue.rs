@@ -1,6 +1,6 @@
 //! The kernels as functions on arrays: sizes are checked here, once, so that all else is safe code.
 
-use candle_core::{DType, Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor};
 
 use super::array::Array;
 use super::conv_shape::{ConvPass, ConvShape};

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use candle_core::{DType, Result, Storage, Tensor, bail};
+use candle_core::{DType, Result, Storage, Tensor};
 
 use super::conv_shape::{ConvPass, ConvShape};
 use super::launch::Grid;

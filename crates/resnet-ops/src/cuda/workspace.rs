@@ -38,7 +38,6 @@ fn grown(held: usize, wanted: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::bail;
 
     use super::*;
 

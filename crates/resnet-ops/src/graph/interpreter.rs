@@ -1,9 +1,10 @@
 //! Runs a graph operation by operation on candle tensors.
 
-use candle_core::{Result, Tensor, bail};
+use candle_core::{Result, Tensor};
 
 use super::noise::Draw;
 use super::{DropUnit, Graph, NormParameters, Op};
+use crate::error::named;
 use crate::portable;
 
 /// What a pass is told besides its input.
@@ -37,7 +38,7 @@ pub(super) fn run(graph: &Graph, x: &Tensor, pass: Pass) -> Result<Tensor> {
         values[i] = Some(match &node.op {
             Op::Input => x.clone(),
             Op::Given(map) => map.to_dtype(x.dtype())?,
-            op => apply(op, i, &inputs, pass)?,
+            op => apply(op, i, &inputs, pass).map_err(|error| named(&node.name, error))?,
         });
         for input in &node.inputs {
             if last_use[input.0] == i {
@@ -51,8 +52,16 @@ pub(super) fn run(graph: &Graph, x: &Tensor, pass: Pass) -> Result<Tensor> {
     }
 }
 
-/// One operation, the node of that index, on its inputs. Vectors (N, C) count as maps (N, C, 1, 1).
+/// One operation, the node of that index, on its inputs. Vectors (N, C) count as maps (N, C, 1, 1); where it gives a vector
+/// [`Op::gives_vector`] says.
 pub(crate) fn apply(op: &Op, node: usize, inputs: &[Tensor], pass: Pass) -> Result<Tensor> {
+    let vector = op.gives_vector(inputs.iter().map(|x| x.rank() == 2));
+    let maps = inputs.iter().map(map).collect::<Result<Vec<_>>>()?;
+    let y = apply_to_maps(op, node, &maps, pass)?;
+    if vector { y.flatten_from(1) } else { Ok(y) }
+}
+
+fn apply_to_maps(op: &Op, node: usize, inputs: &[Tensor], pass: Pass) -> Result<Tensor> {
     match (op, inputs) {
         (Op::Conv { weight, bias, config, standardize }, [x]) => {
             let weight = match standardize {
@@ -60,7 +69,7 @@ pub(crate) fn apply(op: &Op, node: usize, inputs: &[Tensor], pass: Pass) -> Resu
                 None => weight,
             };
             let (weight, bias) = (weight.to_dtype(x.dtype())?, bias.as_ref().map(|b| b.to_dtype(x.dtype())));
-            portable::conv2d(&map(x)?, &weight, bias.transpose()?.as_ref(), config)
+            portable::conv2d(x, &weight, bias.transpose()?.as_ref(), config)
         }
         (Op::Norm(parameters), [x]) => norm(x, parameters, pass.train),
         (Op::Relu, [x]) => x.relu(),
@@ -78,7 +87,7 @@ pub(crate) fn apply(op: &Op, node: usize, inputs: &[Tensor], pass: Pass) -> Resu
         (Op::PadChannels { before, after }, [x]) => portable::pad_channels(x, *before, *after),
         (Op::Affine { scale, shift }, [x]) => x.affine(*scale, *shift),
         (Op::Sigmoid, [x]) => portable::sigmoid(x),
-        (Op::Mul, [a, b]) => a.broadcast_mul(&if a.rank() == 4 { map(b)? } else { b.clone() }),
+        (Op::Mul, [a, b]) => a.broadcast_mul(b),
         (Op::Dropout { rate, unit }, [x]) if pass.train => {
             let mask = pass.draw.mask(node, *rate)?;
             match unit {
@@ -89,18 +98,14 @@ pub(crate) fn apply(op: &Op, node: usize, inputs: &[Tensor], pass: Pass) -> Resu
         (Op::Dropout { .. }, [x]) => Ok(x.clone()),
         (Op::AvgPool(config), [x]) => portable::avg_pool2d(x, config),
         (Op::GroupNorm { weight, bias, groups, eps }, [x]) => {
-            portable::group_norm(&map(x)?, *groups, Some(weight), Some(bias), *eps)
+            portable::group_norm(x, *groups, Some(weight), Some(bias), *eps)
         }
         (Op::BlurPool { stride }, [x]) => portable::blur_pool2d(x, *stride),
-        (Op::ChannelConv { weight }, [x]) => portable::channel_conv(&map(x)?, &weight.to_dtype(x.dtype())?),
-        (Op::ZeroPad { padding: (rows, columns) }, [x]) => {
-            x.pad_with_zeros(2, *rows, *rows)?.pad_with_zeros(3, *columns, *columns)
-        }
-        (Op::DivideBySpread { spread, groups, eps }, [x]) => {
-            portable::divide_by_spread(&map(x)?, *spread, *groups, *eps)
-        }
-        (Op::ChannelAffine { weight, bias }, [x]) => portable::channel_affine(&map(x)?, Some(weight), bias.as_ref()),
-        (Op::ChannelFloor { threshold }, [x]) => portable::channel_floor(&map(x)?, threshold),
+        (Op::ChannelConv { weight }, [x]) => portable::channel_conv(x, &weight.to_dtype(x.dtype())?),
+        (Op::ZeroPad { padding: (rows, columns) }, [x]) => portable::zero_pad(x, (*rows, *columns)),
+        (Op::DivideBySpread { spread, groups, eps }, [x]) => portable::divide_by_spread(x, *spread, *groups, *eps),
+        (Op::ChannelAffine { weight, bias }, [x]) => portable::channel_affine(x, Some(weight), bias.as_ref()),
+        (Op::ChannelFloor { threshold }, [x]) => portable::channel_floor(x, threshold),
         (op, inputs) => bail!("graph: {op:?} does not take {} inputs", inputs.len()),
     }
 }

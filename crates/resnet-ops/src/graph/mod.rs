@@ -6,18 +6,21 @@
 mod builder;
 mod interpreter;
 pub(crate) mod noise;
+mod parameters;
 mod rebuild;
-mod shapes;
+pub(crate) mod shapes;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use candle_core::{DType, ModuleT, Result, Tensor, Var, bail};
+use candle_core::{DType, ModuleT, Result, Tensor, Var};
 
 use crate::{AvgPoolConfig, ConvConfig, NormConfig, PoolConfig, cpu};
 pub use builder::GraphBuilder;
 pub(crate) use interpreter::{Pass, apply};
 pub use noise::Noise;
+pub(crate) use parameters::{by_channel, map_shape};
+pub(crate) use shapes::Fit;
 pub use shapes::MapShape;
 
 /// A result within a graph: the position of the node that computes it. The default is the graph's input.
@@ -332,7 +335,7 @@ impl Graph {
 
     /// The graph that ends with `value`, on the same parameters.
     pub fn until(&self, value: Value) -> Self {
-        self.with_nodes(self.nodes[..=value.0].to_vec(), value)
+        self.with_nodes(self.nodes[..self.nodes.len().min(value.0.saturating_add(1))].to_vec(), value)
     }
 
     /// The graph's input.
@@ -374,13 +377,15 @@ impl Graph {
     /// running ones. Gradients flow to `x` and to all parameters in both cases. Dropout acts in training only.
     ///
     /// # Errors
-    /// If the input's shape, dtype or device does not fit the parameters, or a frozen graph is to train.
+    /// If a parameter is impossible, the input's shape, dtype or device does not fit, a result would not fit into memory, or
+    /// a frozen graph is to train. Nothing was computed then.
     pub fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
         if train && self.frozen {
             bail!("graph: a frozen graph does not train");
         }
+        let fit = self.fit(x, train)?;
         let draw = if train { self.noise.next() } else { noise::Draw::default() };
-        self.run(x, Pass { train, keep: train, draw })
+        self.run(x, &fit, Pass { train, keep: train, draw })
     }
 
     /// Runs the graph in evaluation mode, as `forward_t(x, false)`, where gradients will be asked for: what the backward pass
@@ -389,10 +394,10 @@ impl Graph {
     /// # Errors
     /// As [`Self::forward_t`].
     pub fn forward_with_fixed_norms(&self, x: &Tensor) -> Result<Tensor> {
-        self.run(x, Pass { train: false, keep: true, draw: noise::Draw::default() })
+        self.run(x, &self.fit(x, false)?, Pass { train: false, keep: true, draw: noise::Draw::default() })
     }
 
-    fn run(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
+    fn run(&self, x: &Tensor, fit: &Fit, pass: Pass) -> Result<Tensor> {
         if self.backend == Backend::Auto
             && x.device().is_cpu()
             && x.dtype() == DType::F32
@@ -402,9 +407,9 @@ impl Graph {
                 && !self.cuts.is_empty()
                 && let Some(parts) = self.parts.get_or_init(|| cpu::Parts::new(self, &self.cuts).map(Arc::new))
             {
-                return cpu::run_recomputed(parts, x, pass, self.compute);
+                return cpu::run_recomputed(parts, x, fit, pass, self.compute);
             }
-            return cpu::run(plan, x, pass, self.compute);
+            return cpu::run(plan, x, fit, pass, self.compute);
         }
         #[cfg(feature = "cuda")]
         if self.backend == Backend::Auto

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use candle_core::{Result, bail};
+use candle_core::Result;
 
 /// Where the dropout operations of a [`Graph`](crate::Graph) take their numbers from; clones share it.
 ///
@@ -72,7 +72,7 @@ impl Draw {
 /// If the rate is not in [0, 1).
 pub(crate) fn check_rate(rate: f64) -> Result<()> {
     if !(0. ..1.).contains(&rate) {
-        bail!("dropout: a rate of {rate} is not in [0, 1)");
+        bail!("dropout: rate = {rate} is not in [0, 1)");
     }
     Ok(())
 }

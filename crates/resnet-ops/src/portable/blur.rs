@@ -1,6 +1,7 @@
-use candle_core::{Result, Tensor, bail};
+use candle_core::{Result, Tensor};
 
 use super::window::strided;
+use crate::graph::Op;
 
 /// The binomial filter of three taps, 1 2 1 over 4, in rows and columns, then every `stride`-th of both: "blur pool"
 /// (Zhang 2019, "Making convolutional networks shift-invariant again", 4.1). The border is reflected, without repeating
@@ -11,10 +12,7 @@ use super::window::strided;
 /// # Errors
 /// If `x` is not of rank 4 or has fewer than two rows or columns, or the stride is 0.
 pub fn blur_pool2d(x: &Tensor, stride: usize) -> Result<Tensor> {
-    let (_, _, h, w) = x.dims4()?;
-    if h < 2 || w < 2 || stride == 0 {
-        bail!("blur_pool2d: needs two rows and columns and a stride, got {:?} and {stride}", x.dims());
-    }
+    Op::BlurPool { stride }.applied_to(&[x])?;
     blur(&blur(x, 2, stride)?, 3, stride)
 }
 

@@ -1,7 +1,8 @@
-use candle_core::{Result, Tensor, bail};
+use candle_core::{Result, Tensor};
 
 use super::conv2d;
 use crate::ConvConfig;
+use crate::graph::Op;
 
 /// One-dimensional convolution along the channels of (N, C, 1, 1), with a kernel (1, 1, k), k odd, and zeros beyond the
 /// ends: the cross-channel interaction of efficient channel attention (Wang et al. 2020, eq. 6).
@@ -9,11 +10,9 @@ use crate::ConvConfig;
 /// # Errors
 /// If the shapes are others.
 pub fn channel_conv(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    Op::ChannelConv { weight: weight.clone() }.applied_to(&[x])?;
     let (n, c, _, _) = x.dims4()?;
-    let (_, _, k) = weight.dims3()?;
-    if x.elem_count() != n * c || weight.elem_count() != k || k % 2 == 0 {
-        bail!("channel_conv: a kernel {:?} on {:?}; (1, 1, odd) and (N, C, 1, 1) are needed", weight.dims(), x.dims());
-    }
+    let k = weight.elem_count();
     let config = ConvConfig { padding: (0, k / 2), ..ConvConfig::default() };
     conv2d(&x.reshape((n, 1, 1, c))?, &weight.reshape((1, 1, 1, k))?, None, &config)?.reshape((n, c, 1, 1))
 }

@@ -1,25 +1,26 @@
-use candle_core::{Result, Tensor, bail};
+use candle_core::{Result, Tensor};
 
+use super::pool::{bytes, padded};
 use super::window::taps;
-use crate::ConvConfig;
+use crate::graph::Op;
+use crate::{ConvConfig, memory};
 
 /// Two-dimensional convolution (cross-correlation, as in PyTorch).
 ///
 /// `x` is (N, C, H, W), `weight` (O, C / groups, kh, kw), `bias` (O). The result is (N, O, H', W').
 ///
 /// # Errors
-/// If the shapes do not fit together.
+/// If the shapes do not fit together, or the windows do not fit into memory.
 pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, config: &ConvConfig) -> Result<Tensor> {
-    let (n, c, h, w) = x.dims4()?;
+    let op = Op::Conv { weight: weight.clone(), bias: bias.cloned(), config: *config, standardize: None };
+    let out = op.applied_to(&[x])?;
+    let (n, (oh, ow), groups) = (x.dim(0)?, (out.height, out.width), config.groups);
     let (o, cg, kh, kw) = weight.dims4()?;
-    let groups = config.groups;
-    if groups == 0 || cg * groups != c || o % groups != 0 {
-        bail!("conv2d: a weight {:?} in {groups} groups does not fit an input {:?}", weight.dims(), x.dims());
-    }
-    let (oh, ow) = config.output_size((h, w), (kh, kw))?;
     let (ph, pw) = config.padding;
-    let x = x.pad_with_zeros(2, ph, ph)?.pad_with_zeros(3, pw, pw)?;
+    let x = padded("conv2d", &padded("conv2d", x, 2, (ph, ph))?, 3, (pw, pw))?;
     // Columns (N, groups, C/g · taps, H'·W'), channel-major so that they meet the weight as it is stored.
+    let columns = [n, groups, cg, kh, kw, oh, ow];
+    memory::check(format_args!("conv2d: the windows {columns:?}"), bytes(&columns, x.dtype()), x.device())?;
     let taps = taps(&x, (kh, kw), config.stride, config.dilation, (oh, ow))?;
     let columns = Tensor::stack(&taps, 2)?.reshape((n, groups, cg * kh * kw, oh * ow))?;
     let weight = weight.reshape((1, groups, o / groups, cg * kh * kw))?;

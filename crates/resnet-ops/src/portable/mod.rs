@@ -20,7 +20,7 @@ pub use conv::conv2d;
 pub use norm::{batch_norm_eval, batch_norm_train, channel_affine, channel_floor, group_norm};
 pub use pointwise::sigmoid;
 pub(crate) use pointwise::{drop_images, drop_values};
-pub use pool::{avg_pool2d, global_avg_pool2d, max_pool2d};
+pub use pool::{avg_pool2d, global_avg_pool2d, max_pool2d, zero_pad};
 pub use shortcut::{pad_channels, subsample};
 pub use spread::divide_by_spread;
 pub use standardize::standardize_weight;

@@ -1,4 +1,7 @@
-use candle_core::{DType, Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor};
+
+use crate::config::{check_eps, in_range};
+use crate::graph::{MapShape, Op, by_channel, map_shape};
 
 /// Batch norm with the batch's own statistics (Ioffe & Szegedy 2015), the form used in training.
 ///
@@ -13,8 +16,8 @@ pub fn batch_norm_train(
     bias: Option<&Tensor>,
     eps: f64,
 ) -> Result<(Tensor, Tensor, Tensor)> {
-    let (n, c, h, w) = x.dims4()?;
-    if n * h * w < 2 {
+    let (c, pixels) = statistics("batch_norm", x, [("weight", weight), ("bias", bias)], eps)?;
+    if pixels < 2 {
         bail!("batch_norm: training needs more than one value a channel, got an input {:?}", x.dims());
     }
     let dtype = x.dtype();
@@ -39,7 +42,9 @@ pub fn batch_norm_eval(
     bias: Option<&Tensor>,
     eps: f64,
 ) -> Result<Tensor> {
-    let c = x.dim(1)?;
+    let (c, _) = statistics("batch_norm", x, [("weight", weight), ("bias", bias)], eps)?;
+    by_channel("batch_norm", "running_mean", Some(mean), c)?;
+    by_channel("batch_norm", "running_var", Some(variance), c)?;
     let dtype = x.dtype();
     let x = widen(x)?;
     let mean = mean.to_dtype(x.dtype())?.reshape((1, c, 1, 1))?;
@@ -61,12 +66,14 @@ pub fn group_norm(
     bias: Option<&Tensor>,
     eps: f64,
 ) -> Result<Tensor> {
-    let (n, c, _, _) = x.dims4()?;
-    if groups == 0 || c % groups != 0 {
-        bail!("group_norm: {c} channels do not divide into {groups} groups");
+    let (c, _) = statistics("group_norm", x, [("weight", weight), ("bias", bias)], eps)?;
+    in_range("group_norm", "groups", groups, (1, c))?;
+    if !c.is_multiple_of(groups) {
+        bail!("group_norm: groups = {groups} do not divide {c} channels");
     }
+    let n = x.dim(0)?;
     let dtype = x.dtype();
-    let grouped = widen(x)?.reshape((n, groups, x.elem_count() / (n * groups).max(1)))?;
+    let grouped = widen(x)?.reshape((n, groups, x.elem_count() / (n * groups)))?;
     let centred = grouped.broadcast_sub(&grouped.mean_keepdim(2)?)?;
     let variance = centred.sqr()?.mean_keepdim(2)?;
     let y = centred.broadcast_div(&(variance + eps)?.sqrt()?)?.reshape(x.shape())?;
@@ -78,7 +85,7 @@ pub fn group_norm(
 /// # Errors
 /// If the shapes do not fit together.
 pub fn channel_affine(x: &Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>) -> Result<Tensor> {
-    x.dims4()?;
+    statistics("channel_affine", x, [("weight", weight), ("bias", bias)], 0.)?;
     affine(x.clone(), weight, bias)
 }
 
@@ -88,9 +95,20 @@ pub fn channel_affine(x: &Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>
 /// # Errors
 /// If the shapes do not fit together.
 pub fn channel_floor(x: &Tensor, threshold: &Tensor) -> Result<Tensor> {
-    let (_, c, _, _) = x.dims4()?;
+    Op::ChannelFloor { threshold: threshold.clone() }.applied_to(&[x])?;
+    let c = x.dim(1)?;
     let threshold = threshold.to_dtype(x.dtype())?.reshape((1, c, 1, 1))?;
     x.broadcast_maximum(&threshold)
+}
+
+/// The channels of `x` (N, C, H, W) and the values of each, where everything else fits.
+fn statistics(op: &str, x: &Tensor, parameters: [(&str, Option<&Tensor>); 2], eps: f64) -> Result<(usize, usize)> {
+    let MapShape { channels, height, width } = map_shape(op, x)?;
+    for (name, parameter) in parameters {
+        by_channel(op, name, parameter, channels)?;
+    }
+    check_eps(op, eps)?;
+    Ok((channels, x.dim(0)? * height * width))
 }
 
 fn affine(y: Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>) -> Result<Tensor> {

@@ -7,6 +7,7 @@ pub(super) fn strided(x: &Tensor, dim: usize, start: usize, stride: usize, count
     if stride == 1 {
         return x.narrow(dim, start, count);
     }
+    // No direction of a padded map has 2³² pixels.
     let index: Vec<u32> = (0..count).map(|i| (start + i * stride) as u32).collect();
     x.contiguous()?.index_select(&Tensor::new(index, x.device())?, dim)
 }

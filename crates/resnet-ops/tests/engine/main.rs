@@ -4,6 +4,7 @@
 mod bf16;
 mod dropout;
 mod finite_differences;
+mod impossible;
 mod inference;
 mod networks;
 mod operations;

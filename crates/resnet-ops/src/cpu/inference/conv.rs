@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use candle_core::{Result, bail};
+use candle_core::Result;
 
 use super::map::{Layout, Map, Stored};
 use super::weights::Weights;
@@ -200,9 +200,10 @@ pub(super) fn linear<E: Stored>(isa: Isa, x: &Map<E>, weights: &Weights) -> Resu
     // Images side by side, as pixels of a row.
     let (panels, pixel) = (x.layout.channels(1), x.layout.pixel());
     let mut rows = Buffer::<E>::new(panels.count() * n * pixel);
+    let first = x.layout.at(0, 0);
     for (image, values) in x.values.as_slice().chunks_exact(x.layout.image()).enumerate() {
         for (panel, values) in values.chunks(x.layout.panel()).enumerate().take(panels.count()) {
-            rows.as_mut_slice()[(panel * n + image) * pixel..][..pixel].copy_from_slice(&values[..pixel]);
+            rows.as_mut_slice()[(panel * n + image) * pixel..][..pixel].copy_from_slice(&values[first..][..pixel]);
         }
     }
     let run = |panel: usize| Run { offset: panel * n * LANES, len: panels.units(panel) };

@@ -1,7 +1,7 @@
 //! A graph as steps of inference: norms are folded into the convolutions before them, additions and ReLUs go into their
 //! ends.
 
-use candle_core::{Result, bail};
+use candle_core::Result;
 
 use super::weights::Weights;
 use crate::PoolConfig;
@@ -46,6 +46,7 @@ pub(super) enum Step {
         input: Id,
         out: Id,
     },
+    /// The last step: its result is no map.
     Linear {
         input: Id,
         weights: Box<Weights>,
@@ -158,12 +159,15 @@ pub(super) fn lower(graph: &Graph) -> Result<Option<(Vec<Step>, Id)>> {
             }
             (Op::MaxPool(config), &[input]) => Step::MaxPool { config: *config, input, out },
             (Op::GlobalAvgPool, &[input]) => Step::GlobalAvgPool { input, out },
-            (Op::Linear { weight, bias }, &[input])
-                if matches!(nodes[node.inputs[0].index()].op, Op::GlobalAvgPool) =>
-            {
+            (Op::Linear { weight, bias }, &[input]) => {
                 let (o, c) = weight.dims2()?;
                 let weights = Weights::new(&weight.reshape((o, c, 1, 1))?, bias.as_ref(), Default::default())?;
-                Step::Linear { input, weights: Box::new(weights), out }
+                let weights = Box::new(weights);
+                match i == graph.output().index() {
+                    true => Step::Linear { input, weights, out },
+                    // Something follows: a convolution of one pixel leaves a map.
+                    false => Step::Conv { input, weights, residual: None, relu: false, out },
+                }
             }
             (Op::Subsample { stride }, &[input]) => Step::Shortcut { input, stride: *stride, before: 0, out },
             (Op::PadChannels { before, .. }, &[input]) => {

@@ -7,13 +7,14 @@ mod map;
 mod passes;
 mod weights;
 
-use candle_core::{CpuStorage, CustomOp1, DType, Layout as TensorLayout, Module, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout as TensorLayout, Module, Result, Shape, Tensor};
 
 use super::element::Bf16;
 use super::geometry::PICTURE;
 use super::isa::{Arithmetic, Isa};
 use super::threads;
-use crate::graph::{Graph, MapShape, Op};
+use crate::graph::{Fit, Graph, MapShape, Op};
+use crate::memory;
 use lower::{Id, Step, lower};
 use map::{Layout, Map, Stored};
 
@@ -71,11 +72,12 @@ impl Inference {
     /// # Errors
     /// If a parameter cannot be read or does not fit.
     pub fn new(graph: &Graph) -> Result<Self> {
+        graph.check_parameters(graph.needed()?)?;
         let on_cpu = |op: &Op| match op {
             Op::Conv { weight, .. } | Op::Linear { weight, .. } => weight.device().is_cpu(),
             _ => true,
         };
-        let steps = if graph.nodes().iter().all(|node| on_cpu(&node.op)) { lower(graph)? } else { None };
+        let steps = if graph.needed()?.iter().all(|node| on_cpu(&node.op)) { lower(graph)? } else { None };
         let plan = steps.map(|(steps, output)| Plan::new(steps, output));
         // Without a plan the graph itself runs: what an engine makes of its parameters it then makes once.
         let graph = if plan.is_some() { graph.clone() } else { graph.frozen()? };
@@ -92,11 +94,16 @@ impl Inference {
     /// The weights of each convolution are packed at the first call that needs them.
     ///
     /// # Errors
-    /// If the input's shape, dtype or device does not fit.
+    /// If the input's shape, dtype or device does not fit, or a result would not fit into memory.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match &self.plan {
             Some(plan) if x.device().is_cpu() && x.dtype() == DType::F32 && x.rank() == 4 => {
-                x.contiguous()?.apply_op1_no_bwd(&Run { graph: &self.graph, plan })
+                let fit = self.graph.fit(x, false)?;
+                let compute = self.graph.compute_dtype();
+                if !matches!(compute, DType::F32 | DType::BF16) {
+                    bail!("the CPU engine computes in f32 or bf16, not in {compute:?}");
+                }
+                x.contiguous()?.apply_op1_no_bwd(&Run { graph: &self.graph, plan, fit })
             }
             _ => self.graph.forward_t(&x.detach(), false),
         }
@@ -122,6 +129,7 @@ const PART_BYTES: usize = 6 << 20;
 struct Run<'a> {
     graph: &'a Graph,
     plan: &'a Plan,
+    fit: Fit,
 }
 
 impl CustomOp1 for Run<'_> {
@@ -133,9 +141,6 @@ impl CustomOp1 for Run<'_> {
         let (n, channels, height, width) = layout.shape().dims4()?;
         let Some((start, end)) = layout.contiguous_offsets() else { bail!("inference takes contiguous tensors") };
         let values = &storage.as_slice::<f32>()?[start..end];
-        if n == 0 {
-            bail!("inference takes a batch (N, C, H, W) with at least one image, got {:?}", layout.dims());
-        }
         let (isa, input) = (Isa::current(), MapShape { channels, height, width });
         let narrow = self.graph.compute_dtype() == DType::BF16 && self.plan.pairs;
         threads::together(|| match Arithmetic::of::<Bf16>(isa) {
@@ -148,28 +153,38 @@ impl CustomOp1 for Run<'_> {
 impl Run<'_> {
     /// Batches are computed in parts whose maps stay in the cache.
     fn run<E: Stored>(&self, isa: Isa, x: &[f32], n: usize, input: MapShape) -> Result<(CpuStorage, Shape)> {
-        let shapes = self.graph.shapes(input)?;
-        let largest = shapes.iter().map(|shape| size_of::<E>() * shape.count()).max().unwrap_or(1);
+        let shapes = self.fit.shapes.as_slice();
+        // What borders and panels add counts only where it is most of a map.
+        let bytes = |id: Id| size_of::<E>() * shapes[id].count().max(self.layout::<E>(id, 1).len() / 4);
+        let largest = (0..shapes.len()).map(bytes).max().unwrap_or(1);
         let threads = threads::count();
         let most = (PART_BYTES / largest.max(1)).next_multiple_of(threads).max(threads);
         let size = n.div_ceil(n.div_ceil(most)).next_multiple_of(threads);
+        for (id, shape) in shapes.iter().enumerate() {
+            let bytes = size_of::<E>() * self.layout::<E>(id, size.min(n)).len();
+            memory::check(format_args!("inference: {shape:?} with its border"), bytes as u128, &Device::Cpu)?;
+        }
         let mut values = Vec::new();
         for x in x.chunks(size * input.count()) {
-            values.extend(self.part::<E>(isa, x, x.len() / input.count(), &shapes)?);
+            values.extend(self.part::<E>(isa, x, x.len() / input.count())?);
         }
         let MapShape { channels, height, width } = shapes[self.plan.output];
-        let vector = matches!(self.graph.nodes()[self.plan.output].op, Op::GlobalAvgPool | Op::Linear { .. });
-        let shape = if vector { Shape::from((n, channels)) } else { Shape::from((n, channels, height, width)) };
+        let shape =
+            if self.fit.vector { Shape::from((n, channels)) } else { Shape::from((n, channels, height, width)) };
         Ok((CpuStorage::F32(values), shape))
     }
 
-    fn part<E: Stored>(&self, isa: Isa, x: &[f32], n: usize, shapes: &[MapShape]) -> Result<Vec<f32>> {
-        let Plan { steps, output, borders, last_uses, .. } = self.plan;
-        let layout = |id: Id| {
-            let picture = id == 0 && self.plan.picture && shapes[id].channels == PICTURE && !E::NARROW;
-            Layout { n, shape: shapes[id], border: borders[id], values: E::VALUES, picture }
-        };
-        let mut maps: Vec<Option<Map<E>>> = shapes.iter().map(|_| None).collect();
+    /// How a value of `n` images is laid out.
+    fn layout<E: Stored>(&self, id: Id, n: usize) -> Layout {
+        let shape = self.fit.shapes[id];
+        let picture = id == 0 && self.plan.picture && shape.channels == PICTURE && !E::NARROW;
+        Layout { n, shape, border: self.plan.borders[id], values: E::VALUES, picture }
+    }
+
+    fn part<E: Stored>(&self, isa: Isa, x: &[f32], n: usize) -> Result<Vec<f32>> {
+        let Plan { steps, output, last_uses, .. } = self.plan;
+        let layout = |id: Id| self.layout::<E>(id, n);
+        let mut maps: Vec<Option<Map<E>>> = self.fit.shapes.iter().map(|_| None).collect();
         maps[0] = Some(passes::input(isa, x, layout(0)));
         for (i, step) in steps.iter().enumerate() {
             let get = |id: Id| match &maps[id] {
@@ -191,13 +206,7 @@ impl Run<'_> {
                 Step::Shortcut { input, stride, before, .. } => {
                     passes::shortcut(get(*input)?, *stride, *before, layout(out))
                 }
-                Step::Linear { input, weights, .. } => {
-                    let logits = conv::linear(isa, get(*input)?, weights)?;
-                    if out == *output {
-                        return Ok(logits);
-                    }
-                    bail!("inference ends with a linear layer")
-                }
+                Step::Linear { input, weights, .. } => return conv::linear(isa, get(*input)?, weights),
             };
             maps[out] = Some(map);
             for id in step.inputs().into_iter().flatten().filter(|&id| last_uses[id] == i) {

@@ -6,11 +6,14 @@ use candle_core::{DType, Result, Tensor};
 
 use crate::ConvConfig;
 use crate::cpu::forward::{read, read_f32};
-use crate::cpu::geometry::{self, ConvShape, LANES};
+use crate::cpu::geometry::{self, ConvShape, LANES, MOST_POSITIONS};
 use crate::cpu::isa::{Arithmetic, Isa};
 use crate::cpu::tile::width_index;
 use crate::cpu::weights::{Direction, Packed};
 use crate::cpu::winograd::Transformed;
+
+/// The widest border that maps are kept with, in both directions.
+const MOST_BORDER: usize = 64;
 
 pub(super) struct Weights {
     /// (O, C / groups, kh, kw), without the norm.
@@ -50,9 +53,12 @@ impl Weights {
         self.scale = Some(scale.to_vec());
     }
 
-    /// Whether the kernels apply: groups of whole panels, every or every second column.
+    /// Whether the kernels apply: groups of whole panels, every or every second column, kernels and borders of a usual size.
     pub(super) fn supported(&self, arithmetic: Arithmetic) -> bool {
-        let ConvConfig { stride, groups, .. } = self.config;
+        let ConvConfig { stride, padding, groups, .. } = self.config;
+        if self.kernel.0.saturating_mul(self.kernel.1) > MOST_POSITIONS || padding.0.max(padding.1) > MOST_BORDER {
+            return false;
+        }
         let panel = LANES * arithmetic.values();
         let whole = self.group_inputs.is_multiple_of(panel) && (self.outputs / groups).is_multiple_of(panel);
         stride.1 <= 2 && (groups == 1 || whole)
@@ -61,7 +67,8 @@ impl Weights {
     /// The sizes of this convolution on a batch of `n`.
     pub(super) fn shape(&self, n: usize, (h, w): (usize, usize), (oh, ow): (usize, usize)) -> ConvShape {
         let (c, o) = (self.group_inputs * self.config.groups, self.outputs);
-        ConvShape { n, h, w, c, o, kh: self.kernel.0, kw: self.kernel.1, oh, ow, config: self.config }
+        let shape = ConvShape { n, h, w, c, o, kh: self.kernel.0, kw: self.kernel.1, oh, ow, config: self.config };
+        shape.with_short_strides()
     }
 
     /// (O, C / groups, kh, kw) with the norm's factors.

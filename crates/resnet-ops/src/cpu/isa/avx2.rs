@@ -7,6 +7,7 @@ pub(super) struct Avx2;
 
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn launch<K: Kernel>(kernel: K) -> K::Output {
+    // SAFETY: this function has the instructions enabled, and its caller that the processor has them.
     unsafe { kernel.run::<Avx2>() }
 }
 
@@ -14,6 +15,7 @@ impl Avx2 {
     /// Rows of a square become its columns.
     #[inline(always)]
     unsafe fn transpose_square(r: [__m256; 8]) -> [__m256; 8] {
+        // SAFETY: the processor has the instructions, as the caller promises; only local values are touched.
         unsafe {
             let low = |i: usize| _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
             let high = |i: usize| _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
@@ -39,6 +41,7 @@ impl Avx2 {
     }
     #[inline(always)]
     unsafe fn narrow(v: __m256) -> __m128i {
+        // SAFETY: the processor has the instructions, as the caller promises; only local values are touched.
         unsafe {
             // Round to nearest even, as in the 512-bit form; the two halves are packed with unsigned saturation.
             let bits = _mm256_castps_si256(v);
@@ -50,6 +53,7 @@ impl Avx2 {
     }
     #[inline(always)]
     unsafe fn widen(p: *const u16) -> __m256 {
+        // SAFETY: the processor has the instructions, the pointer 8 values, as the caller promises.
         unsafe {
             let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast()));
             _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
@@ -60,6 +64,7 @@ impl Avx2 {
 impl Simd for Avx2 {
     #[cfg(unoptimized)]
     unsafe fn apart<K: super::Kernel>(kernel: K) -> K::Output {
+        // SAFETY: as the caller promises.
         unsafe { launch(kernel) }
     }
     type V = (__m256, __m256);
@@ -68,14 +73,17 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self::V {
+        // SAFETY: the processor has the instructions, as the caller promises; only local values are touched.
         unsafe { (_mm256_set1_ps(x), _mm256_set1_ps(x)) }
     }
     #[inline(always)]
     unsafe fn load(p: *const f32) -> Self::V {
+        // SAFETY: the processor has the instructions, the pointer 16 values, as the caller promises.
         unsafe { (_mm256_loadu_ps(p), _mm256_loadu_ps(p.add(8))) }
     }
     #[inline(always)]
     unsafe fn store(p: *mut f32, v: Self::V) {
+        // SAFETY: the processor has the instructions, the pointer 16 values, as the caller promises.
         unsafe {
             _mm256_storeu_ps(p, v.0);
             _mm256_storeu_ps(p.add(8), v.1);
@@ -83,6 +91,7 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     unsafe fn load_part(p: *const f32, n: usize) -> Self::V {
+        // SAFETY: the processor has the instructions, the pointer `n` values, at most 16: no others are touched.
         unsafe {
             let mut lanes = [0f32; 16];
             std::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n);
@@ -91,6 +100,7 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     unsafe fn store_part(p: *mut f32, v: Self::V, n: usize) {
+        // SAFETY: the processor has the instructions, the pointer `n` values, at most 16: no others are touched.
         unsafe {
             let mut lanes = [0f32; 16];
             Self::store(lanes.as_mut_ptr(), v);
@@ -99,10 +109,12 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     unsafe fn load_bf16(p: *const u16) -> Self::V {
+        // SAFETY: the processor has the instructions, the pointer 16 values, as the caller promises.
         unsafe { (Self::widen(p), Self::widen(p.add(8))) }
     }
     #[inline(always)]
     unsafe fn store_bf16(p: *mut u16, v: Self::V) {
+        // SAFETY: the processor has the instructions, the pointer 16 values, as the caller promises.
         unsafe {
             _mm_storeu_si128(p.cast(), Self::narrow(v.0));
             _mm_storeu_si128(p.add(8).cast(), Self::narrow(v.1));
@@ -110,22 +122,27 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        // SAFETY: the processor has the instructions, as the caller promises; only local values are touched.
         unsafe { (_mm256_fmadd_ps(a.0, b.0, c.0), _mm256_fmadd_ps(a.1, b.1, c.1)) }
     }
     #[inline(always)]
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: the processor has the instructions, as the caller promises; only local values are touched.
         unsafe { (_mm256_add_ps(a.0, b.0), _mm256_add_ps(a.1, b.1)) }
     }
     #[inline(always)]
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: the processor has the instructions, as the caller promises; only local values are touched.
         unsafe { (_mm256_sub_ps(a.0, b.0), _mm256_sub_ps(a.1, b.1)) }
     }
     #[inline(always)]
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: the processor has the instructions, as the caller promises; only local values are touched.
         unsafe { (_mm256_max_ps(a.0, b.0), _mm256_max_ps(a.1, b.1)) }
     }
     #[inline(always)]
     unsafe fn where_positive(m: Self::V, v: Self::V) -> Self::V {
+        // SAFETY: the processor has the instructions, as the caller promises; only local values are touched.
         unsafe {
             let zero = _mm256_setzero_ps();
             let low = _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(m.0, zero), v.0);
@@ -135,6 +152,7 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     unsafe fn transpose(rows: &mut [Self::V; 16]) {
+        // SAFETY: the processor has the instructions, as the caller promises; only local values are touched.
         unsafe {
             // Four squares of 8×8; the two beside the diagonal change places.
             let square = |at: usize, high: bool| {

@@ -11,16 +11,19 @@ pub(super) struct Avx512Pairs;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
 pub(super) unsafe fn launch<K: Kernel>(kernel: K) -> K::Output {
+    // SAFETY: this function has the instructions enabled, and its caller that the processor has them.
     unsafe { kernel.run::<Avx512>() }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma")]
 pub(super) unsafe fn launch_in_pairs<K: Kernel>(kernel: K) -> K::Output {
+    // SAFETY: this function has the instructions enabled, and its caller that the processor has them.
     unsafe { kernel.run::<Avx512Pairs>() }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma")]
 pub(super) unsafe fn launch_pairs<K: PairKernel>(kernel: K) {
+    // SAFETY: this function has the instructions enabled, and its caller that the processor has them.
     unsafe { kernel.run_pairs::<Avx512Pairs>() }
 }
 
@@ -32,26 +35,32 @@ macro_rules! common {
 
         #[inline(always)]
         unsafe fn splat(x: f32) -> __m512 {
+            // SAFETY: the processor has the instructions, as the caller promises; only local values are touched.
             unsafe { _mm512_set1_ps(x) }
         }
         #[inline(always)]
         unsafe fn load(p: *const f32) -> __m512 {
+            // SAFETY: the processor has the instructions, the pointer 16 values, as the caller promises.
             unsafe { _mm512_loadu_ps(p) }
         }
         #[inline(always)]
         unsafe fn store(p: *mut f32, v: __m512) {
+            // SAFETY: the processor has the instructions, the pointer 16 values, as the caller promises.
             unsafe { _mm512_storeu_ps(p, v) }
         }
         #[inline(always)]
         unsafe fn load_part(p: *const f32, n: usize) -> __m512 {
+            // SAFETY: the processor has the instructions, the pointer `n` values, at most 16: no others are touched.
             unsafe { _mm512_maskz_loadu_ps(((1u32 << n) - 1) as u16, p) }
         }
         #[inline(always)]
         unsafe fn store_part(p: *mut f32, v: __m512, n: usize) {
+            // SAFETY: the processor has the instructions, the pointer `n` values, at most 16: no others are touched.
             unsafe { _mm512_mask_storeu_ps(p, ((1u32 << n) - 1) as u16, v) }
         }
         #[inline(always)]
         unsafe fn load_bf16(p: *const u16) -> __m512 {
+            // SAFETY: the processor has the instructions, the pointer 16 values, as the caller promises.
             unsafe {
                 let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast()));
                 _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
@@ -59,6 +68,7 @@ macro_rules! common {
         }
         #[inline(always)]
         unsafe fn store_bf16(p: *mut u16, v: __m512) {
+            // SAFETY: the processor has the instructions, the pointer 16 values, as the caller promises.
             unsafe {
                 // Round to nearest even: add 0x7fff plus the lowest kept bit, then cut.
                 let bits = _mm512_castps_si512(v);
@@ -70,22 +80,27 @@ macro_rules! common {
         }
         #[inline(always)]
         unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
+            // SAFETY: the processor has the instructions, as the caller promises; only local values are touched.
             unsafe { _mm512_fmadd_ps(a, b, c) }
         }
         #[inline(always)]
         unsafe fn add(a: __m512, b: __m512) -> __m512 {
+            // SAFETY: the processor has the instructions, as the caller promises; only local values are touched.
             unsafe { _mm512_add_ps(a, b) }
         }
         #[inline(always)]
         unsafe fn sub(a: __m512, b: __m512) -> __m512 {
+            // SAFETY: the processor has the instructions, as the caller promises; only local values are touched.
             unsafe { _mm512_sub_ps(a, b) }
         }
         #[inline(always)]
         unsafe fn max(a: __m512, b: __m512) -> __m512 {
+            // SAFETY: the processor has the instructions, as the caller promises; only local values are touched.
             unsafe { _mm512_max_ps(a, b) }
         }
         #[inline(always)]
         unsafe fn where_positive(m: __m512, v: __m512) -> __m512 {
+            // SAFETY: the processor has the instructions, as the caller promises; only local values are touched.
             unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(m, _mm512_setzero_ps()), v) }
         }
 
@@ -97,6 +112,7 @@ macro_rules! common {
 
         #[inline(always)]
         unsafe fn transpose(rows: &mut [__m512; 16]) {
+            // SAFETY: the processor has the instructions, as the caller promises; only local values are touched.
             unsafe {
                 // Within the 128-bit lanes: 4×4 blocks.
                 let mut blocks = [_mm512_setzero_ps(); 16];
@@ -127,6 +143,7 @@ macro_rules! common {
 impl Simd for Avx512 {
     #[cfg(unoptimized)]
     unsafe fn apart<K: super::Kernel>(kernel: K) -> K::Output {
+        // SAFETY: as the caller promises.
         unsafe { launch(kernel) }
     }
     common!();
@@ -135,12 +152,14 @@ impl Simd for Avx512 {
 impl Simd for Avx512Pairs {
     #[cfg(unoptimized)]
     unsafe fn apart<K: super::Kernel>(kernel: K) -> K::Output {
+        // SAFETY: as the caller promises.
         unsafe { launch_in_pairs(kernel) }
     }
     common!();
 
     #[inline(always)]
     unsafe fn store_bf16_pair(p: *mut u16, low: __m512, high: __m512) {
+        // SAFETY: the processor has the instructions, the pointer 32 values, as the caller promises.
         unsafe { _mm512_storeu_ps(p.cast(), Self::neighbours(low, high)) }
     }
 
@@ -165,6 +184,7 @@ impl Pairs for Avx512Pairs {
     }
     #[inline(always)]
     unsafe fn paired(a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the processor has the instructions, as the caller promises; only local values are touched.
         unsafe {
             let lanes: [i16; 32] = std::array::from_fn(|i| i as i16 / 2 + 16 * (i as i16 % 2));
             let index = _mm512_loadu_si512(lanes.as_ptr().cast());
@@ -173,6 +193,7 @@ impl Pairs for Avx512Pairs {
     }
     #[inline(always)]
     unsafe fn interleave(a: __m512, b: __m512) -> (__m512, __m512) {
+        // SAFETY: the processor has the instructions, as the caller promises; only local values are touched.
         unsafe {
             let (a, b) = (_mm512_castps_si512(a), _mm512_castps_si512(b));
             // Positions of 16 bits: 0..32 is a, 32..64 is b.

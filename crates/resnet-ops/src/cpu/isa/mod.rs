@@ -38,7 +38,9 @@ impl Isa {
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
                 all.push(Isa::Avx2);
             }
-            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
+            let wide = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
+            let more = is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512dq");
+            if wide && more && all.contains(&Isa::Avx2) {
                 all.push(Isa::Avx512);
             }
         }
@@ -119,6 +121,7 @@ pub(crate) trait Simd: Copy + Sized {
     unsafe fn transpose(rows: &mut [Self::V; 16]) {
         let (mut from, mut to) = ([[0f32; 16]; 16], [[0f32; 16]; 16]);
         for (from, &row) in from.iter_mut().zip(&*rows) {
+            // SAFETY: the array holds 16 values.
             unsafe { Self::store(from.as_mut_ptr(), row) };
         }
         for i in 0..16 {
@@ -127,6 +130,7 @@ pub(crate) trait Simd: Copy + Sized {
             }
         }
         for (row, to) in rows.iter_mut().zip(&to) {
+            // SAFETY: the array holds 16 values.
             *row = unsafe { Self::load(to.as_ptr()) };
         }
     }
@@ -144,6 +148,7 @@ pub(crate) trait Simd: Copy + Sized {
     #[cfg(not(unoptimized))]
     #[inline(always)]
     unsafe fn apart<K: Kernel>(kernel: K) -> K::Output {
+        // SAFETY: as the caller promises.
         unsafe { kernel.run::<Self>() }
     }
     #[cfg(unoptimized)]
@@ -151,6 +156,7 @@ pub(crate) trait Simd: Copy + Sized {
     /// `acc` plus the product of two vectors of units: f32 values here, sums over pairs of bf16 in [`Pairs`].
     #[inline(always)]
     unsafe fn multiply_add(x: Self::V, w: Self::V, acc: Self::V) -> Self::V {
+        // SAFETY: as the caller promises.
         unsafe { Self::fma(x, w, acc) }
     }
 }
@@ -217,8 +223,9 @@ pub(crate) trait PairKernel {
 /// Runs a kernel that multiplies, in the given arithmetic.
 ///
 /// # Safety
-/// The kernel's pointers must be valid; the arithmetic is one that [`Arithmetic::of`] gave.
+/// The kernel's pointers must be valid, `isa` one of [`Isa::available`]; the arithmetic is one that [`Arithmetic::of`] gave.
 pub(crate) unsafe fn launch_in<K: Kernel>(isa: Isa, arithmetic: Arithmetic, kernel: K) -> K::Output {
+    // SAFETY: as the caller promises: the processor has the instructions of `isa`, and pairs where they were given.
     unsafe {
         match arithmetic {
             #[cfg(target_arch = "x86_64")]
@@ -233,16 +240,18 @@ pub(crate) unsafe fn launch_in<K: Kernel>(isa: Isa, arithmetic: Arithmetic, kern
 #[allow(unused_variables)] // other processors have none
 pub(crate) unsafe fn launch_pairs<K: PairKernel>(kernel: K) {
     #[cfg(target_arch = "x86_64")]
+    // SAFETY: as the caller promises: the processor has the instructions.
     unsafe {
         avx512::launch_pairs(kernel)
     }
 }
 
-/// Runs a kernel with the current instruction set.
+/// Runs a kernel with an instruction set.
 ///
 /// # Safety
-/// The kernel's pointers must be valid.
+/// The kernel's pointers must be valid, `isa` one of [`Isa::available`], as [`Isa::current`] is.
 pub(crate) unsafe fn launch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
+    // SAFETY: as the caller promises: the processor has the instructions of `isa`.
     unsafe {
         match isa {
             #[cfg(target_arch = "x86_64")]

@@ -12,6 +12,7 @@ fn lanes(f: impl Fn(usize) -> f32) -> [f32; 16] {
 impl Simd for Scalar {
     #[cfg(unoptimized)]
     unsafe fn apart<K: super::Kernel>(kernel: K) -> K::Output {
+        // SAFETY: as the caller promises; plain Rust runs everywhere.
         unsafe { kernel.run::<Self>() }
     }
     type V = [f32; 16];
@@ -23,27 +24,33 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     unsafe fn load(p: *const f32) -> [f32; 16] {
+        // SAFETY: the pointer is valid for 16 values.
         unsafe { p.cast::<[f32; 16]>().read_unaligned() }
     }
     #[inline(always)]
     unsafe fn store(p: *mut f32, v: [f32; 16]) {
+        // SAFETY: the pointer is valid for 16 values.
         unsafe { p.cast::<[f32; 16]>().write_unaligned(v) }
     }
     #[inline(always)]
     unsafe fn load_part(p: *const f32, n: usize) -> [f32; 16] {
+        // SAFETY: the pointer is valid for `n` values, at most 16.
         lanes(|i| if i < n { unsafe { *p.add(i) } } else { 0. })
     }
     #[inline(always)]
     unsafe fn store_part(p: *mut f32, v: [f32; 16], n: usize) {
+        // SAFETY: the pointer is valid for `n` values, at most 16.
         unsafe { std::ptr::copy_nonoverlapping(v.as_ptr(), p, n) }
     }
     #[inline(always)]
     unsafe fn load_bf16(p: *const u16) -> [f32; 16] {
+        // SAFETY: the pointer is valid for 16 values.
         lanes(|i| f32::from_bits(u32::from(unsafe { *p.add(i) }) << 16))
     }
     #[inline(always)]
     unsafe fn store_bf16(p: *mut u16, v: [f32; 16]) {
         for (i, x) in v.into_iter().enumerate() {
+            // SAFETY: the pointer is valid for 16 values.
             unsafe { *p.add(i) = super::super::element::to_bf16(x) };
         }
     }

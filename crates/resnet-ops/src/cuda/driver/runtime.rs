@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::{CudaFunction, CudaSlice, DevicePtr, LaunchConfig, PushKernelArg};
 use candle_core::cuda_backend::{CudaDType, DeviceId};
-use candle_core::{CudaDevice, CudaStorage, DType, Error, Result, Storage, Tensor, bail};
+use candle_core::{CudaDevice, CudaStorage, DType, Error, Result, Storage, Tensor};
 use half::{bf16, f16};
 
 use crate::cuda::conv_shape::{ConvPass, ConvShape};

@@ -67,7 +67,7 @@ impl Stages {
             *stage = None;
             *stage = Some(Stage::new(&stream, values.len())?);
         }
-        let Some(stage) = stage else { candle_core::bail!("no page-locked memory") };
+        let Some(stage) = stage else { bail!("no page-locked memory") };
         // What it was filled with before has reached the device.
         stage.copied.synchronize().map_err(Error::wrap)?;
         let memory = &mut stage.memory.as_mut_slice().map_err(Error::wrap)?[..values.len()];
