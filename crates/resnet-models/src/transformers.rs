@@ -2,7 +2,7 @@
 
 use resnet_blocks::{Branch, StrideIn};
 
-use crate::hub::json::{Fields, shown};
+use crate::hub::json::Fields;
 use crate::{Config, Error};
 
 /// No published network has more blocks in a stage, or wider layers: what an unknown file asks for beyond is no network.
@@ -34,9 +34,8 @@ impl Config {
         if fields.flag("downsample_in_first_stage")? == Some(true) {
             return Err("`downsample_in_first_stage` is true; only networks without are known".into());
         }
-        if let Some(channels) = fields.get("num_channels").filter(|channels| **channels != 3) {
-            return Err(format!("`num_channels` is {}; pictures have 3", shown(channels)));
-        }
+        let channels = fields.count("num_channels")?.unwrap_or(3);
+        within("num_channels", &[channels], MOST_CHANNELS)?;
         let depths = fields.counts("depths")?.unwrap_or_else(|| vec![3, 4, 6, 3]);
         let sizes = fields.counts("hidden_sizes")?.unwrap_or_else(|| vec![256, 512, 1024, 2048]);
         if !(1..=MOST_STAGES).contains(&depths.len()) || depths.len() != sizes.len() {
@@ -64,6 +63,7 @@ impl Config {
         };
         Ok(Self {
             name: format!("resnet{}", depth(&depths, branch)),
+            in_chans: channels,
             stem_channels: stem,
             widths: sizes.iter().map(|size| size / branch.expansion()).collect(),
             blocks: depths,
@@ -107,7 +107,7 @@ mod tests {
             ("{", "EOF"),
             (r#"{"model_type": "vit"}"#, "`model_type` is \"vit\""),
             (r#"{"model_type": "timm_wrapper"}"#, "`architecture`"),
-            (r#"{"model_type": "resnet", "num_channels": 1}"#, "`num_channels` is 1"),
+            (r#"{"model_type": "resnet", "num_channels": 0}"#, "`num_channels`: 0"),
             (r#"{"model_type": "resnet", "downsample_in_first_stage": true}"#, "`downsample_in_first_stage`"),
             (r#"{"model_type": "resnet", "depths": [1000000000000, 4, 6, 3]}"#, "`depths`: 1000000000000"),
             (r#"{"model_type": "resnet", "depths": [0, 4, 6, 3]}"#, "`depths`: 0"),

@@ -208,7 +208,7 @@ fn configurations_that_cannot_be_used_are_named() {
         (timm.replace("\"resnet18\"", "\"vit_base_patch16_224\""), "unknown network 'vit_base_patch16_224'"),
         (timm.replace("bicubic", "lanczos"), "lanczos"),
         (timm.replace("\"crop_pct\": 0.95", "\"crop_pct\": 9.5"), "9.5"),
-        (timm.replace("\"in_chans\": 3", "\"in_chans\": 1"), "in_chans"),
+        (timm.replace("\"in_chans\": 3", "\"in_chans\": 0"), "in_chans"),
         (transformers.replace("\"resnet\"", "\"vit\""), "vit"),
         (transformers.replace("\"relu\"", "\"gelu\""), "gelu"),
     ] {

@@ -115,7 +115,8 @@ impl Fields {
     }
 }
 
-fn count(value: &Value) -> Option<usize> {
+/// A whole number, whether it is written 3 or 3.0.
+pub(crate) fn count(value: &Value) -> Option<usize> {
     let whole = |number: &f64| number.fract() == 0.0 && (0.0..=9e15).contains(number);
     value.as_u64().and_then(|n| n.try_into().ok()).or_else(|| value.as_f64().filter(whole).map(|n| n as usize))
 }

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::json::{Fields, shown};
+use super::json::{Fields, count, shown};
 use crate::preprocessing::share;
 use crate::{Fit, Interpolation, Preprocessing};
 
@@ -158,8 +158,7 @@ fn size(fields: &Fields, processor: &Processor) -> Result<Size, String> {
 /// The side of a square: a number, `{"height": h, "width": w}` or `[h, w]`.
 fn square(fields: &Fields, key: &str) -> Result<Option<usize>, String> {
     let Some(value) = fields.get(key) else { return Ok(None) };
-    let number =
-        |value: &Value| value.as_u64().or_else(|| value.as_f64().filter(|n| n.fract() == 0.0).map(|n| n as u64));
+    let number = |value: &Value| count(value).map(|side| side as u64);
     let sides = match value {
         Value::Object(sides) => sides.get("height").and_then(number).zip(sides.get("width").and_then(number)),
         Value::Array(sides) if sides.len() == 2 => number(&sides[0]).zip(number(&sides[1])),

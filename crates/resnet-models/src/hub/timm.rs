@@ -29,6 +29,10 @@ pub(super) fn config(fields: &Fields) -> Result<ModelConfig, String> {
             network = argued(network, argument, value, &arguments).map_err(|why| format!("`model_args`: {why}"))?;
         }
     }
+    let (channels, preprocessing) = pictures(weights)?;
+    if fields.table("model_args")?.is_none_or(|arguments| arguments.get("in_chans").is_none()) {
+        network.in_chans = channels;
+    }
     if let Some(pool) = fields.get("global_pool").filter(|pool| *pool != "avg") {
         return Err(format!("`global_pool` is {}; only \"avg\" is known", shown(pool)));
     }
@@ -48,21 +52,27 @@ pub(super) fn config(fields: &Fields) -> Result<ModelConfig, String> {
     }
     Ok(ModelConfig {
         network,
-        preprocessing: Some(pictures(weights)?),
+        preprocessing,
         classes: names.map(|names| names.all(&descriptions, classes)),
         outputs: outputs(fields)?,
     })
 }
 
-/// timm's defaults are those of its `resolve_data_config`; `test_input_size` and `test_crop_pct` are what it leaves alone
-/// unless asked.
-fn pictures(weights: &Fields) -> Result<Preprocessing, String> {
+/// The number of channels, and what becomes of grey or colour pictures. timm's defaults are those of its
+/// `resolve_data_config`; `test_input_size` and `test_crop_pct` are what it leaves alone unless asked.
+fn pictures(weights: &Fields) -> Result<(usize, Option<Preprocessing>), String> {
     let usual = Preprocessing::default();
-    let size = match weights.counts("input_size")?.as_deref() {
-        None => usual.size,
-        Some(&[3, height, width]) if height == width => height,
-        Some(size) => return Err(format!("`input_size` {size:?} is not that of square pictures of 3 channels")),
+    let (channels, size) = match weights.counts("input_size")?.as_deref() {
+        None => (3, usual.size),
+        Some(&[channels @ 1.., height, width]) if height == width => (channels, height),
+        Some(size) => {
+            return Err(format!("`input_size` {size:?} is not that of square pictures (channels, side, side)"));
+        }
     };
+    if !matches!(channels, 1 | 3) {
+        // No pictures: what they hold is known to their makers only.
+        return Ok((channels, None));
+    }
     let number = |key: &str, usual: [f32; 3]| {
         Ok::<_, String>(weights.channels(key)?.map_or(usual, |numbers| numbers.map(|number| number as f32)))
     };
@@ -89,7 +99,7 @@ fn pictures(weights: &Fields) -> Result<Preprocessing, String> {
         "crop" => format!("`crop_pct`: {}", error.message),
         field => format!("`{field}`: {}", error.message),
     })?;
-    Ok(preprocessing)
+    Ok((channels, Some(preprocessing)))
 }
 
 /// The network with an argument of timm's `create_model`. What acts in training alone, and what is so anyway, changes
@@ -102,7 +112,7 @@ fn argued(config: Config, name: &str, value: &Value, all: &Fields) -> Result<Con
         "num_classes" | "pretrained" | "drop_rate" | "drop_path_rate" | "drop_block_rate" | "zero_init_last" => {
             Ok(config)
         }
-        "in_chans" if value == 3 => Ok(config),
+        "in_chans" => Ok(Config { in_chans: positive(all, name, MOST_CHANNELS)?, ..config }),
         "global_pool" if value == "avg" => Ok(config),
         "output_stride" if value == 32 => Ok(config),
         "features_only" | "scriptable" | "exportable" if value == false => Ok(config),
@@ -225,10 +235,11 @@ mod tests {
         );
         let d = crate::config("resnet18d").unwrap();
         assert_eq!(with("resnet18d", r#"{"stem_width": 32}"#).unwrap().network, d);
+        assert_eq!(with("resnet18", r#"{"in_chans": 4}"#).unwrap().network, Config { in_chans: 4, ..plain.clone() });
         let wide = with("resnet50", r#"{"base_width": 128, "layers": [1, 1, 1, 1]}"#).unwrap().network;
         assert_eq!((wide.group_width, wide.blocks), (128, vec![1; 4]));
         for (arch, arguments, part) in [
-            ("resnet18", r#"{"in_chans": 1}"#, "`in_chans` 1"),
+            ("resnet18", r#"{"in_chans": 0}"#, "`in_chans` 0"),
             ("resnet18", r#"{"block_args": {"attn_layer": "se"}}"#, "`block_args`"),
             ("resnet18", r#"{"output_stride": 8}"#, "`output_stride` 8"),
             ("resnet18", r#"{"layers": [2, 2, 2]}"#, "`layers`"),
@@ -250,11 +261,15 @@ mod tests {
         let usual = of("").unwrap().preprocessing.unwrap();
         assert_eq!((usual.size, usual.side(), usual.interpolation), (224, 256, Interpolation::Bicubic));
         assert_eq!(of(r#""crop_mode": "squash", "crop_pct": 1.0"#).unwrap().preprocessing.unwrap().fit, Fit::Squash);
+        let grey = of(r#""input_size": [1, 64, 64], "mean": [0.5], "std": [0.2]"#).unwrap();
+        assert_eq!((grey.network.in_chans, grey.preprocessing.unwrap().mean), (1, [0.5; 3]));
+        let five = of(r#""input_size": [5, 64, 64], "mean": [0.1, 0.2, 0.3, 0.4, 0.5]"#).unwrap();
+        assert_eq!((five.network.in_chans, five.preprocessing), (5, None));
         // What only training or another measurement needs.
         assert!(of(r#""fixed_input_size": true, "pool_size": [7, 7], "test_input_size": [3, 999, 1]"#).is_ok());
         for (fields, part) in [
             (r#""input_size": [3, 224, 448]"#, "`input_size` [3, 224, 448]"),
-            (r#""input_size": [1, 224, 224]"#, "`input_size` [1, 224, 224]"),
+            (r#""input_size": [0, 224, 224]"#, "`input_size` [0, 224, 224]"),
             (r#""input_size": [3, 0, 0]"#, "`input_size`: 0 "),
             (r#""input_size": [3, 1000000, 1000000]"#, "4096"),
             (r#""input_size": 224"#, "`input_size` is 224"),
