@@ -73,6 +73,7 @@ fn flag(error: &anyhow::Error) -> Option<String> {
     use resnet_train::Error as Train;
     match error.downcast_ref() {
         Some(Train::RunExists { .. }) => Some("--resume, or another --out".into()),
+        Some(Train::RunBusy { .. } | Train::NothingToResume { .. }) => Some("--out".into()),
         Some(Train::LossNotFinite { .. } | Train::GradientNotFinite { .. } | Train::WeightNotFinite { .. }) => {
             Some("--lr".into())
         }

@@ -49,7 +49,7 @@ pub enum Error {
     },
 
     /// Another process trains in the run directory.
-    #[error("{}: another process is writing a run there: wait for its end, or choose another --out", path.display())]
+    #[error("{}: another process is writing a run there: wait for its end, or choose another directory", path.display())]
     RunBusy {
         /// The run directory.
         path: PathBuf,
@@ -57,7 +57,7 @@ pub enum Error {
 
     /// The directory of a run to go on with has what a run learned, and no checkpoint.
     #[error(
-        "{} holds {} but no state.safetensors to go on from: put that file back, or choose another --out",
+        "{} holds {} but no state.safetensors to go on from: put that file back, or choose another directory",
         path.display(),
         learned.file_name().unwrap_or_default().display()
     )]
