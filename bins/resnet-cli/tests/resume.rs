@@ -78,7 +78,7 @@ fn stopped_within_an_epoch_and_resumed_is_bit_for_bit_uninterrupted() {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_saves_and_leaves_cleanly() {
-    assert_eq!(interrupted(&["--quiet"]), "");
+    assert!(!interrupted(&["--quiet"]).contains("stopping"));
     // Who reads a log wants to read there why it ends.
     let log = interrupted(&[]);
     assert!(log.contains("stopping after this step"), "{log}");

@@ -16,7 +16,7 @@ pub struct JsonArgs {
 /// How a training tells its progress.
 #[derive(Args)]
 pub struct ProgressArgs {
-    /// No progress on standard error: errors and warnings alone
+    /// No progress on standard error: what the data are taken for, warnings and errors alone
     #[arg(long, conflicts_with = "log")]
     quiet: bool,
     /// A line per epoch in place of a bar, as where standard error is no terminal

@@ -37,18 +37,12 @@ impl Run<'_> {
             let batch = batch?;
             self.report_broken(&batch.broken, progress);
             images += batch.count;
-            let alone = batch.count == 1 && company::is_wanted(self.session.network.graph(), &batch.images)?;
-            if alone && !std::mem::replace(&mut self.said_alone, true) {
-                self.announce(progress);
-                let (broken, number) = (batch.broken.len(), taken + 1);
-                progress.message(&format!(
-                    "batch {number} of {batches} holds 1 image, as {broken} could not be read, too few for the norms' \
-                     statistics: it is passed over, as are others like it"
-                ));
-            }
             lost = lost.or(batch.broken.first().map(|broken| broken.message.clone()));
-            if batch.count > 0 && !alone {
-                for part in batch.parts(session.recipe.norm_batch_size)? {
+            let broken = batch.broken.len();
+            for part in batch.parts(session.recipe.norm_batch_size)?.into_iter().filter(|part| part.count > 0) {
+                if part.count == 1 && company::is_wanted(session.network.graph(), &part.images)? {
+                    self.report_alone(taken + 1, broken, progress);
+                } else {
                     self.forward_backward(&part, &mut gradients)?;
                 }
             }
@@ -83,6 +77,17 @@ impl Run<'_> {
             if self.counters.broken.insert(*index, message.clone()).is_none() {
                 progress.message(&format!("left out: {message}"));
             }
+        }
+    }
+
+    /// Says once that an image without others is passed over.
+    fn report_alone(&mut self, batch: usize, broken: usize, progress: &mut dyn Progress) {
+        if !std::mem::replace(&mut self.said_alone, true) {
+            self.announce(progress);
+            progress.message(&format!(
+                "1 image of batch {batch}, of which {broken} could not be read, would be by itself, too few for the \
+                 norms' statistics: it is passed over, as are others like it"
+            ));
         }
     }
 
