@@ -9,7 +9,7 @@ use resnet_data::{Dataset, Files, Loader, LoaderConfig, OnBroken, Transform};
 use crate::args::LoaderArgs;
 use crate::failure::bad_input;
 use crate::grey::{Grey, one_channel};
-use crate::{folders, output};
+use crate::output;
 
 /// The images of a command.
 pub struct Images {
@@ -29,7 +29,6 @@ impl Images {
         grey: bool,
     ) -> anyhow::Result<Self> {
         let files = Arc::new(Files::find(names)?);
-        folders::tell_files(&files);
         let config = LoaderConfig {
             batch_size: args.batch_size.map_or(batch_size(size), |n| n as usize),
             workers: args.workers(),
@@ -39,6 +38,11 @@ impl Images {
         let dataset: Arc<dyn Dataset> = if grey { Arc::new(Grey(files.clone())) } else { files.clone() };
         let loader = Loader::new(dataset, transform, config)?;
         Ok(Self { files, loader, grey })
+    }
+
+    /// The files.
+    pub fn files(&self) -> &Files {
+        &self.files
     }
 
     /// Calls `work` with each batch, f32 (N, 3 or 1, H, W), and the paths of its images, in order.
@@ -51,6 +55,7 @@ impl Images {
         what: &str,
         mut work: impl FnMut(&Tensor, &[&Path]) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
+        output::begin();
         let bar = output::image_bar(what, self.files.paths().len());
         let mut broken = Vec::new();
         for batch in self.loader.epoch(0, 0) {

@@ -92,7 +92,10 @@ fn main() -> ExitCode {
         output::note(format!("cuDNN has no algorithm for it, a slow kernel stood in: {convolution}"));
     }
     match ended {
-        Ok(Ok(Ok(()))) => ExitCode::SUCCESS,
+        Ok(Ok(Ok(()))) => {
+            output::begin();
+            ExitCode::SUCCESS
+        }
         Ok(Ok(Err(error))) => failure::report(&error),
         Ok(Err(error)) => failure::report(&error.into()),
         // The panic's own message stands on standard error already.

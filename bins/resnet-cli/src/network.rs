@@ -112,7 +112,7 @@ fn value<T: DeserializeOwned>(
 impl Loaded {
     /// Says what was guessed, converted or left alone: once it is known that the weights are of use.
     pub fn tell(&self) {
-        self.notes.iter().for_each(|note| output::say(format!("{}: {note}", self.name)));
+        self.notes.iter().for_each(|note| output::inform(format!("{}: {note}", self.name)));
     }
 
     /// Refuses weights without a head, which tell no classes.

@@ -4,6 +4,7 @@
 
 use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -88,11 +89,23 @@ pub fn say(message: impl Display) {
     let _ = writeln!(stderr().lock(), "{}", shown(&message.to_string()));
 }
 
-/// What a result rests on, whoever reads it, unless the command was told to be quiet.
+/// What [`inform`] was told before the work began.
+static UNSAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// What a result rests on, whoever reads it, unless the command was told to be quiet. It is written when the work
+/// [begins](begin): a command that is refused before says nothing but why.
 pub fn inform(message: impl Display) {
-    if NOTES.load(Ordering::Relaxed) != NEVER {
-        say(message);
+    if NOTES.load(Ordering::Relaxed) != NEVER
+        && let Ok(mut unsaid) = UNSAID.lock()
+    {
+        unsaid.push(message.to_string());
     }
+}
+
+/// The work begins: what it rests on is written.
+pub fn begin() {
+    let unsaid = UNSAID.lock().map(|mut unsaid| std::mem::take(&mut *unsaid));
+    unsaid.unwrap_or_default().iter().for_each(say);
 }
 
 /// What is wrong with each of several images: lines of standard error, whoever reads it.

@@ -1,7 +1,7 @@
 //! How results and progress are told.
 
 use clap::Args;
-use resnet_train::trainer::{Plain, Progress, Silent, progress_for_stderr};
+use resnet_train::trainer::{Plain, Progress, Record, Silent, Status, progress_for_stderr};
 
 use crate::output;
 
@@ -38,6 +38,32 @@ impl ProgressArgs {
             return Box::new(Silent);
         }
         output::always_note();
-        if self.log { Box::new(Plain) } else { progress_for_stderr() }
+        Box::new(Announced(if self.log { Box::new(Plain) } else { progress_for_stderr() }))
+    }
+}
+
+/// Writes what the training rests on before its first line.
+struct Announced(Box<dyn Progress>);
+
+impl Progress for Announced {
+    fn step(&mut self, status: &Status) {
+        self.0.step(status);
+    }
+
+    fn evaluating(&mut self, done: usize, batches: usize) {
+        self.0.evaluating(done, batches);
+    }
+
+    fn epoch(&mut self, record: &Record, epochs: u64) {
+        self.0.epoch(record, epochs);
+    }
+
+    fn message(&mut self, text: &str) {
+        output::begin();
+        self.0.message(text);
+    }
+
+    fn finish(&mut self) {
+        self.0.finish();
     }
 }

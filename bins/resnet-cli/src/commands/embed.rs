@@ -7,7 +7,7 @@ use resnet_data::vectors::VectorWriter;
 
 use crate::args::{DatasetArgs, DeviceArgs, ImagesArgs, InferenceArgs, LoaderArgs, NormalizeArgs, WeightsArgs};
 use crate::images::Images;
-use crate::{network, output};
+use crate::{folders, network, output};
 
 /// Write the feature vectors of images: the input of the classification head
 #[derive(clap::Args)]
@@ -45,6 +45,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     loaded.tell();
     let transform = loaded.transform(&args.normalize, &args.data, None)?;
     let images = Images::new(&args.images.images, transform, &args.loader, loaded.image_size(&args.normalize), grey)?;
+    if images.files().searched().iter().any(|searched| !searched.left_out.is_empty()) {
+        folders::tell_files(images.files());
+    }
     let width = loaded.network.config().features();
     let mut writer = VectorWriter::create(&args.output, width)?;
     let embedding = args.inference.ready(&loaded.network.embedding()?)?;

@@ -88,9 +88,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let dataset = fitting(&args, &loaded, &name)?;
     let images = dataset.len();
     if args.reestimate_bn {
+        output::begin();
         reestimate(&args, &loaded, &name, &device)?;
     }
     let network = args.inference.ready(loaded.network.graph())?;
+    output::begin();
     let result = if args.crop == Crop::Center {
         let transform = loaded.transform(&args.normalize, &args.data, Some(&dataset))?;
         let loader = Loader::new(dataset, transform, loader_config(&args, &loaded))?;
@@ -143,7 +145,7 @@ fn fitting(args: &Args, loaded: &Loaded, name: &str) -> anyhow::Result<Arc<dyn D
     };
     let (dataset, said) = fit.apply(&dataset)?;
     if let Some(said) = said {
-        output::say(format!("classes: {said}"));
+        output::inform(format!("classes: {said}"));
     }
     Ok(dataset)
 }

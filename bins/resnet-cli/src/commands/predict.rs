@@ -14,7 +14,7 @@ use crate::args::{
 use crate::failure::bad_input;
 use crate::images::Images;
 use crate::network::{self, Loaded};
-use crate::{labels, output};
+use crate::{folders, labels, output};
 
 /// Classify images
 #[derive(clap::Args)]
@@ -91,6 +91,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let names = class_names(&loaded, &args.data)?;
     let transform = loaded.transform(&args.normalize, &args.data, None)?;
     let images = Images::new(&args.images.images, transform, &args.loader, loaded.image_size(&args.normalize), grey)?;
+    folders::tell_files(images.files());
     let network = args.inference.ready(loaded.network.graph())?;
     images.for_each_batch("classifying", |batch, paths| {
         let logits = network.forward(&batch.to_device(&device)?)?;

@@ -1,6 +1,6 @@
 //! PyTorch's zip form out: `archive/data.pkl` with the names, shapes and dtypes, `archive/data/N` with the values.
 
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use candle_core::{DType, Tensor};
@@ -29,7 +29,7 @@ pub fn save_torch(path: impl AsRef<Path>, tensors: &[(String, Tensor)]) -> Resul
         let write = |source| WeightsError::Write { file: file.to_owned(), source };
         let zipped = |error: zip::result::ZipError| write(error.into());
         let options = || SimpleFileOptions::default().compression_method(CompressionMethod::Stored).large_file(true);
-        let mut zip = ZipWriter::new(BufWriter::new(out));
+        let mut zip = ZipWriter::new(Sink { out: BufWriter::new(out), failed: false });
         let mut part = |name: &str, bytes: &[u8]| -> Result<(), WeightsError> {
             zip.start_file(format!("archive/{name}"), options()).map_err(zipped)?;
             zip.write_all(bytes).map_err(write)
@@ -47,6 +47,35 @@ pub fn save_torch(path: impl AsRef<Path>, tensors: &[(String, Tensor)]) -> Resul
         part("version", b"3\n")?;
         zip.finish().map_err(zipped)?.flush().map_err(write)
     })
+}
+
+/// A file that takes everything once it has failed: dropped after an error, `ZipWriter` writes its end all the same, and
+/// to standard error that it could not.
+struct Sink<W> {
+    out: W,
+    failed: bool,
+}
+
+impl<W: Write> Write for Sink<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.failed {
+            return Ok(bytes.len());
+        }
+        self.out.write(bytes).inspect_err(|_| self.failed = true)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.failed { Ok(()) } else { self.out.flush() }
+    }
+}
+
+impl<W: Seek> Seek for Sink<W> {
+    fn seek(&mut self, place: SeekFrom) -> io::Result<u64> {
+        if self.failed {
+            return Ok(0);
+        }
+        self.out.seek(place).inspect_err(|_| self.failed = true)
+    }
 }
 
 /// PyTorch's class of storages of a dtype.
