@@ -64,7 +64,7 @@ fn pictures(weights: &Fields) -> Result<(usize, Option<Preprocessing>), String> 
     let usual = Preprocessing::default();
     let (channels, size) = match weights.counts("input_size")?.as_deref() {
         None => (3, usual.size),
-        Some(&[channels @ 1.., height, width]) if height == width => (channels, height),
+        Some(&[channels, height, width]) if height == width && channels > 0 => (channels, height),
         Some(size) => {
             return Err(format!("`input_size` {size:?} is not that of square pictures (channels, side, side)"));
         }
