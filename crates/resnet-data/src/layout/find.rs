@@ -104,6 +104,7 @@ impl FolderLayout {
             }
         }
         labelled.push(first);
+        labelled.sort_by(|a, b| a.named.cmp(&b.named));
         others.iter().for_each(|path| self.left_out.add_folder(path.to_path_buf(), "neither a part nor a class"));
         for candidate in unlabelled {
             self.left_out.add_folder(candidate.named, "no class folders in it");

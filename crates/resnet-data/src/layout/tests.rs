@@ -81,7 +81,8 @@ fn what_is_no_part_and_no_class_is_named() {
     let layout = understood(&["train/a/1.jpg", "train/b/1.jpg", "test/unknown/2.jpg"]).unwrap();
     assert_eq!(layout.parts().len(), 1);
     assert!(layout.left_out.to_string().contains("test (no class folders in it)"), "{}", layout.left_out);
-    let layout = understood(&["cat/1.jpg", "dog/1.jpg", "labels/1.txt", "labels/2.txt", "1.jpg"]).unwrap();
+    let flat = folder(&["cat/1.jpg", "dog/1.jpg", "labels/1.txt", "labels/2.txt", "1.jpg"]);
+    let layout = FolderLayout::of(flat.path(), FolderOptions::default()).unwrap();
     let text = layout.read().unwrap().left_out().to_string();
     assert!(text.contains("labels (no pictures in it)") && text.contains("(1 picture among them)"), "{text}");
     let layout = understood(&["train/a/1.jpg", "val/a/1.jpg", "extra/1.jpg"]).unwrap();
