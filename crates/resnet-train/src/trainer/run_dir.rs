@@ -363,7 +363,7 @@ mod tests {
         let dir = claim.dir.clone();
         drop(claim);
         let message = take(&out, false).err().unwrap().to_string();
-        assert!(message.contains("a/b") && message.contains("--resume"), "{message}");
+        assert!(message.contains("a/b") && message.contains("resume it"), "{message}");
         // Killed before its first checkpoint.
         let claim = take(&out, true).unwrap();
         assert!(!claim.resumed && claim.notice.as_ref().unwrap().contains("begins at its start"));
