@@ -64,7 +64,7 @@ impl DeviceChoice {
             // A driver without a device, or one too old, is no reason not to work.
             #[cfg(feature = "cuda")]
             Self::Auto => Ok(resnet_ops::cuda::open(0).unwrap_or_else(|error| {
-                crate::output::note(format!("no CUDA device can be used: {}", first_line(&error)));
+                crate::output::note(format!("no CUDA device can be used: {}", resnet_models::message(&error)));
                 Device::Cpu
             })),
             #[cfg(not(feature = "cuda"))]
@@ -80,14 +80,9 @@ impl DeviceChoice {
             }
         };
         opened.map_err(|error| {
-            bad_input(format!("--device {self} cannot be used: {}; try --device cpu", first_line(&error)))
+            bad_input(format!("--device {self} cannot be used: {}; try --device cpu", resnet_models::message(&error)))
         })
     }
-}
-
-/// Without the backtrace that candle writes behind its errors where the environment asks for one.
-fn first_line(error: &candle_core::Error) -> String {
-    error.to_string().lines().next().unwrap_or_default().trim().to_owned()
 }
 
 /// Sets how convolutions are computed.

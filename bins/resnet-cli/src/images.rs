@@ -4,33 +4,44 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use resnet_data::{Files, Loader, LoaderConfig, OnBroken, Transform};
+use resnet_data::{Dataset, Files, Loader, LoaderConfig, OnBroken, Transform};
 
 use crate::args::LoaderArgs;
 use crate::failure::bad_input;
-use crate::output;
+use crate::grey::{Grey, one_channel};
+use crate::{folders, output};
 
 /// The images of a command.
 pub struct Images {
     files: Arc<Files>,
     loader: Loader,
+    /// Whether the network takes one channel.
+    grey: bool,
 }
 
 impl Images {
-    /// Files, folders and patterns as batches of `size` x `size` pixels.
-    pub fn new(names: &[PathBuf], transform: Transform, args: &LoaderArgs, size: usize) -> anyhow::Result<Self> {
+    /// Files, folders and patterns as batches of `size` x `size` pixels, in colour or grey.
+    pub fn new(
+        names: &[PathBuf],
+        transform: Transform,
+        args: &LoaderArgs,
+        size: usize,
+        grey: bool,
+    ) -> anyhow::Result<Self> {
         let files = Arc::new(Files::find(names)?);
+        folders::tell_files(&files);
         let config = LoaderConfig {
             batch_size: args.batch_size.map_or(batch_size(size), |n| n as usize),
             workers: args.workers(),
             on_broken: OnBroken::Skip,
             ..LoaderConfig::default()
         };
-        let loader = Loader::new(files.clone(), transform, config)?;
-        Ok(Self { files, loader })
+        let dataset: Arc<dyn Dataset> = if grey { Arc::new(Grey(files.clone())) } else { files.clone() };
+        let loader = Loader::new(dataset, transform, config)?;
+        Ok(Self { files, loader, grey })
     }
 
-    /// Calls `work` with each batch, f32 (N, 3, H, W), and the paths of its images, in order.
+    /// Calls `work` with each batch, f32 (N, 3 or 1, H, W), and the paths of its images, in order.
     ///
     /// # Errors
     /// What `work` says, at once; images that could not be read, at the end. Where they are several, each has its line on
@@ -46,7 +57,8 @@ impl Images {
             let batch = batch?;
             if !batch.indices.is_empty() {
                 let paths: Vec<&Path> = batch.indices.iter().map(|&i| self.files.paths()[i].as_path()).collect();
-                bar.suspend(|| work(&batch.images, &paths))?;
+                let images = if self.grey { &one_channel(&batch.images)? } else { &batch.images };
+                bar.suspend(|| work(images, &paths))?;
             }
             bar.inc((batch.indices.len() + batch.broken.len()) as u64);
             broken.extend(batch.broken.into_iter().map(|image| image.message));

@@ -2,13 +2,16 @@
 //!
 //! The program parses flags, calls the libraries and prints; each command is one file in `commands/`. With `--json`
 //! standard output holds one JSON object a line and nothing else; progress and messages go to standard error. The exit
-//! code is 0 when the work is done, 2 for bad usage or bad input, 1 for anything else.
+//! code is 0 when the work is done, 2 for bad usage or bad input, 130 when a signal stopped it, 1 for anything else.
 
 mod allocator;
 mod args;
 mod commands;
 mod device;
 mod failure;
+mod folders;
+mod grey;
+mod home;
 mod images;
 mod labels;
 mod network;
@@ -71,10 +74,17 @@ impl Command {
 fn main() -> ExitCode {
     allocator::keep_pages();
     built_from(option_env!("RESNET_REVISION"));
-    let command = match Cli::try_parse() {
+    let arguments = match home::expanded(std::env::args_os()) {
+        Ok(arguments) => arguments,
+        Err(error) => return failure::report(&error),
+    };
+    let command = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli.command,
         Err(error) => return failure::usage(&error),
     };
+    if let Err(error) = stop::heed_signals() {
+        output::note(format!("signals end the program without more ado: {error}"));
+    }
     // Of networks of a thousand layers even the forward pass needs it: the record of operations is dropped layer by
     // layer, one call inside the other.
     let ended = catch_unwind(AssertUnwindSafe(|| with_large_stack(|| Ok(command.run()))));

@@ -3,13 +3,13 @@
 mod parts;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::Device;
 use resnet_data::{Dataset, Division, Filter, Normalize, Split, Transform};
 use resnet_models::hub::NewHead;
-use resnet_models::{Network, Parameters, Preprocessing, PretrainedOptions, from_pretrained_with};
+use resnet_models::{Network, Outputs, Parameters, Preprocessing, PretrainedOptions, from_pretrained_with};
 use resnet_train::recipe::Normalization;
 use resnet_train::views;
 use serde::de::DeserializeOwned;
@@ -26,12 +26,20 @@ pub struct Loaded {
     pub parameters: Parameters,
     /// Names of the classes, where they are known.
     pub classes: Option<Vec<String>>,
+    /// What its outputs mean.
+    pub outputs: Outputs,
     /// The data set that it was trained on, where the file names it.
     pub dataset: Option<String>,
     /// What `--hub` or `--weights` said, for messages.
     pub name: String,
+    /// What was guessed, converted or left alone of the weights' file.
+    notes: Vec<String>,
+    /// What stands in the place of a head where that is no linear layer.
+    other_head: Option<String>,
     preprocessing: Option<Preprocessing>,
     normalize: Option<Normalization>,
+    /// The file of the weights: what a run wrote lies beside it.
+    file: PathBuf,
     /// Which images were held back, where the folder that it was trained on had no parts of its own.
     division: Option<Division>,
 }
@@ -58,6 +66,8 @@ pub fn load_with(args: &WeightsArgs, device: &Device, new_head: Option<NewHead>)
         arch: args.arch.clone(),
         revision: args.revision.clone(),
         device: device.clone(),
+        entry: args.part.entry.clone(),
+        prefix: args.part.prefix.clone(),
         new_head,
         ..PretrainedOptions::default()
     };
@@ -65,7 +75,7 @@ pub fn load_with(args: &WeightsArgs, device: &Device, new_head: Option<NewHead>)
     let mut classes = loaded.classes;
     if let Some(names) = loaded.unfitting_names {
         let count = loaded.network.config().classes;
-        output::note(format!("{name} has names for {names} classes and weights for {count}: the classes are numbered"));
+        output::say(format!("{name} has names for {names} classes and weights for {count}: the classes are numbered"));
         classes = Some((0..count).map(|class| class.to_string()).collect());
     }
     let metadata = &loaded.metadata;
@@ -75,9 +85,13 @@ pub fn load_with(args: &WeightsArgs, device: &Device, new_head: Option<NewHead>)
         normalize: value(own, "normalize", &loaded.file)?,
         division: value(own, "division", &loaded.file)?,
         dataset: metadata.get("dataset").cloned(),
+        file: loaded.file,
         network: loaded.network,
         parameters: loaded.parameters,
+        other_head: loaded.other_head,
+        notes: loaded.notes,
         classes,
+        outputs: loaded.outputs,
         preprocessing: loaded.preprocessing,
         name,
     })
@@ -96,6 +110,45 @@ fn value<T: DeserializeOwned>(
 }
 
 impl Loaded {
+    /// Says what was guessed, converted or left alone: once it is known that the weights are of use.
+    pub fn tell(&self) {
+        self.notes.iter().for_each(|note| output::say(format!("{}: {note}", self.name)));
+    }
+
+    /// Refuses weights without a head, which tell no classes.
+    pub fn must_have_head(&self) -> anyhow::Result<()> {
+        if self.network.config().classes > 0 {
+            return Ok(());
+        }
+        let name = &self.name;
+        let why = match &self.other_head {
+            Some(what) => format!("they have no head that is one linear layer ({what})"),
+            None => "they have no head".to_owned(),
+        };
+        Err(bad_input(format!("{name}: these weights tell no classes: {why}; use embed, or finetune to train a head")))
+    }
+
+    /// Refuses networks whose images are not of three channels.
+    pub fn must_take_colour(&self) -> anyhow::Result<()> {
+        match self.network.config().in_chans {
+            3 => Ok(()),
+            other => Err(bad_input(format!(
+                "{}: these weights take images of {other} channels, and this command reads images of 3 (red, green, blue); \
+                 use forward with a tensor{}",
+                self.name,
+                if other == 1 { ", predict or embed" } else { "" }
+            ))),
+        }
+    }
+
+    /// Whether pictures are to become grey; refuses networks that take neither colour nor grey.
+    pub fn takes_grey(&self) -> anyhow::Result<bool> {
+        match self.network.config().in_chans {
+            1 => Ok(true),
+            _ => self.must_take_colour().map(|()| false),
+        }
+    }
+
     /// What the flags say, else what the weights say, else ImageNet's.
     ///
     /// Weights that were trained with the mean image of a set need that set's training images.
@@ -104,7 +157,7 @@ impl Loaded {
             return Ok(Normalize::channel(mean, std));
         }
         if let Some(Preprocessing { mean, std, .. }) = self.preprocessing {
-            return Ok(Normalize::channel(mean, std));
+            return Ok(Normalize::channel(self.alike(mean), self.alike(std)));
         }
         match (&self.normalize, &self.dataset) {
             (Some(Normalization::Channel { mean, std }), _) => Ok(Normalize::channel(*mean, *std)),
@@ -114,7 +167,7 @@ impl Loaded {
             _ => {
                 output::note("the weights do not say how images were normalised: ImageNet's --mean and --std are used");
                 let usual = Preprocessing::default();
-                Ok(Normalize::channel(usual.mean, usual.std))
+                Ok(Normalize::channel(self.alike(usual.mean), self.alike(usual.std)))
             }
         }
     }
@@ -133,9 +186,21 @@ impl Loaded {
         }
         let (size, normalize) = (self.image_size(flags), self.normalize(flags, data)?);
         Ok(match flags.crop_pct {
-            Some(crop) => Transform::center_crop(size, crop, Filter::Bilinear, normalize)?,
+            Some(crop) => {
+                let pictures = Preprocessing { size, crop, ..Preprocessing::default() };
+                pictures.check().map_err(|error| bad_input(format!("--crop-pct: {}", error.message)))?;
+                Transform::center_crop(size, crop, Filter::Bilinear, normalize)?
+            }
             None => views::center(size, dataset.map(|set| &**set), normalize)?,
         })
+    }
+
+    /// For grey pictures the mean of three channels' numbers.
+    fn alike(&self, numbers: [f32; 3]) -> [f32; 3] {
+        match self.network.config().in_chans {
+            1 => [numbers.iter().sum::<f32>() / 3.0; 3],
+            _ => numbers,
+        }
     }
 
     /// The pictures that the network takes: as the flags say, else as the weights say, else the usual ones.
@@ -150,8 +215,8 @@ impl Loaded {
         Preprocessing {
             size,
             crop: flags.crop_pct.unwrap_or(own.crop),
-            mean: flags.mean.unwrap_or(own.mean),
-            std: flags.std.unwrap_or(own.std),
+            mean: flags.mean.unwrap_or(self.alike(own.mean)),
+            std: flags.std.unwrap_or(self.alike(own.std)),
             ..own
         }
     }

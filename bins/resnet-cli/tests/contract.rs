@@ -109,7 +109,9 @@ fn a_run_leaves_its_directory_and_its_weights_know_what_they_are() {
     let run = resnet(&["train", "--recipe", text(&recipe), "--epochs", "1", "--out", text(&out), "--log"]);
     let stdout = run.stdout;
     assert_eq!(run.code, Some(0), "{}", run.stderr);
-    assert!(run.stderr.lines().count() == 1 && run.stderr.starts_with("epoch 1/1: train loss "), "{}", run.stderr);
+    let lines: Vec<&str> = run.stderr.lines().collect();
+    assert!(lines.len() == 2 && lines[0].contains(text(&out)), "{}", run.stderr);
+    assert!(lines[1].starts_with("epoch 1/1: train loss "), "{}", run.stderr);
     assert!(stdout.contains("test accuracy") && stdout.contains("report.html"), "{stdout}");
     for file in ["config.toml", "log.jsonl", "state.safetensors", "last.safetensors", "best.safetensors"] {
         assert!(out.join(file).is_file(), "{file}");

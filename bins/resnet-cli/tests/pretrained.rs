@@ -142,7 +142,7 @@ fn a_fine_tuned_network_needs_nothing_else() {
     write_folder(&data);
     std::fs::write(data.join("train/bee/1.png"), "no image").unwrap();
     let finetune = ["finetune", "--arch", "resnet20", "--weights", text(&file), "--data", text(&data)];
-    let short = ["--head-epochs", "1", "--epochs", "1", "--batch-size", "8", "--out", text(&out)];
+    let short = ["--head-epochs", "1", "--epochs", "1", "--batch-size", "8", "--quiet", "--out", text(&out)];
     let run = common::resnet(&[&finetune[..], &short].concat());
     assert!(run.code == Some(0) && run.stderr.lines().count() == 1 && run.stderr.contains("bee/1.png"), "{run:?}");
     let told = run.stdout;

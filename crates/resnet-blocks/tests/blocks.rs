@@ -287,7 +287,10 @@ fn impossible_numbers_are_errors() {
         ("groups = 3 do not divide entry = 4", BlockConfig::bottleneck(8, 16).with_groups(3)),
         ("stride = 0;", basic.with_stride(0)),
         ("stride = 9223372036854775808;", basic.with_stride(1 << 63)),
-        ("shortcut A cannot go from inputs = 8 to outputs = 4", BlockConfig::basic(8, 4).with_shortcut(ShortcutKind::A)),
+        (
+            "shortcut A cannot go from inputs = 8 to outputs = 4",
+            BlockConfig::basic(8, 4).with_shortcut(ShortcutKind::A),
+        ),
         ("standardize = -1;", BlockConfig { standardize: Some(-1.), ..basic }),
         ("groups = 3 do not divide channels = 8", BlockConfig { norm: NormKind::Group { groups: 3 }, ..basic }),
         ("groups = 0;", BlockConfig { norm: NormKind::EvoS0 { groups: 0 }, ..basic }),
@@ -297,7 +300,10 @@ fn impossible_numbers_are_errors() {
     ] {
         let parameters = Parameters::new(3, DType::F32, &Device::Cpu);
         let error = ResidualBlock::new(&config, parameters.builder().pp("layer1.0")).map(drop).unwrap_err().to_string();
-        assert!(error.starts_with("layer1.0") && error.contains(field) && error.lines().count() == 1, "{field}: {error}");
+        assert!(
+            error.starts_with("layer1.0") && error.contains(field) && error.lines().count() == 1,
+            "{field}: {error}"
+        );
     }
 }
 

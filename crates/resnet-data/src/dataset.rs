@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
-use crate::{Division, Error, Image, Result};
+use crate::{Division, Error, Image, Result, SplitTable};
 
 /// A numbered collection of labelled images.
 ///
@@ -35,6 +35,17 @@ pub trait Dataset: Send + Sync {
         format!("image {index}")
     }
 
+    /// What image `index` is called within the set, the same wherever the set lies; `None` where its number is all.
+    fn name(&self, _index: usize) -> Option<String> {
+        None
+    }
+
+    /// A number that changes with what is in image `index` and is had without decoding it: the size of its file in bytes,
+    /// or a sum over its pixels where they lie in memory.
+    fn stamp(&self, _index: usize) -> u64 {
+        0
+    }
+
     /// Images that lie side by side and are best read together; `None` where any order is as good as another.
     ///
     /// Shuffled, the runs come in random order, and their images mixed within a buffer of several runs.
@@ -46,8 +57,19 @@ pub trait Dataset: Send + Sync {
     /// last that long, and no longer.
     fn expect(&self, _images: usize) {}
 
+    /// How the files were understood, in lines to be read before work begins: what there is in them, what is strange
+    /// about them, what was left out by kind and number.
+    fn understood(&self) -> &[String] {
+        &[]
+    }
+
     /// How this set and the one held back, or learned from, were divided; `None` where they were apart to begin with.
     fn division(&self) -> Option<&Division> {
+        None
+    }
+
+    /// Which image of an undivided folder belongs to which part; `None` where parts were apart to begin with.
+    fn split_table(&self) -> Option<&SplitTable> {
         None
     }
 
@@ -58,18 +80,31 @@ pub trait Dataset: Send + Sync {
 }
 
 /// Which part of a data set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+///
+/// Sets have two parts as a rule, and [`Val`](Split::Val) and [`Test`](Split::Test) are the same one then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Split {
     /// The part that is learned from.
     Train,
-    /// The part held back: `test` or `val`, whichever the set has.
+    /// The part that says, while a network learns, how well it does.
+    Val,
+    /// The part that is kept for the end: `test`, or `val` where the set has no other.
     Test,
+}
+
+impl Split {
+    /// The part that this is in a set that has two: to learn from, and to test.
+    #[must_use]
+    pub fn of_two(self) -> Self {
+        if self == Self::Train { Self::Train } else { Self::Test }
+    }
 }
 
 impl fmt::Display for Split {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Train => "train",
+            Self::Val => "val",
             Self::Test => "test",
         })
     }
@@ -81,8 +116,9 @@ impl FromStr for Split {
     fn from_str(name: &str) -> Result<Self> {
         match name {
             "train" => Ok(Self::Train),
-            "test" | "val" | "validation" => Ok(Self::Test),
-            _ => Err(Error::Setting { setting: "split", message: format!("{name:?} is neither `train` nor `test`") }),
+            "val" | "valid" | "validation" => Ok(Self::Val),
+            "test" => Ok(Self::Test),
+            _ => Err(Error::Setting { setting: "split", message: format!("{name:?} is none of train, val and test") }),
         }
     }
 }
@@ -112,7 +148,7 @@ impl InMemory {
         classes: Vec<String>,
     ) -> Result<Self> {
         let name = name.into();
-        let expected = labels.len() * height * width * 3;
+        let expected = [height, width, 3].iter().fold(labels.len(), |size, &side| size.saturating_mul(side));
         if pixels.len() != expected {
             let images = labels.len();
             return Err(Error::format(
@@ -187,6 +223,14 @@ impl Dataset for InMemory {
         format!("{}[{index}]", self.name)
     }
 
+    fn stamp(&self, index: usize) -> u64 {
+        // FNV-1a, eight bytes at a time: some hundred megabytes are gone through before a training begins.
+        let (words, rest) = self.pixels(index).as_chunks::<8>();
+        let last = rest.iter().fold(rest.len() as u64, |word, &byte| word << 8 | u64::from(byte));
+        let words = words.iter().map(|word| u64::from_le_bytes(*word)).chain([last]);
+        words.fold(0xcbf2_9ce4_8422_2325, |hash, word| (hash ^ word).wrapping_mul(0x0100_0000_01b3))
+    }
+
     fn in_memory(&self) -> Option<&InMemory> {
         Some(self)
     }
@@ -210,7 +254,7 @@ mod tests {
 
     #[test]
     fn splits_have_names() {
-        assert_eq!("val".parse::<Split>().unwrap(), Split::Test);
+        assert_eq!("val".parse::<Split>().unwrap(), Split::Val);
         assert_eq!(Split::Train.to_string(), "train");
         assert!("tset".parse::<Split>().is_err());
     }

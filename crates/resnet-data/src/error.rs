@@ -2,16 +2,26 @@
 
 use std::path::PathBuf;
 
+use crate::names::shown;
+
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong, in which file or setting, and how to mend it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file could not be opened, read or written.
-    #[error("{path}: {source}")]
+    /// A file could not be opened or read.
+    #[error("{}: {source}", shown(path))]
     Io {
         /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A file could not be written; what lay there before is there still.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// The file.
         path: PathBuf,
         /// What the operating system said.
         source: std::io::Error,
@@ -31,7 +41,7 @@ pub enum Error {
         actual: u64,
     },
     /// A file's content does not follow its format.
-    #[error("{path}: {message}")]
+    #[error("{}: {message}", shown(path))]
     Format {
         /// The file.
         path: PathBuf,
@@ -65,7 +75,7 @@ pub enum Error {
         classes: usize,
     },
     /// No data set where one was looked for.
-    #[error("{path}: no {what} here; {hint}")]
+    #[error("{}: no {what} here; {hint}", shown(path))]
     NotFound {
         /// The folder looked into.
         path: PathBuf,
@@ -75,12 +85,20 @@ pub enum Error {
         hint: String,
     },
     /// A class folder without images.
-    #[error("{path}: no images in this class folder (looked for {extensions}); add images or remove the folder")]
+    #[error("{}: no readable image in this class folder ({found}); add images or remove the folder", shown(path))]
     EmptyClass {
         /// The class folder.
         path: PathBuf,
-        /// The extensions that count as images.
-        extensions: String,
+        /// What it holds instead.
+        found: String,
+    },
+    /// A folder that may be understood in two ways.
+    #[error("{}: {message}", shown(path))]
+    Layout {
+        /// The folder.
+        path: PathBuf,
+        /// Which ways, and what speaks for neither.
+        message: String,
     },
     /// A name that no data set has.
     #[error("unknown data set {name:?}; {hint}")]
@@ -126,8 +144,15 @@ pub enum Error {
     #[error(transparent)]
     Hub(#[from] resnet_hub::Error),
     /// A tensor could not be made.
-    #[error(transparent)]
+    #[error("{}", without_backtrace(.0))]
     Tensor(#[from] candle_core::Error),
+}
+
+/// What candle says, without the backtrace that it prints behind it where `RUST_BACKTRACE` is set.
+fn without_backtrace(error: &candle_core::Error) -> String {
+    let text = error.to_string();
+    let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("0: "));
+    lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 impl Error {
@@ -140,6 +165,12 @@ impl Error {
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }
+    }
+
+    /// Names the file that could not be written; for `map_err`.
+    pub(crate) fn write(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Write { path, source }
     }
 
     /// Names the file whose content is wrong.

@@ -1,73 +1,50 @@
 //! Images in folders, one folder a class.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::division::fingerprint;
-use crate::walk::{EXTENSIONS, entries, images};
-use crate::{Dataset, Division, Error, HoldBack, Image, Result, Split, read_image};
+use crate::layout::ClassFolders;
+use crate::names::shown;
+use crate::tree::images;
+use crate::{
+    Dataset, Division, Error, FolderLayout, FolderOptions, HoldBack, Image, LeftOut, Result, Split, SplitTable,
+    Subfolders, read_image,
+};
 
 /// A data set of image files: `DIR/CLASS/…/*.jpg`.
 ///
-/// Classes and files are sorted as torchvision's `ImageFolder` sorts them, so that labels agree; names that begin with
-/// a dot are left out. Images are decoded when they are asked for.
+/// Classes are sorted as torchvision's `ImageFolder` sorts them, so that labels agree. Links are followed; hidden files
+/// and what systems put beside them (`Thumbs.db`, `__MACOSX`, `@eaDir`) are passed over; what else cannot be read is
+/// [left out and counted](Folder::left_out). Images are decoded when they are asked for.
 #[derive(Clone, Debug)]
 pub struct Folder {
     root: PathBuf,
     classes: Vec<String>,
     files: Vec<(PathBuf, u32)>,
+    left_out: LeftOut,
     division: Option<Division>,
+    split: Option<Arc<SplitTable>>,
 }
 
 impl Folder {
-    /// Reads `folder/CLASS/…`, whatever the folder's name.
+    /// Reads `folder/CLASS/…`, whatever the folders' names.
     ///
     /// # Errors
     /// [`Error::Io`] where a folder cannot be read, [`Error::NotFound`] where it holds no class folders and
     /// [`Error::EmptyClass`] where a class folder holds no images.
     pub fn read(folder: impl AsRef<Path>) -> Result<Self> {
-        let folder = folder.as_ref();
-        let classes = classes(folder)?;
-        Self::collect(folder, classes.clone(), &classes)
+        let options = FolderOptions { subfolders: Subfolders::Classes, ..FolderOptions::default() };
+        FolderLayout::of(folder, options)?.read()
     }
 
-    /// Reads a split: `folder/train/CLASS/…`, or `folder/val` or `folder/test` for [`Split::Test`]. A folder that has
-    /// neither is read as [`Folder::read`] does, whole, for either split.
-    ///
-    /// Labels are those of the `train` folder where there is one.
+    /// Reads a split: `folder/train/CLASS/…`, or `folder/val` or `folder/test`, under any usual name. A folder without
+    /// such parts is read as [`Folder::read`] does, whole, for any split. [`FolderLayout`] tells what is what.
     ///
     /// # Errors
-    /// As [`Folder::read`]; [`Error::NotFound`] where one split is there and the other is asked for, and
-    /// [`Error::Format`] where `val` or `test` has a class that `train` has not.
+    /// As [`FolderLayout::of`] and [`FolderLayout::open`].
     pub fn open(folder: impl AsRef<Path>, split: Split) -> Result<Self> {
-        let folder = folder.as_ref();
-        if !Self::has_splits(folder) {
-            return Self::read(folder);
-        }
-        let names: &[&str] = match split {
-            Split::Train => &["train"],
-            Split::Test => &["val", "test"],
-        };
-        let part = names.iter().map(|name| folder.join(name)).find(|part| part.is_dir());
-        let part = part.ok_or_else(|| Error::NotFound {
-            path: folder.to_path_buf(),
-            what: format!("folder {}", names.join(" or ")),
-            hint: format!("put the {split} images into {}/CLASS", folder.join(names[0]).display()),
-        })?;
-        let present = classes(&part)?;
-        let train = folder.join("train");
-        let all = if train.is_dir() { classes(&train)? } else { present.clone() };
-        if let Some(unknown) = present.iter().find(|name| !all.contains(name)) {
-            return Err(Error::format(
-                part.join(unknown),
-                format!("{} has no such class: add or rename it", train.display()),
-            ));
-        }
-        Self::collect(&part, all, &present)
-    }
-
-    /// True where the folder holds `train`, `val` or `test`, and not classes.
-    pub fn has_splits(folder: impl AsRef<Path>) -> bool {
-        ["train", "val", "test"].iter().any(|name| folder.as_ref().join(name).is_dir())
+        FolderLayout::of(folder, FolderOptions::default())?.open(split)
     }
 
     /// Divides the images: every fifth of a class, its second first, is held back ([`HoldBack::EveryFifth`]).
@@ -82,23 +59,34 @@ impl Folder {
         self.divided(HoldBack::Share { seed, share })
     }
 
-    /// Divides the images by a rule. As [`Folder::divide`]; both parts know their [`Dataset::division`].
+    /// Divides the images by a rule. As [`Folder::divide`]; both parts know their [`Dataset::division`] and have a
+    /// [`Dataset::split_table`] of all images.
     pub fn divided(self, rule: HoldBack) -> (Self, Self) {
         let labels: Vec<u32> = self.files.iter().map(|&(_, label)| label).collect();
         let mask = rule.mask(&labels, self.classes.len());
-        let (test, train): (Vec<_>, Vec<_>) = self.files.into_iter().zip(mask).partition(|(_, held_back)| *held_back);
-        let paths = test.iter().map(|((path, _), _)| path.strip_prefix(&self.root).unwrap_or(path));
-        let division = Some(Division { rule, held_back: fingerprint(paths) });
-        let part = |files: Vec<((PathBuf, u32), bool)>| Self {
-            root: self.root.clone(),
-            classes: self.classes.clone(),
-            files: files.into_iter().map(|(file, _)| file).collect(),
-            division,
+        let rows = self.files.iter().zip(&mask).map(|((path, label), &held_back)| {
+            let split = if held_back { Split::Val } else { Split::Train };
+            (self.within(path), self.classes[*label as usize].as_str(), split)
+        });
+        let split = Some(Arc::new(SplitTable::new(rows)));
+        let held_back = self.files.iter().zip(&mask).filter(|(_, held_back)| **held_back);
+        let held_back = fingerprint(held_back.map(|((path, _), _)| self.within(path)));
+        let division = Some(Division { rule, held_back });
+        let part = |wanted: bool| {
+            let own = self.files.iter().zip(&mask).filter(|(_, held_back)| **held_back == wanted);
+            Self { files: own.map(|(file, _)| file.clone()).collect(), division, split: split.clone(), ..self.clone() }
         };
-        (part(train), part(test))
+        (part(false), part(true))
     }
 
-    /// The folder whose class folders these are.
+    /// The images whose numbers are given, in this order.
+    #[must_use]
+    pub fn only(&self, images: &[usize]) -> Self {
+        let files = images.iter().filter_map(|&index| self.files.get(index).cloned()).collect();
+        Self { files, ..self.clone() }
+    }
+
+    /// The folder that the paths of images are told from.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -108,18 +96,44 @@ impl Folder {
         self.files.get(index).map(|(path, _)| path.as_path())
     }
 
-    /// Lists the images of the `present` classes; their labels are their places in `classes`.
-    fn collect(folder: &Path, classes: Vec<String>, present: &[String]) -> Result<Self> {
-        let mut files = Vec::new();
-        for (label, class) in classes.iter().enumerate().filter(|(_, class)| present.contains(class)) {
+    /// The path of image `index` within the folder.
+    pub fn inner_path(&self, index: usize) -> Option<&Path> {
+        self.path(index).map(|path| self.within(path))
+    }
+
+    /// What lies in the folder and is no image that can be read.
+    pub fn left_out(&self) -> &LeftOut {
+        &self.left_out
+    }
+
+    /// The number of images of each class.
+    pub fn counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.classes.len()];
+        self.files.iter().for_each(|&(_, label)| counts[label as usize] += 1);
+        counts
+    }
+
+    fn within<'a>(&self, path: &'a Path) -> &'a Path {
+        path.strip_prefix(&self.root).unwrap_or(path)
+    }
+
+    /// Lists the images of classes; labels are their places among them.
+    pub(crate) fn collect(root: &Path, folders: &ClassFolders, beside: &LeftOut, allow_empty: bool) -> Result<Self> {
+        let (mut files, mut left_out) = (Vec::new(), beside.clone());
+        for (label, folders) in folders.values().enumerate() {
             let before = files.len();
-            files.extend(images(&folder.join(class))?.into_iter().map(|path| (path, label as u32)));
-            if files.len() == before {
-                let extensions = EXTENSIONS.map(|extension| format!(".{extension}")).join(", ");
-                return Err(Error::EmptyClass { path: folder.join(class), extensions });
+            let mut own = LeftOut::default();
+            for folder in folders {
+                files.extend(images(folder, &mut own)?.into_iter().map(|path| (path, label as u32)));
             }
+            if let (true, false, Some(path)) = (files.len() == before, allow_empty, folders.first()) {
+                let found = if own.is_empty() { "it is empty".to_string() } else { format!("only {own}") };
+                return Err(Error::EmptyClass { path: path.clone(), found });
+            }
+            left_out.merge(&own);
         }
-        Ok(Self { root: folder.to_path_buf(), classes, files, division: None })
+        let classes = folders.keys().cloned().collect();
+        Ok(Self { root: root.to_path_buf(), classes, files, left_out, division: None, split: None })
     }
 }
 
@@ -141,28 +155,23 @@ impl Dataset for Folder {
     }
 
     fn origin(&self, index: usize) -> String {
-        self.path(index).map_or_else(|| format!("image {index}"), |path| path.display().to_string())
+        self.path(index).map_or_else(|| format!("image {index}"), shown)
+    }
+
+    fn name(&self, index: usize) -> Option<String> {
+        let path = &self.files[index].0;
+        Some(path.strip_prefix(&self.root).unwrap_or(path).display().to_string())
+    }
+
+    fn stamp(&self, index: usize) -> u64 {
+        self.files[index].0.metadata().map_or(0, |file| file.len())
     }
 
     fn division(&self) -> Option<&Division> {
         self.division.as_ref()
     }
-}
 
-/// The class folders' names, sorted by their characters' code points.
-fn classes(folder: &Path) -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    for path in entries(folder)?.into_iter().filter(|path| path.is_dir()) {
-        let name = path.file_name().and_then(|name| name.to_str());
-        names.push(name.ok_or_else(|| Error::format(&path, "the name is not valid Unicode: rename it"))?.to_string());
+    fn split_table(&self) -> Option<&SplitTable> {
+        self.split.as_deref()
     }
-    names.sort();
-    if names.is_empty() {
-        return Err(Error::NotFound {
-            path: folder.to_path_buf(),
-            what: "class folders".to_string(),
-            hint: "put the images of each class into a folder with the class's name".to_string(),
-        });
-    }
-    Ok(names)
 }

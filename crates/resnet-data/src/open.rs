@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::cifar::{self, Cifar};
-use crate::shards::{self, Named, ParquetShards, TarShards, with_same_classes};
-use crate::{Dataset, Error, Folder, Progress, Result, Split, imagenet, shapes};
+use crate::shards::{self, Labelled, ParquetShards, Shards, TarShards, with_same_classes};
+use crate::{
+    Dataset, Error, FolderLayout, FolderOptions, HoldBack, Progress, Result, Split, expand_home, imagenet, shapes,
+};
 
 /// What is known of a data set before it is opened.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +43,27 @@ pub fn names() -> Vec<&'static str> {
     ["shapes"].into_iter().chain(SETS.map(Cifar::name)).chain(places).collect()
 }
 
+/// The name of a parquet set with columns chosen: `parquet:DIR` becomes `parquet:DIR?image=NAME&label=NAME`.
+///
+/// ```
+/// let name = resnet_data::with_columns("parquet:photos", Some("img"), None)?;
+/// assert_eq!(name, "parquet:photos?image=img");
+/// # Ok::<(), resnet_data::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Setting`] where columns are given and the name is another set's.
+pub fn with_columns(name: &str, image: Option<&str>, label: Option<&str>) -> Result<String> {
+    if image.is_none() && label.is_none() {
+        return Ok(name.to_string());
+    }
+    let Some(place) = name.strip_prefix("parquet:") else {
+        let message = format!("columns are chosen of parquet:DIR, and not of {name}");
+        return Err(Error::Setting { setting: "column", message });
+    };
+    Ok(format!("parquet:{}", shards::with_columns(place, image, label)?))
+}
+
 fn parse(name: &str) -> Result<Source> {
     if name == "shapes" {
         return Ok(Source::Shapes);
@@ -57,10 +80,13 @@ fn parse(name: &str) -> Result<Source> {
             let hint = format!("name the place: {prefix}{what}");
             return Err(Error::UnknownDataset { name: name.to_string(), hint });
         }
+        let place = expand_home(Path::new(place))?;
+        // It was a string, and so is a home folder that shards can be looked for in.
+        let text = |place: PathBuf| place.to_string_lossy().into_owned();
         return Ok(match prefix {
-            "shards:" => Source::Tar(place.to_string()),
-            "parquet:" => Source::Parquet(place.to_string()),
-            _ => Source::Folder(place.into()),
+            "shards:" => Source::Tar(text(place)),
+            "parquet:" => Source::Parquet(text(place)),
+            _ => Source::Folder(place),
         });
     }
     let near = |known: &&str| strsim::normalized_damerau_levenshtein(&name.to_lowercase().replace('-', ""), known);
@@ -102,12 +128,13 @@ pub fn info(name: &str) -> Result<Info> {
 }
 
 /// Opens a split of a data set: `shapes`, `cifar10`, `cifar100`, `cifar100-coarse`, `imagenet`, `folder:DIR`,
-/// `shards:DIR` (tar files, or a pattern of them) or `parquet:DIR`.
+/// `shards:DIR` (tar files, or a pattern of them) or `parquet:DIR` (`parquet:DIR?image=NAME&label=NAME` with columns of
+/// these names).
 ///
 /// CIFAR is looked for in `data_dir`; where that is not given, in `~/.cache/resnet-data` (or
 /// `$XDG_CACHE_HOME/resnet-data`), then on the hub. ImageNet is looked for in `data_dir` alone, in any of the three
-/// layouts. A folder without `train` and `val` or `test` is opened whole for either split; [`open_both`] divides it, and
-/// [`undivided`] tells such a folder.
+/// layouts. A folder without parts is opened whole for any split; [`open_both`] divides it, and [`folder`] tells how a
+/// folder is understood. Of all other sets [`Split::Val`] and [`Split::Test`] are the same.
 ///
 /// # Errors
 /// [`Error::UnknownDataset`] with the nearest name; otherwise what the set's reader says.
@@ -122,12 +149,12 @@ pub fn open(
         Source::Shapes => {
             let count = match split {
                 Split::Train => shapes::TRAIN,
-                Split::Test => shapes::TEST,
+                Split::Val | Split::Test => shapes::TEST,
             };
             Arc::new(shapes::shapes(split, count, 0))
         }
         Source::Cifar(set) => Arc::new(open_cifar(set, data_dir, split, progress)?),
-        Source::Folder(folder) => Arc::new(Folder::open(folder, split)?),
+        Source::Folder(folder) => Arc::new(FolderLayout::of(folder, FolderOptions::default())?.open(split)?),
         Source::Tar(place) => Arc::new(named(TarShards::open(&place, split)?, imagenet)),
         Source::Parquet(place) => Arc::new(named(ParquetShards::open(&place, split)?, imagenet)),
         Source::ImageNet => return Err(no_imagenet("imagenet".into(), "folder given")),
@@ -143,10 +170,10 @@ fn source(name: &str, data_dir: Option<&Path>) -> Result<(Source, bool)> {
 }
 
 /// ImageNet's classes have names, where its shards have numbers.
-fn named<T: Named>(set: T, imagenet: bool) -> T {
+fn named<T: Shards>(set: T, imagenet: bool) -> T {
     let wnids = imagenet::wnids();
-    let numbered = set.classes().first().is_some_and(|name| name == "0") && set.classes().len() <= wnids.len();
-    if !(imagenet && numbered) {
+    let numbered = set.labelled() == Labelled::Numbers && set.classes().first().is_some_and(|name| name == "0");
+    if !(imagenet && numbered && set.classes().len() <= wnids.len()) {
         return set;
     }
     set.with_classes(wnids.into_iter().map(str::to_string).collect())
@@ -161,7 +188,7 @@ fn imagenet_in(data_dir: Option<&Path>) -> Result<Source> {
     let has = |extension| shards::are_in(folder, extension);
     // Only folders that are no class folders can hold shards: a million images need not be walked through.
     let classes =
-        Folder::has_splits(folder) && ["train", "val"].iter().any(|part| has_class_folder(&folder.join(part)));
+        [folder.join("train"), folder.join("val"), folder.to_path_buf()].iter().any(|part| has_class_folder(part));
     Ok(match () {
         () if classes => Source::Folder(folder.to_path_buf()),
         () if has("tar") => Source::Tar(name.to_string()),
@@ -171,7 +198,7 @@ fn imagenet_in(data_dir: Option<&Path>) -> Result<Source> {
 }
 
 fn no_imagenet(path: PathBuf, what: &str) -> Error {
-    let hint = "pass the folder with train/ and val/, tar shards or the hub's parquet files as --data-dir".to_string();
+    let hint = "name the folder with train/ and val/, tar shards or the hub's parquet files as its data".to_string();
     Error::NotFound { path, what: what.to_string(), hint }
 }
 
@@ -184,21 +211,21 @@ fn has_class_folder(part: &Path) -> bool {
         .any(|entry| entry.file_name().to_str().is_some_and(|name| wnids.binary_search(&name).is_ok()))
 }
 
-/// All images of a folder without `train`, `val` and `test`, where a name stands for one: what [`open_both`] divides.
-/// `None` for every other data set.
+/// How a folder of images is understood, where a name stands for one; `None` for every other data set.
 ///
 /// # Errors
-/// [`Error::UnknownDataset`]; otherwise as [`Folder::read`].
-pub fn undivided(name: &str, data_dir: Option<&Path>) -> Result<Option<Folder>> {
+/// [`Error::UnknownDataset`]; otherwise as [`FolderLayout::of`].
+pub fn folder(name: &str, data_dir: Option<&Path>, options: FolderOptions) -> Result<Option<FolderLayout>> {
     match source(name, data_dir)?.0 {
-        Source::Folder(folder) if !Folder::has_splits(&folder) => Folder::read(folder).map(Some),
+        Source::Folder(folder) => FolderLayout::of(folder, options).map(Some),
         _ => Ok(None),
     }
 }
 
 /// Opens what is learned from and what is held back.
 ///
-/// As [`open`] for both splits, but of a folder without splits every fifth image is held back.
+/// As [`open`] for both splits, but of a folder without parts, or with `train` alone, every fifth image is held back; of
+/// one with `val` and `test` that is `val`.
 ///
 /// # Errors
 /// As [`open`].
@@ -221,16 +248,8 @@ pub fn open_both(
         }
         _ => {}
     }
-    if let Some(folder) = undivided(name, data_dir)? {
-        let path = folder.root().to_path_buf();
-        let (train, test) = folder.divide();
-        if test.is_empty() {
-            return Err(Error::NotFound {
-                path,
-                what: "class with two images, so that one can be held back".to_string(),
-                hint: "add images, or make folders train/CLASS and val/CLASS".to_string(),
-            });
-        }
+    if let Source::Folder(folder) = &source {
+        let (train, test) = FolderLayout::of(folder, FolderOptions::default())?.open_both(HoldBack::EveryFifth)?;
         return Ok((Arc::new(train), Arc::new(test)));
     }
     let train = open(name, data_dir, Split::Train, progress)?;

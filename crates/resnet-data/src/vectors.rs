@@ -3,15 +3,20 @@
 mod npy;
 mod parquet;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use resnet_files::Replacement;
+
+use crate::names::{path_text, shown};
 use crate::{Error, Result};
 
-/// Writes one vector an image. The file appears under its name when it is complete.
+/// Writes one vector an image. The file appears under its name when it is [finished](VectorWriter::finish); a writer
+/// that is dropped before leaves what lay there.
 pub struct VectorWriter {
     path: PathBuf,
-    temporary: PathBuf,
     form: Form,
+    replacement: Replacement,
     rows: usize,
 }
 
@@ -26,32 +31,36 @@ impl VectorWriter {
     /// `features`).
     ///
     /// # Errors
-    /// [`Error::Setting`] for another ending, [`Error::Io`] where the file cannot be written.
+    /// [`Error::Setting`] for another ending, [`Error::Write`] where the file cannot be written.
     pub fn create(path: impl AsRef<Path>, width: usize) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
-        let mut name = std::ffi::OsString::from(".");
-        name.push(path.file_name().unwrap_or_default());
-        name.push(format!(".{}.tmp", std::process::id()));
-        let temporary = path.with_file_name(name);
-        let form = match path.extension().and_then(|ending| ending.to_str()) {
-            Some("npy") => Form::Npy(npy::Npy::create(&temporary, width)?),
-            Some("parquet") => Form::Parquet(Box::new(parquet::Parquet::create(&temporary)?)),
+        let npy = match path.extension().and_then(|ending| ending.to_str()) {
+            Some("npy") => true,
+            Some("parquet") => false,
             _ => {
                 let message = format!("{}: the ending must be .npy or .parquet", path.display());
                 return Err(Error::Setting { setting: "output", message });
             }
         };
-        Ok(Self { path, temporary, form, rows: 0 })
+        let replacement = Replacement::begin(&path).map_err(Error::write(&path))?;
+        let file = replacement.file().map_err(Error::write(&path))?;
+        let form = match npy {
+            true => Form::Npy(npy::Npy::begin(&path, file, width)?),
+            false => Form::Parquet(Box::new(parquet::Parquet::begin(&path, file)?)),
+        };
+        Ok(Self { path, form, replacement, rows: 0 })
     }
 
     /// Appends an image's vector.
     ///
     /// # Errors
-    /// [`Error::Io`] or [`Error::Format`] where it cannot be written.
-    pub fn push(&mut self, image: &str, values: &[f32]) -> Result<()> {
+    /// [`Error::Write`] where it cannot be written.
+    pub fn push(&mut self, image: impl AsRef<Path>, values: &[f32]) -> Result<()> {
+        let image = image.as_ref();
         match &mut self.form {
-            Form::Npy(npy) => npy.push(image, values)?,
-            Form::Parquet(parquet) => parquet.push(image, values)?,
+            // A line each: a name with a line feed in it must not become two.
+            Form::Npy(npy) => npy.push(&shown(image), values)?,
+            Form::Parquet(parquet) => parquet.push(&path_text(image), values)?,
         }
         self.rows += 1;
         Ok(())
@@ -62,23 +71,26 @@ impl VectorWriter {
         self.rows == 0
     }
 
-    /// Gives the file up; one of that name from before stays.
-    pub fn discard(self) {
-        drop(self.form);
-        // What cannot be removed has a name that nobody asks for.
-        let _ = std::fs::remove_file(&self.temporary);
-    }
-
     /// Completes the file and gives it its name; tells the number of vectors in it.
     ///
     /// # Errors
     /// As [`push`](Self::push).
     pub fn finish(self) -> Result<usize> {
         match self.form {
-            Form::Npy(npy) => npy.finish(self.rows, &self.path.with_extension("paths.txt"))?,
-            Form::Parquet(parquet) => parquet.finish()?,
+            Form::Npy(npy) => {
+                // Both are written before either is replaced: they belong together.
+                let (names, path) = (npy.finish(self.rows)?, self.path.with_extension("paths.txt"));
+                let beside = Replacement::begin(&path).map_err(Error::write(&path))?;
+                let written = beside.file().and_then(|mut file| file.write_all(names.as_bytes()));
+                written.map_err(Error::write(&path))?;
+                self.replacement.finish().map_err(Error::write(&self.path))?;
+                beside.finish().map_err(Error::write(&path))?;
+            }
+            Form::Parquet(parquet) => {
+                parquet.finish()?;
+                self.replacement.finish().map_err(Error::write(&self.path))?;
+            }
         }
-        std::fs::rename(&self.temporary, &self.path).map_err(Error::io(&self.path))?;
         Ok(self.rows)
     }
 }

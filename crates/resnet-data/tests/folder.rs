@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use resnet_data::{
-    Dataset, Error, Folder, HoldBack, Image, Split, decode_image, open, open_both, read_image, undivided,
+    Dataset, Error, Folder, FolderOptions, HoldBack, Image, Split, decode_image, folder, open, open_both, read_image,
 };
 
 fn sample(name: &str) -> PathBuf {
@@ -116,7 +116,7 @@ fn what_is_wrong_is_named() {
     put(folder.path(), "cat/1.png");
     std::fs::create_dir(folder.path().join("dog")).unwrap();
     let empty = message(Folder::read(folder.path()).unwrap_err());
-    assert!(empty.contains("dog: no images in this class folder") && empty.contains(".jpg"), "{empty}");
+    assert!(empty.contains("dog: no readable image in this class folder") && empty.contains("it is empty"), "{empty}");
 
     let (jpeg, png) = (std::fs::read(sample("rotated.jpg")).unwrap(), std::fs::read(sample("alpha.png")).unwrap());
     let webp = std::fs::read(sample("plain.webp")).unwrap();
@@ -175,23 +175,28 @@ fn a_seed_divides_every_class() {
     assert!((2..6).any(|seed| paths(&parts(seed).1) != paths(&test)));
 }
 
+fn folder_of_shapes() -> Option<resnet_data::FolderLayout> {
+    folder("shapes", None, FolderOptions::default()).unwrap()
+}
+
 /// What is kept of a division finds the same images again, and tells when they are no longer the same.
 #[test]
 fn a_division_knows_what_it_held_back() {
-    let folder = tempfile::tempdir().unwrap();
-    let root = folder.path().join("photos");
+    let temporary = tempfile::tempdir().unwrap();
+    let root = temporary.path().join("photos");
     for class in ["a", "b"] {
         (0..10).for_each(|i| put(&root, &format!("{class}/{i}.png")));
     }
     let name = |root: &Path| format!("folder:{}", root.display());
+    let layout = |root: &Path| folder(&name(root), None, FolderOptions::default()).unwrap().unwrap();
     let (train, test) = open_both(&name(&root), None, &mut ()).unwrap();
     let kept = *test.division().unwrap();
     assert_eq!((kept.rule, train.division()), (HoldBack::EveryFifth, Some(&kept)));
-    let again = |root: &Path| undivided(&name(root), None).unwrap().unwrap().divided(kept.rule).1;
+    let again = |root: &Path| layout(root).read().unwrap().divided(kept.rule).1;
     assert_eq!(again(&root).division(), Some(&kept));
     assert_eq!(again(&root).origin(3), test.origin(3));
     // Wherever the folder lies.
-    let moved = folder.path().join("moved");
+    let moved = temporary.path().join("moved");
     std::fs::rename(&root, &moved).unwrap();
     assert_eq!(again(&moved).division(), Some(&kept));
     // An image more at the end of a class is learned from; one before the others moves all of them.
@@ -205,6 +210,32 @@ fn a_division_knows_what_it_held_back() {
     assert_eq!(by_seed(3).rule, HoldBack::Share { seed: 3, share: 0.2 });
     assert!((4..9).any(|seed| by_seed(seed).held_back != by_seed(3).held_back));
     put(&moved, "val/a/0.png");
-    assert!(undivided(&name(&moved), None).unwrap().is_none(), "it has parts now");
-    assert!(undivided("shapes", None).unwrap().is_none());
+    assert!(layout(&moved).parts().is_empty(), "a class of that name");
+    let parts = temporary.path().join("parts");
+    ["train/a/0.png", "val/a/1.png"].iter().for_each(|path| put(&parts, path));
+    assert!(!layout(&parts).is_undivided());
+    assert!(folder_of_shapes().is_none());
+}
+
+/// The table of a division finds the same images in a folder that was moved, and tells what came and went.
+#[test]
+fn a_split_table_knows_the_images_by_their_paths() {
+    let folder = tempfile::tempdir().unwrap();
+    for class in ["a", "b"] {
+        (0..10).for_each(|i| put(folder.path(), &format!("{class}/{i}.png")));
+    }
+    let (_, held_back) = Folder::read(folder.path()).unwrap().divide();
+    let table = held_back.split_table().unwrap().clone();
+    assert_eq!(table.len(), 20);
+    let csv = String::from_utf8(table.to_csv().unwrap()).unwrap();
+    assert!(csv.starts_with("path,class,part\na/0.png,a,train\na/1.png,a,val\n"), "{csv}");
+    std::fs::remove_file(folder.path().join("a/1.png")).unwrap();
+    put(folder.path(), "a/00.png");
+    put(folder.path(), "b/99.png");
+    let now = Folder::read(folder.path()).unwrap();
+    let found = table.find(&now, Split::Test);
+    let paths: Vec<_> = found.images.iter().map(|&i| now.inner_path(i).unwrap().display().to_string()).collect();
+    assert_eq!(paths, ["a/6.png", "b/1.png", "b/6.png"]);
+    assert_eq!((found.gone, found.new), (1, 2));
+    assert_eq!(table.find(&now, Split::Train).images.len(), 16);
 }

@@ -11,7 +11,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or folder of the cache could not be read or written.
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}; make room or rights there, or set HF_HOME to another folder for downloads")]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -56,6 +56,14 @@ impl Error {
     /// True where the server was asked and has no such file.
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Fetch(failure) if failure.missing)
+    }
+
+    /// What the repository holds whose file could not be had.
+    pub fn kind(&self) -> Option<Kind> {
+        match self {
+            Self::Fetch(failure) => Some(failure.kind),
+            _ => None,
+        }
     }
 
     /// Names the file that an input or output error belongs to; for `map_err`.

@@ -1,195 +1,224 @@
 //! A file out of the cache, or downloaded into it.
 
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
-use hf_hub::Cache;
-use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
-
+use crate::cache::Place;
 use crate::checksum::{promised, sha256};
+use crate::failure::Failure;
+use crate::http::{self, About, Answer, Method};
 use crate::{Error, FetchError, Hub, Progress, Repository, Result};
 
+/// How often a server that fails is asked in all.
+const ATTEMPTS: u32 = 4;
+/// A server that wants to be left alone for longer is.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
 impl Hub {
-    /// Downloads a file of a repository, or finds it in the cache. A download that was cut off goes on.
+    /// Downloads a file of a repository, or finds it in the cache. A download that was cut off goes on; a server that
+    /// fails is asked again a few times.
     ///
     /// # Errors
     /// [`Error::Fetch`] where the file is not in the cache and cannot be had, or is not what the server promised; it
     /// names the repository and the file. [`Error::Io`] where the cache cannot be written.
     pub fn fetch(&self, repository: &Repository, file: &str, progress: &mut dyn Progress) -> Result<PathBuf> {
-        let place = repository.to_hf();
-        if let Some(path) = self.cached(repository, file) {
-            return Ok(path);
-        }
-        let failed = |failure: Failure| {
-            Error::from(Box::new(FetchError {
+        let place = Place::of(self, repository);
+        let failed = |failure: Failure| match failure.disk {
+            Some(error) => error,
+            None => Error::from(Box::new(FetchError {
                 kind: repository.kind,
                 repository: repository.to_string(),
                 file: file.to_string(),
-                endpoint: self.endpoint.clone(),
+                endpoint: self.shown_endpoint(),
                 message: failure.message,
                 hint: format!("{}, or {}", failure.first, repository.kind.by_hand()),
                 missing: failure.missing,
-            }))
+            })),
         };
+        // It becomes a path in the cache, and may come out of a downloaded file.
+        if file.is_empty() || !Path::new(file).components().all(|part| matches!(part, Component::Normal(_))) {
+            return Err(failed(Failure::new("this is no file's name in a repository".into(), "check the name")));
+        }
+        if let Some(path) = place.found(file) {
+            return Ok(path);
+        }
         if self.offline {
             let message = format!("HF_HUB_OFFLINE is set and it is not in the cache {}", self.cache.display());
-            return Err(failed(Failure::new(message, "unset HF_HUB_OFFLINE")));
+            let failure = Failure::new(message, "unset HF_HUB_OFFLINE");
+            return Err(failed(Failure { missing: place.known_missing(file), ..failure }));
         }
-        std::fs::create_dir_all(&self.cache).map_err(Error::io(&self.cache))?;
-        // hf-hub joins paths relative to each other and wants them absolute.
-        let root = self.cache.canonicalize().map_err(Error::io(&self.cache))?;
-        let blobs = root.join(place.folder_name()).join("blobs");
-        let api = ApiBuilder::from_cache(Cache::new(root))
-            .with_endpoint(self.endpoint.clone())
-            .with_token(self.token.clone())
-            .build()
-            .map_err(|error| failed(Failure::of(&error)))?
-            .repo(place);
-
-        let mut size = None;
-        let mut result = download(&api, file, progress, &mut size);
-        if matches!(&result, Err(error) if is_stale(error)) {
-            // What an earlier download left fits the file no more.
-            remove_parts(&blobs)?;
-            result = download(&api, file, progress, &mut size);
-        }
-        let path = result.map_err(|error| failed(Failure::of(&error)))?;
-        match fault(&path, size)? {
-            None => Ok(path),
-            Some(message) => {
-                remove(&path)?;
-                Err(failed(Failure::new(message, "try again")))
-            }
-        }
+        let mut download = Download { hub: self, repository, place, file, farthest: 0, progress };
+        download.patiently().map_err(failed)
     }
 }
 
-impl Hub {
-    /// The file in the cache. A commit may lie there without a name that points to it: so the hub's own tools leave it.
-    fn cached(&self, repository: &Repository, file: &str) -> Option<PathBuf> {
-        let place = Cache::new(self.cache.clone()).repo(repository.to_hf());
-        let commit = || Some(place.pointer_path(&repository.revision).join(file)).filter(|path| path.exists());
-        place.get(file).or_else(commit)
-    }
-}
-
-/// In what the file differs from what the server promised.
-fn fault(path: &Path, size: Option<u64>) -> Result<Option<String>> {
-    let found = path.metadata().map_err(Error::io(path))?.len();
-    if let Some(expected) = size.filter(|&expected| expected != found) {
-        return Ok(Some(format!("only {found} of {expected} bytes arrived")));
-    }
-    let blob = path.canonicalize().map_err(Error::io(path))?;
-    match promised(&blob) {
-        Some(sum) if sha256(&blob)? != sum => Ok(Some(format!("its SHA-256 is not {sum}: it was damaged on its way"))),
-        _ => Ok(None),
-    }
-}
-
-/// Neither the file nor the name that points to it may stay in the cache.
-fn remove(path: &Path) -> Result<()> {
-    if let Ok(blob) = path.canonicalize() {
-        std::fs::remove_file(&blob).map_err(Error::io(&blob))?;
-    }
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path)(error)),
-        _ => Ok(()),
-    }
-}
-
-/// Tells `Progress` what hf-hub tells, and keeps the size.
-struct Adapter<'a> {
+/// A file on its way.
+struct Download<'a> {
+    hub: &'a Hub,
+    repository: &'a Repository,
+    place: Place,
+    file: &'a str,
+    /// Most bytes that there ever were of it.
+    farthest: u64,
     progress: &'a mut dyn Progress,
-    size: &'a mut Option<u64>,
 }
 
-impl hf_hub::api::Progress for Adapter<'_> {
-    fn init(&mut self, size: usize, file: &str) {
-        // hf-hub calls this twice a file.
-        if self.size.replace(size as u64).is_none() {
-            self.progress.start(file, size as u64);
-        }
-    }
-
-    fn update(&mut self, size: usize) {
-        self.progress.advance(size as u64);
-    }
-
-    fn finish(&mut self) {
-        self.progress.finish();
-    }
-}
-
-fn download(
-    api: &ApiRepo,
-    file: &str,
-    progress: &mut dyn Progress,
-    size: &mut Option<u64>,
-) -> Result<PathBuf, ApiError> {
-    *size = None;
-    api.download_with_progress(file, Adapter { progress, size })
-}
-
-/// True where a partial file from an earlier download is in the way: as long as the file, or longer.
-fn is_stale(error: &ApiError) -> bool {
-    match error {
-        ApiError::InvalidResume => true,
-        ApiError::RequestError(error) => matches!(**error, ureq::Error::StatusCode(416)),
-        _ => false,
-    }
-}
-
-fn remove_parts(blobs: &Path) -> Result<()> {
-    // Where nothing was downloaded yet, there is no folder.
-    if !blobs.is_dir() {
-        return Ok(());
-    }
-    for entry in std::fs::read_dir(blobs).map_err(Error::io(blobs))? {
-        let path = entry.map_err(Error::io(blobs))?.path();
-        if path.extension().is_some_and(|extension| extension == "part") {
-            std::fs::remove_file(&path).map_err(Error::io(&path))?;
-        }
-    }
-    Ok(())
-}
-
-/// What failed, and what to try before downloading by hand.
-struct Failure {
-    message: String,
-    first: &'static str,
-    missing: bool,
-}
-
-impl Failure {
-    fn new(message: String, first: &'static str) -> Self {
-        Self { message, first, missing: false }
-    }
-
-    fn of(error: &ApiError) -> Self {
-        if let ApiError::RequestError(error) = error {
-            match **error {
-                ureq::Error::StatusCode(404) => {
-                    let message = "the server has no such file (404)".to_string();
-                    return Self { message, first: "check the names", missing: true };
-                }
-                // The hub answers so for repositories that do not exist, too.
-                ureq::Error::StatusCode(status @ (401 | 403)) => {
-                    let message = format!("the server refuses access ({status}), or has no such repository");
-                    return Self::new(message, "check the name, set HF_TOKEN");
-                }
-                ureq::Error::StatusCode(429) => {
-                    let message = "the server takes no more requests for now (429)".to_string();
-                    return Self::new(message, "try again later, set HF_TOKEN");
-                }
-                ureq::Error::StatusCode(status) => {
-                    return Self::new(format!("the server fails ({status})"), "try again later");
-                }
-                _ => {}
+impl Download<'_> {
+    /// Attempts until one succeeds, fails for good, or several in a row get no farther.
+    fn patiently(&mut self) -> Result<PathBuf, Failure> {
+        let mut failures = 0;
+        loop {
+            let before = self.farthest;
+            let failure = match self.attempt() {
+                Ok(path) => return Ok(path),
+                Err(failure) => failure,
+            };
+            failures = if self.farthest > before { 1 } else { failures + 1 };
+            let Some(wanted) = failure.again.filter(|_| failures < ATTEMPTS) else { return Err(failure) };
+            let pause = wanted.unwrap_or(self.hub.pause * 2_u32.pow(failures - 1));
+            if pause > LONGEST_PAUSE {
+                return Err(failure);
             }
+            std::thread::sleep(pause);
         }
-        if let ApiError::IoError(error) = error {
-            let message = format!("the connection was cut ({error})");
-            return Self::new(message, "try again, which goes on after what has arrived");
-        }
-        Self::new(error.to_string(), "check the network (or HF_ENDPOINT)")
     }
+
+    fn attempt(&mut self) -> Result<PathBuf, Failure> {
+        let url = format!("{}/{}", self.hub.endpoint, self.repository.url(self.file));
+        let (told, promised) = self.ask_about(&url)?;
+        let (mut lock, mut from) = (None, 0);
+        if let Some(etag) = &told.etag {
+            self.make()?;
+            lock = Some(self.place.lock(etag));
+            let blob = self.place.blob(etag);
+            if let (true, Some(commit)) = (blob.is_file(), self.commit(&told)) {
+                // Another revision has the same, or another process was faster.
+                return Ok(self.place.publish(&blob, &commit, self.file)?);
+            }
+            // What cannot be checked in the end is not pieced together.
+            let checkable = crate::checksum::promised(&blob).is_some();
+            from = incomplete(&blob).metadata().ok().filter(|_| checkable).map_or(0, |data| data.len());
+        }
+        let mut answer = http::ask(self.hub, &url, Method::Get { from })?;
+        let goes_on = answer.status == 206 && answer.range().is_none_or(|(first, _)| first == from);
+        if from > 0 && !goes_on && matches!(answer.status, 206 | 416) {
+            // What an earlier download left fits the file no more.
+            from = 0;
+            answer = http::ask(self.hub, &url, Method::Get { from })?;
+        }
+        let about = told.or(&answer.about);
+        if !matches!(answer.status, 200 | 206) {
+            let failure = Failure::of_status(&answer, self.hub, self.repository);
+            if let (true, Some(commit)) = (failure.missing, &about.commit) {
+                self.place.remember_missing(commit, self.file);
+            }
+            return Err(failure);
+        }
+        let Some(commit) = self.commit(&about) else { return Err(Failure::no_hub(&answer)) };
+        self.make()?;
+        let name = about.etag.clone().unwrap_or_else(|| format!("no-etag-{commit}-{}", self.file.replace('/', "-")));
+        if lock.is_none() {
+            lock = Some(self.place.lock(&name));
+        }
+        if answer.status == 200 {
+            // All of it comes, whatever was asked for.
+            from = 0;
+        }
+        let size = about.size.or_else(|| answer.range()?.1).or_else(|| answer.plain_length());
+        let size = size.or_else(|| promised.filter(|_| answer.header("content-encoding").is_none()));
+        let blob = self.place.blob(&name);
+        self.receive(answer, &incomplete(&blob), from, size)?;
+        self.check(&incomplete(&blob), &blob, size, from)?;
+        std::fs::rename(incomplete(&blob), &blob).map_err(Error::io(&blob))?;
+        let path = self.place.publish(&blob, &commit, self.file)?;
+        drop(lock);
+        Ok(path)
+    }
+
+    /// What the server says of the file, and its bytes where it says that. Not every mirror answers; then it is told with
+    /// the file itself.
+    fn ask_about(&self, url: &str) -> Result<(About, Option<u64>), Failure> {
+        match http::ask(self.hub, url, Method::Head) {
+            Ok(head) if head.status < 400 => {
+                let length = head.plain_length().filter(|&bytes| bytes > 0 && head.status == 200);
+                Ok((head.about, length))
+            }
+            Ok(_) => Ok(Default::default()),
+            Err(failure) if failure.again.is_some() => Ok(Default::default()),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn make(&self) -> Result<(), Failure> {
+        Ok(self.place.make()?)
+    }
+
+    /// The commit that the revision stands for: what the hub says; a whole commit stands for itself.
+    fn commit(&self, about: &About) -> Option<String> {
+        let revision = &self.repository.revision;
+        let is_commit = revision.len() == 40 && revision.chars().all(|c| c.is_ascii_hexdigit());
+        about.commit.clone().or_else(|| is_commit.then(|| revision.clone()))
+    }
+
+    /// Writes what comes behind the bytes that are there.
+    fn receive(&mut self, answer: Answer, path: &Path, from: u64, size: Option<u64>) -> Result<(), Failure> {
+        let open = || {
+            let file = File::options().create(true).write(true).append(from > 0).truncate(from == 0).open(path)?;
+            file.set_len(from).map(|()| file)
+        };
+        let mut file = open().map_err(Error::io(path))?;
+        let mut reader = answer.into_reader();
+        self.progress.start(self.file, size.unwrap_or(0));
+        self.progress.advance(from);
+        let (mut buffer, mut length) = (vec![0; 1 << 16], from);
+        let result = loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => break Ok(()),
+                Ok(count) => {
+                    file.write_all(&buffer[..count]).map_err(Error::io(path))?;
+                    self.progress.advance(count as u64);
+                    length += count as u64;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => break Err(Failure::cut(&error)),
+            }
+        };
+        self.progress.finish();
+        self.farthest = self.farthest.max(length);
+        result
+    }
+
+    /// Compares what arrived with what was promised; what differs does not stay.
+    fn check(&self, path: &Path, blob: &Path, size: Option<u64>, from: u64) -> Result<(), Failure> {
+        let found = path.metadata().map_err(Error::io(path))?.len();
+        if let Some(expected) = size.filter(|&expected| expected != found) {
+            // More than all of it is no beginning of it.
+            if found > expected {
+                remove(path)?;
+            }
+            return Err(Failure::short(found, expected));
+        }
+        match promised(blob) {
+            Some(sum) if sha256(path)? != sum => {
+                remove(path)?;
+                let failure = Failure::new(format!("its SHA-256 is not {sum}: it was damaged on its way"), "try again");
+                // The damage may lie in what an earlier download left.
+                Err(if from > 0 { Failure { again: Some(None), ..failure } } else { failure })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Where a content lies until it is complete.
+fn incomplete(blob: &Path) -> PathBuf {
+    let mut name = blob.file_name().unwrap_or_default().to_owned();
+    name.push(".incomplete");
+    blob.with_file_name(name)
+}
+
+fn remove(path: &Path) -> Result<()> {
+    std::fs::remove_file(path).map_err(Error::io(path))
 }

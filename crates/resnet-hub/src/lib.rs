@@ -2,7 +2,9 @@
 //!
 //! [`Hub::fetch`] gives the path of a file of a repository: from the cache, or downloaded. A download that was cut off
 //! goes on, its length is compared with what the server promised, and its checksum where the server gives one (it does
-//! for large files). Nothing that fails a check stays in the cache.
+//! for large files). Nothing that fails a check stays in the cache. Mirrors are taken as they are: without ranges,
+//! without lengths, with small files compressed. The cache is that of Python's huggingface_hub, which finds in it what
+//! was downloaded here and the other way round; two processes may download at once.
 //!
 //! ```
 //! use resnet_hub::{Hub, Repository};
@@ -22,9 +24,12 @@
 //! # Features
 //! - `testing`: a hub on this machine, for tests of programs that use one.
 
+mod cache;
 mod checksum;
 mod error;
+mod failure;
 mod fetch;
+mod http;
 mod hub;
 mod progress;
 mod repository;

@@ -20,7 +20,7 @@ impl Kind {
     pub(crate) fn by_hand(self) -> &'static str {
         match self {
             Self::Model => "download it by hand into a folder and name that folder instead of the repository",
-            Self::Dataset => "download it by hand and pass its folder with --data-dir",
+            Self::Dataset => "download it by hand into a folder and name that folder as the data's",
         }
     }
 }
@@ -79,6 +79,19 @@ impl Repository {
         Self::new(self.kind, &format!("{}@{revision}", self.name))
     }
 
+    /// Its place on the server.
+    pub(crate) fn page(&self) -> String {
+        match self.kind {
+            Kind::Model => self.name.clone(),
+            Kind::Dataset => format!("datasets/{}", self.name),
+        }
+    }
+
+    /// Where a file of it is on the server.
+    pub(crate) fn url(&self, file: &str) -> String {
+        format!("{}/resolve/{}/{}", self.page(), escaped(&self.revision, ""), escaped(file, "/"))
+    }
+
     pub(crate) fn to_hf(&self) -> Repo {
         let kind = match self.kind {
             Kind::Model => RepoType::Model,
@@ -92,6 +105,12 @@ impl Repository {
 fn is_name(part: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     !part.is_empty() && part.len() <= 96 && !part.starts_with('.') && part.chars().all(allowed)
+}
+
+/// A name as a part of an address: what may not stand there as `%` and its number.
+fn escaped(name: &str, more: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) || more.as_bytes().contains(&byte);
+    name.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 impl fmt::Display for Repository {
@@ -111,6 +130,7 @@ mod tests {
         assert_eq!((plain.to_string().as_str(), plain.revision.as_str()), ("timm/resnet50.a1_in1k", "main"));
         let at = Repository::dataset("uoft-cs/cifar10@refs/pr/1").unwrap();
         assert_eq!((at.name.as_str(), at.revision.as_str()), ("uoft-cs/cifar10", "refs/pr/1"));
+        assert_eq!(at.url("a b/c#1"), "datasets/uoft-cs/cifar10/resolve/refs%2Fpr%2F1/a%20b/c%231");
         assert_eq!(plain.at("v1").unwrap().to_string(), "timm/resnet50.a1_in1k@v1");
         for wrong in ["", "a/b/c", "../a", "a/..", "a b", "a/", "a@", "a@../b", "/a"] {
             assert!(Repository::model(wrong).unwrap_err().to_string().contains("OWNER/NAME"), "{wrong}");

@@ -46,6 +46,8 @@ pub enum StemPool {
 pub struct Config {
     /// Name in the registry.
     pub name: String,
+    /// Channels of the images.
+    pub in_chans: usize,
     /// What stands before the first block.
     pub stem: Stem,
     /// Channels of the stem.
@@ -78,6 +80,9 @@ pub struct Config {
     /// Pre-activation: whether the first block's input is activated before it splits into branch and shortcut (He et al.
     /// 2016, appendix). timm's networks leave it out.
     pub shared_first_activation: bool,
+    /// Pre-activation: whether a norm and an activation follow the last block (He et al. 2016, appendix). kuangliu's
+    /// networks for CIFAR leave them out.
+    pub final_norm: bool,
     /// The shortcuts.
     pub shortcut: ShortcutKind,
     /// How projections take the stride.
@@ -103,7 +108,7 @@ pub struct Config {
     pub final_features: Option<usize>,
     /// What the parameters are called.
     pub naming: Naming,
-    /// Number of classes.
+    /// Number of classes; with 0 there is no head, and the network ends with the features.
     pub classes: usize,
     /// Rows and columns of the images that the network was published for.
     pub image_size: usize,
@@ -114,6 +119,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             name: "resnet18".into(),
+            in_chans: 3,
             stem: Stem::ImageNet,
             stem_channels: 64,
             stem_pool: StemPool::Max,
@@ -129,6 +135,7 @@ impl Default for Config {
             order: Order::Original,
             activation: Activation::Relu,
             shared_first_activation: true,
+            final_norm: true,
             shortcut: ShortcutKind::B,
             projection: Projection::Strided,
             merge: Merge::Identity,
@@ -161,6 +168,11 @@ impl Config {
             image_size: 32,
             ..Self::default()
         }
+    }
+
+    /// The CIFAR form of a network for ImageNet: a 3×3 stem of stride 1 without pooling, for images of 32×32.
+    pub fn with_cifar_stem(self) -> Self {
+        Self { stem: Stem::Cifar, image_size: 32, name: format!("{}_cifar", self.name), ..self }
     }
 
     /// The same network with another number of classes.

@@ -35,6 +35,7 @@ impl Network {
     /// If the network has no head.
     pub fn embedding(&self) -> Result<Graph> {
         match self.head_input() {
+            _ if self.config().classes == 0 => Ok(self.graph().clone()),
             Some(features) => Ok(self.graph().until(features)),
             None => bail!("the network has no fully connected layer to leave out"),
         }

@@ -6,7 +6,7 @@ use crate::weights::{Mismatch, WeightsError};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No network of that name.
-    #[error("unknown network '{name}'; {}`resnet list` shows all", meant(nearest.as_deref()))]
+    #[error("unknown network '{name}'{}", meant(nearest.as_deref()))]
     UnknownNetwork {
         /// As asked for.
         name: String,
@@ -16,6 +16,34 @@ pub enum Error {
     /// A network needs at least one class.
     #[error("a network needs at least one class")]
     NoClasses,
+    /// A field of a configuration makes no sense.
+    #[error("network {name}: `{field}` {message}")]
+    Field {
+        /// The network.
+        name: String,
+        /// The field.
+        field: &'static str,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A configuration says that the network has more values than its weights' file holds.
+    #[error("{}: its configuration is of a network of {} values or more, the file holds {values}", file.display(), least.map_or("2^127".into(), |least| least.to_string()))]
+    TooLarge {
+        /// The weights' file.
+        file: PathBuf,
+        /// Values of the network's convolutions, where that number can be had.
+        least: Option<u128>,
+        /// Values of all tensors in the file.
+        values: u128,
+    },
+    /// Weights of a network of another kind.
+    #[error("{}: {what}", file.display())]
+    Foreign {
+        /// The weights' file.
+        file: PathBuf,
+        /// What it is.
+        what: String,
+    },
     /// Weights without their network's name.
     #[error("{} does not name its network{}", file.display(), by_name(fitting))]
     Nameless {
@@ -74,40 +102,38 @@ pub enum Error {
         stages: usize,
     },
     /// The tensor library's own.
-    #[error(transparent)]
+    #[error("{}", crate::message(.0))]
     Tensor(#[from] candle_core::Error),
 }
 
 /// Where weights of a network are, as the end of a message.
 fn of_network(known: &[String]) -> String {
     match known {
-        [] => "the hub is not known to have any; name a file with --weights FILE, or OWNER/NAME of a repository"
-            .to_owned(),
+        [] => "the hub is not known to have any; name a file, or OWNER/NAME of a repository".to_owned(),
         known => {
             let some = known.iter().take(4).map(String::as_str).collect::<Vec<_>>().join(", ");
-            format!("there are {some} and others (`resnet list --pretrained` shows all)")
+            format!("there are {some} and others")
         }
     }
 }
 
-/// A name that was probably meant, as the middle of a message.
+/// A name that was probably meant, as the end of a message.
 fn meant(nearest: Option<&str>) -> String {
-    nearest.map_or_else(String::new, |name| format!("did you mean '{name}'? "))
+    nearest.map_or_else(String::new, |name| format!("; did you mean '{name}'?"))
 }
 
 /// How to name a network to weights that do not, as the end of a message.
 fn by_name(fitting: &[&str]) -> String {
     match fitting {
-        [] => ", and fits none that is known here; --arch NAME tells in what it differs from one of `resnet list`"
-            .to_owned(),
-        fitting => format!(": add --arch NAME{}", suggestion(fitting)),
+        [] => ", and fits none that is known here; name one (`arch`) to be told in what it differs".to_owned(),
+        fitting => format!(": name it (`arch`){}", suggestion(fitting)),
     }
 }
 
 /// The names of fitting networks as the end of a message.
 fn suggestion(fitting: &[&str]) -> String {
     match fitting {
-        [] => "; `resnet list` shows the networks".to_owned(),
-        names => format!("; it fits --arch {}", names.join(" or ")),
+        [] => String::new(),
+        names => format!("; it fits {}", names.join(" or ")),
     }
 }

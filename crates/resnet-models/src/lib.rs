@@ -4,7 +4,8 @@
 //!   A [`Config`] is what a network is made of, [`create_changed`] changes it; [`summary()`](fn@summary) counts
 //!   parameters and multiply-adds.
 //! - [`from_pretrained`] makes one with weights: of a repository of timm or transformers on the Hugging Face hub, a
-//!   folder of the same form, or a file. With them come the names of the classes and the [`Preprocessing`] of pictures.
+//!   folder of the same form, or a file. With them come the names of the classes, the meaning of the [`Outputs`] and
+//!   the [`Preprocessing`] of pictures.
 //! - A [`Network`] is a [`candle_nn::ModuleT`]: images (N, 3, H, W) to logits (N, classes), in training and evaluation.
 //!   [`Network::embedding`] ends before the head, [`Network::features`] gives the maps of the stages, and
 //!   [`Network::into_inference`] makes a faster [`Inference`] that holds no gradients and that threads may share.
@@ -45,14 +46,18 @@
 //!   brings image codecs.
 //! - `cuda`, `cudnn`, `metal`: devices.
 
+mod check;
 mod config;
 mod embedding;
 mod error;
+mod fit;
 pub mod golden;
 pub mod hub;
+mod message;
 mod network;
 mod old_names;
 pub mod onnx;
+mod outputs;
 mod preprocessing;
 mod pruned;
 mod registry;
@@ -67,8 +72,10 @@ use candle_nn::VarBuilder;
 pub use config::{Config, Stem, StemPool};
 pub use error::Error;
 pub use hub::{Pretrained, PretrainedOptions, from_pretrained, from_pretrained_with};
+pub use message::message;
 pub use network::Network;
-pub use preprocessing::{Interpolation, Preprocessing};
+pub use outputs::Outputs;
+pub use preprocessing::{BadPreprocessing, Fit, Interpolation, Preprocessing};
 pub use registry::{Entry, NETWORKS, config, entry, names};
 pub use resnet_blocks::{
     Activation, AntiAlias, Attention, Branch, Merge, Naming, NormKind, Order, Parameters, Projection, ShortcutKind,
@@ -102,6 +109,7 @@ pub fn create_changed(
     if config.classes == 0 {
         return Err(Error::NoClasses);
     }
+    config.check()?;
     Ok(Network::new(&config, vb)?)
 }
 

@@ -8,7 +8,8 @@ use resnet_ops::{Backend, Graph, GraphBuilder, Inference, Noise, Value};
 use crate::stem::stem;
 use crate::{Config, Error};
 
-/// A residual (or plain) network: images (N, 3, H, W) to logits (N, classes).
+/// A residual (or plain) network: images (N, C, H, W) of C = `in_chans` channels, mostly 3, to logits (N, classes); with
+/// `classes` 0, which is how weights without a head are read, to the features (N, F) that a head would classify.
 ///
 /// Parameters are named as torchvision names them: `conv1`, `bn1`, `layer1.0.conv1`, …, `fc`. In pre-activation
 /// networks `bn1` is the norm after the last block (He et al. 2016, appendix); timm's have names of their own (see
@@ -27,8 +28,9 @@ impl Network {
     /// The network of that configuration, with its parameters from `vb`.
     ///
     /// # Errors
-    /// If the builder lacks a parameter.
+    /// If the configuration makes no sense ([`Config::check`]) or the builder lacks a parameter.
     pub fn new(config: &Config, vb: VarBuilder) -> Result<Self> {
+        config.check().map_err(candle_core::Error::wrap)?;
         let mut graph = Graph::builder();
         let stem = stem(config, &mut graph, &vb)?;
         let blocks = blocks(config, &mut graph, stem, &vb)?;
@@ -60,6 +62,15 @@ impl Network {
     /// places where one value alone passes, so that the network can be cut there ([`Graph::between`]).
     pub fn blocks(&self) -> &[(String, Value)] {
         &self.blocks
+    }
+
+    /// The same network without its head, on the same parameters: images to the features that the head would classify.
+    ///
+    /// # Errors
+    /// If there is no fully connected layer at its end.
+    pub fn without_head(&self) -> Result<Self> {
+        let graph = self.embedding()?;
+        Ok(Self { config: self.config.clone().with_classes(0), graph, ..self.clone() })
     }
 
     /// The maps after the given stages, counted from 1, for images (N, 3, H, W): in the ImageNet networks stage s has
@@ -158,14 +169,14 @@ fn stage_ends(config: &Config, blocks: &[(String, Value)]) -> Vec<Value> {
 }
 
 fn head(config: &Config, graph: &mut GraphBuilder, mut x: Value, vb: &VarBuilder) -> Result<Value> {
-    if config.order.norm_first() {
+    if config.order.norm_first() && config.final_norm {
         let name = match config.naming {
             Naming::Torchvision | Naming::Configurable => "bn1",
             Naming::ResNetV2 => "norm",
         };
         x = Norm2d::of_kind(config.norm, config.map_channels(), 1., vb.pp(name))?.append(graph, name, x);
     }
-    if config.order.is_pre_activation() {
+    if config.order.is_pre_activation() && config.final_norm {
         x = config.activation.append(graph, x);
     }
     let features = config.features();
@@ -177,6 +188,9 @@ fn head(config: &Config, graph: &mut GraphBuilder, mut x: Value, vb: &VarBuilder
         x = config.activation.append(graph, x);
     }
     x = graph.global_avg_pool("avgpool", x);
+    if config.classes == 0 {
+        return Ok(x);
+    }
     let (name, vb) = (config.head(), vb.pp(config.head()));
     let linear = match config.naming {
         Naming::Torchvision | Naming::Configurable => Linear::new(features, config.classes, vb)?,

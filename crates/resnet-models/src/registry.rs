@@ -3,7 +3,7 @@
 use resnet_blocks::{Branch, Order, ShortcutKind, StrideIn};
 
 use crate::weights::nearest;
-use crate::{Config, Error, old_names, timm};
+use crate::{Config, Error, Stem, old_names, timm};
 
 pub(crate) use old_names::renamed;
 
@@ -28,6 +28,8 @@ pub(crate) enum Family {
     Timm(timm::Row),
     /// Stages of 64, 128, 256, 512 inner channels on 224×224 images.
     ImageNet { blocks: [usize; 4], branch: Branch, shortcut: ShortcutKind },
+    /// The same with a 3×3 stem of stride 1 and no pooling, on 32×32 images of ten classes.
+    ImageNetOnCifar { blocks: [usize; 4], branch: Branch, order: Order },
     /// Stages of 16, 32, 64 inner channels, equally deep, on 32×32 images.
     Cifar { blocks: usize, branch: Branch, order: Order, shortcut: ShortcutKind },
 }
@@ -56,6 +58,18 @@ const fn imagenet(
 const fn torchvision(name: &'static str, blocks: [usize; 4]) -> Entry {
     let family = Family::ImageNet { blocks, branch: Bottleneck(StrideIn::Middle), shortcut: B };
     Entry { name, source: "torchvision (stride in the 3x3)", published_multiply_adds: None, family }
+}
+
+/// ImageNet's networks as most tutorials train them on CIFAR.
+const fn on_cifar(name: &'static str, blocks: [usize; 4], branch: Branch) -> Entry {
+    let family = Family::ImageNetOnCifar { blocks, branch, order: Order::Original };
+    Entry { name, source: "He et al. 2015, Table 1, 3x3 stem", published_multiply_adds: None, family }
+}
+
+/// Likewise with pre-activation and without a norm after the last block (as in kuangliu's pytorch-cifar).
+const fn preact_on_cifar(name: &'static str, blocks: [usize; 4], branch: Branch) -> Entry {
+    let family = Family::ImageNetOnCifar { blocks, branch, order: Order::PreActivation };
+    Entry { name, source: "pre-activation, 3x3 stem", published_multiply_adds: None, family }
 }
 
 const fn cifar(name: &'static str, blocks: usize, shortcut: ShortcutKind) -> Entry {
@@ -94,6 +108,16 @@ const PAPERS: &[Entry] = &[
     imagenet("resnet152_v1", 11.3, [3, 8, 36, 3], Bottleneck(StrideIn::First), B),
     imagenet("plain18", 1.8, [2, 2, 2, 2], Basic, Plain),
     imagenet("plain34", 3.6, [3, 4, 6, 3], Basic, Plain),
+    on_cifar("resnet18_cifar", [2, 2, 2, 2], Basic),
+    on_cifar("resnet34_cifar", [3, 4, 6, 3], Basic),
+    on_cifar("resnet50_cifar", [3, 4, 6, 3], Bottleneck(StrideIn::Middle)),
+    on_cifar("resnet101_cifar", [3, 4, 23, 3], Bottleneck(StrideIn::Middle)),
+    on_cifar("resnet152_cifar", [3, 8, 36, 3], Bottleneck(StrideIn::Middle)),
+    preact_on_cifar("preact_resnet18", [2, 2, 2, 2], Basic),
+    preact_on_cifar("preact_resnet34", [3, 4, 6, 3], Basic),
+    preact_on_cifar("preact_resnet50", [3, 4, 6, 3], Bottleneck(StrideIn::Middle)),
+    preact_on_cifar("preact_resnet101", [3, 4, 23, 3], Bottleneck(StrideIn::Middle)),
+    preact_on_cifar("preact_resnet152", [3, 8, 36, 3], Bottleneck(StrideIn::Middle)),
     cifar("resnet20", 3, A),
     cifar("resnet32", 5, A),
     cifar("resnet44", 7, A),
@@ -152,6 +176,18 @@ impl Entry {
             Family::ImageNet { blocks, branch, shortcut } => {
                 Config { name, blocks: blocks.to_vec(), branch, shortcut, ..Config::default() }
             }
+            Family::ImageNetOnCifar { blocks, branch, order } => Config {
+                name,
+                blocks: blocks.to_vec(),
+                branch,
+                order,
+                stem: Stem::Cifar,
+                final_norm: false,
+                shared_first_activation: false,
+                classes: 10,
+                image_size: 32,
+                ..Config::default()
+            },
             Family::Cifar { blocks, branch, order, shortcut } => {
                 Config { branch, order, shortcut, ..Config::cifar(&name, blocks) }
             }

@@ -17,7 +17,7 @@ pub(crate) fn stem(config: &Config, graph: &mut GraphBuilder, vb: &VarBuilder) -
             vec![(first, 3, 2), (second, 3, 1), (config.stem_channels, 3, last)]
         }
     };
-    let (mut inputs, mut x) = (3, Value::default());
+    let (mut inputs, mut x) = (config.in_chans, Value::default());
     for (i, &(outputs, kernel, stride)) in layers.iter().enumerate() {
         let (conv_name, norm_name) = names(config, i, layers.len());
         x = convolution(config, graph, vb, (&conv_name, x), (inputs, outputs, kernel, stride))?;

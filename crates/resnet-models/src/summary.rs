@@ -61,7 +61,7 @@ pub fn summary(arch: &str, classes: Option<usize>, size: (usize, usize)) -> Resu
 /// # Errors
 /// If the images are too small for the network.
 pub fn summarise(network: &Network, size: (usize, usize)) -> Result<Summary, Error> {
-    let input = MapShape { channels: 3, height: size.0, width: size.1 };
+    let input = MapShape { channels: network.config().in_chans, height: size.0, width: size.1 };
     let shapes = network.graph().shapes(input)?;
     let mut layers = Vec::new();
     for (node, shape) in network.graph().nodes().iter().zip(&shapes) {

@@ -1,50 +1,14 @@
 //! Configurations as Hugging Face's transformers writes them: `config.json` with `model_type` "resnet".
 
-use std::collections::BTreeMap;
-
 use resnet_blocks::{Branch, StrideIn};
-use serde::Deserialize;
 
+use crate::hub::json::{Fields, shown};
 use crate::{Config, Error};
 
-#[derive(Deserialize)]
-struct File {
-    model_type: String,
-    #[serde(default = "embedding_size")]
-    embedding_size: usize,
-    #[serde(default = "hidden_sizes")]
-    hidden_sizes: Vec<usize>,
-    #[serde(default = "depths")]
-    depths: Vec<usize>,
-    #[serde(default = "layer_type")]
-    layer_type: String,
-    #[serde(default = "hidden_act")]
-    hidden_act: String,
-    #[serde(default)]
-    downsample_in_first_stage: bool,
-    #[serde(default)]
-    downsample_in_bottleneck: bool,
-    #[serde(default)]
-    id2label: BTreeMap<String, String>,
-    num_labels: Option<usize>,
-}
-
-// What transformers leaves out of a file where it is as usual.
-fn embedding_size() -> usize {
-    64
-}
-fn hidden_sizes() -> Vec<usize> {
-    vec![256, 512, 1024, 2048]
-}
-fn depths() -> Vec<usize> {
-    vec![3, 4, 6, 3]
-}
-fn layer_type() -> String {
-    "bottleneck".into()
-}
-fn hidden_act() -> String {
-    "relu".into()
-}
+/// No published network has more blocks in a stage, or wider layers: what an unknown file asks for beyond is no network.
+const MOST_BLOCKS: usize = 1000;
+const MOST_CHANNELS: usize = 1 << 16;
+const MOST_STAGES: usize = 16;
 
 impl Config {
     /// The network of a `config.json` of transformers; its weights get torchvision's names when they are loaded.
@@ -52,45 +16,68 @@ impl Config {
     /// # Errors
     /// [`Error::Transformers`] if it is not JSON, describes another kind of network, or a ResNet that this crate lacks.
     pub fn from_transformers(json: &str) -> Result<Self, Error> {
-        let file: File = serde_json::from_str(json).map_err(|error| Error::Transformers(error.to_string()))?;
-        let lacks = |what: String| Err(Error::Transformers(what));
-        if file.model_type != "resnet" {
-            return lacks(format!("model_type is {:?}, not \"resnet\"", file.model_type));
+        let fields = Fields::parse(json.as_bytes()).map_err(Error::Transformers)?;
+        Self::of_transformers(&fields).map_err(Error::Transformers)
+    }
+
+    /// As [`Config::from_transformers`]; fields that are not there are as transformers has them by default.
+    pub(crate) fn of_transformers(fields: &Fields) -> Result<Self, String> {
+        let kind = fields.text("model_type")?.unwrap_or_default();
+        if kind != "resnet" {
+            let of_timm = if kind.starts_with("timm") { " without an `architecture`" } else { "" };
+            return Err(format!("`model_type` is {kind:?}{of_timm}; \"resnet\" is known, and configurations of timm"));
         }
-        if file.hidden_act != "relu" {
-            return lacks(format!("hidden_act is {:?}; only \"relu\" is known", file.hidden_act));
+        let act = fields.text("hidden_act")?.unwrap_or("relu");
+        if act != "relu" {
+            return Err(format!("`hidden_act` is {act:?}; only \"relu\" is known"));
         }
-        if file.downsample_in_first_stage {
-            return lacks("downsample_in_first_stage is set; only networks without are known".into());
+        if fields.flag("downsample_in_first_stage")? == Some(true) {
+            return Err("`downsample_in_first_stage` is true; only networks without are known".into());
         }
-        if file.depths.is_empty() || file.depths.len() != file.hidden_sizes.len() {
-            let (depths, sizes) = (&file.depths, &file.hidden_sizes);
-            return lacks(format!("depths {depths:?} and hidden_sizes {sizes:?} do not fit together"));
+        if let Some(channels) = fields.get("num_channels").filter(|channels| **channels != 3) {
+            return Err(format!("`num_channels` is {}; pictures have 3", shown(channels)));
         }
-        let branch = match (file.layer_type.as_str(), file.downsample_in_bottleneck) {
+        let depths = fields.counts("depths")?.unwrap_or_else(|| vec![3, 4, 6, 3]);
+        let sizes = fields.counts("hidden_sizes")?.unwrap_or_else(|| vec![256, 512, 1024, 2048]);
+        if !(1..=MOST_STAGES).contains(&depths.len()) || depths.len() != sizes.len() {
+            let (stages, widths) = (depths.len(), sizes.len());
+            return Err(format!("`depths` has {stages} stages and `hidden_sizes` {widths}, which do not fit together"));
+        }
+        within("depths", &depths, MOST_BLOCKS)?;
+        within("hidden_sizes", &sizes, MOST_CHANNELS)?;
+        let stem = fields.count("embedding_size")?.unwrap_or(64);
+        within("embedding_size", &[stem], MOST_CHANNELS)?;
+        let inside = fields.flag("downsample_in_bottleneck")?.unwrap_or(false);
+        let branch = match (fields.text("layer_type")?.unwrap_or("bottleneck"), inside) {
             ("basic", _) => Branch::Basic,
             ("bottleneck", true) => Branch::Bottleneck(StrideIn::First),
             ("bottleneck", false) => Branch::Bottleneck(StrideIn::Middle),
-            (other, _) => return lacks(format!("layer_type {other:?}; \"basic\" and \"bottleneck\" are known")),
+            (other, _) => return Err(format!("`layer_type` is {other:?}; \"basic\" and \"bottleneck\" are known")),
         };
-        if let Some(size) = file.hidden_sizes.iter().find(|&&size| size == 0 || size % branch.expansion() != 0) {
-            return lacks(format!("a hidden size of {size} does not divide by {}", branch.expansion()));
+        if let Some(size) = sizes.iter().find(|&&size| size % branch.expansion() != 0) {
+            return Err(format!("`hidden_sizes`: {size} does not divide by {}", branch.expansion()));
         }
         let plain = Self::default();
-        let classes = match (file.num_labels, file.id2label.len()) {
-            (Some(labels), _) => labels,
-            (None, 0) => plain.classes,
-            (None, labels) => labels,
+        let labels = match fields.get("id2label") {
+            Some(serde_json::Value::Object(labels)) if !labels.is_empty() => Some(labels.len()),
+            _ => None,
         };
         Ok(Self {
-            name: format!("resnet{}", depth(&file.depths, branch)),
-            stem_channels: file.embedding_size,
-            widths: file.hidden_sizes.iter().map(|size| size / branch.expansion()).collect(),
-            blocks: file.depths,
+            name: format!("resnet{}", depth(&depths, branch)),
+            stem_channels: stem,
+            widths: sizes.iter().map(|size| size / branch.expansion()).collect(),
+            blocks: depths,
             branch,
-            classes,
+            classes: fields.count("num_labels")?.or(labels).unwrap_or(plain.classes),
             ..plain
         })
+    }
+}
+
+fn within(field: &str, numbers: &[usize], most: usize) -> Result<(), String> {
+    match numbers.iter().find(|number| !(1..=most).contains(*number)) {
+        Some(number) => Err(format!("`{field}`: {number} is not in 1 to {most}")),
+        None => Ok(()),
     }
 }
 
@@ -118,7 +105,15 @@ mod tests {
     fn what_cannot_be_built_is_an_error_that_says_why() {
         for (json, word) in [
             ("{", "EOF"),
-            (r#"{"model_type": "vit"}"#, "vit"),
+            (r#"{"model_type": "vit"}"#, "`model_type` is \"vit\""),
+            (r#"{"model_type": "timm_wrapper"}"#, "`architecture`"),
+            (r#"{"model_type": "resnet", "num_channels": 1}"#, "`num_channels` is 1"),
+            (r#"{"model_type": "resnet", "downsample_in_first_stage": true}"#, "`downsample_in_first_stage`"),
+            (r#"{"model_type": "resnet", "depths": [1000000000000, 4, 6, 3]}"#, "`depths`: 1000000000000"),
+            (r#"{"model_type": "resnet", "depths": [0, 4, 6, 3]}"#, "`depths`: 0"),
+            (r#"{"model_type": "resnet", "depths": "3"}"#, "`depths` is \"3\""),
+            (r#"{"model_type": "resnet", "hidden_sizes": [256, 512, 1024, 18446744073709551612]}"#, "`hidden_sizes`"),
+            (r#"{"model_type": "resnet", "embedding_size": 0}"#, "`embedding_size`: 0"),
             (r#"{"model_type": "resnet", "hidden_act": "gelu"}"#, "gelu"),
             (r#"{"model_type": "resnet", "depths": [1]}"#, "hidden_sizes"),
             (r#"{"model_type": "resnet", "layer_type": "wide"}"#, "wide"),

@@ -203,9 +203,9 @@ fn configurations_that_cannot_be_used_are_named() {
     for (config, part) in [
         ("{}".to_owned(), "architecture"),
         ("[".to_owned(), "no JSON"),
-        (timm.replace("[\n      3,", "[\n      \"3\","), "no configuration"),
+        (timm.replace("[\n      3,", "[\n      \"3\","), "`input_size` is"),
         (timm.replace("\"resnet18\"", "\"resnet81\""), "did you mean 'resnet18'"),
-        (timm.replace("\"resnet18\"", "\"vit_base_patch16_224\""), "network 'vit_base_patch16_224'; `resnet list`"),
+        (timm.replace("\"resnet18\"", "\"vit_base_patch16_224\""), "unknown network 'vit_base_patch16_224'"),
         (timm.replace("bicubic", "lanczos"), "lanczos"),
         (timm.replace("\"crop_pct\": 0.95", "\"crop_pct\": 9.5"), "9.5"),
         (timm.replace("\"in_chans\": 3", "\"in_chans\": 1"), "in_chans"),

@@ -27,7 +27,7 @@ fn all_zero(targets: &[(String, Var)]) -> bool {
     targets.iter().all(|(_, var)| values(var).iter().all(|&value| value == 0.0))
 }
 
-const LAX: AssignOptions = AssignOptions { strict: false, except: Vec::new() };
+const LAX: AssignOptions = AssignOptions { strict: false, prefix: None, except: Vec::new() };
 
 #[test]
 fn values_are_converted_to_the_variables_dtypes() {
@@ -70,7 +70,7 @@ fn every_difference_is_listed_and_nothing_changes() {
 fn lax_and_excepted_names_are_reported() {
     let targets = zeros(&[("a", &[2], DType::F32), ("b", &[2], DType::F32), ("fc.weight", &[10, 2], DType::F32)]);
     let source = checkpoint(&[("a", &[2]), ("fc.weight", &[1000, 2]), ("fc.bias", &[1000]), ("z", &[1])]);
-    let options = AssignOptions { strict: false, except: vec!["fc.".into()] };
+    let options = AssignOptions { except: vec!["fc.".into()], ..LAX };
     let report = assign(&source, &targets, &options).unwrap();
     assert_eq!(report.assigned, 1);
     assert_eq!(
@@ -83,6 +83,17 @@ fn lax_and_excepted_names_are_reported() {
     let foreign = checkpoint(&[("x", &[2])]);
     let error = assign(&foreign, &targets, &LAX).unwrap_err().to_string();
     assert!(error.contains("not one name fits"), "{error}");
+}
+
+#[test]
+fn one_of_two_parts_is_assigned_by_its_prefix() {
+    let targets = zeros(&[("a", &[2], DType::F32)]);
+    let source = checkpoint(&[("encoder_q.a", &[2]), ("encoder_k.a", &[2]), ("queue", &[9])]);
+    let with = |prefix: &str| AssignOptions { prefix: Some(prefix.into()), ..AssignOptions::default() };
+    assert!(assign(&source, &targets, &AssignOptions::default()).is_err());
+    assert_eq!(assign(&source, &targets, &with("encoder_q")).unwrap().assigned, 1);
+    let error = assign(&source, &targets, &with("encoder")).unwrap_err().to_string();
+    assert!(error.contains("net.pth") && error.contains("encoder."), "{error}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An operation on tensors failed.
-    #[error("{0}")]
+    #[error("{}", resnet_models::message(.0))]
     Tensor(#[from] candle_core::Error),
 
     /// A file could not be read or written.
@@ -40,7 +40,7 @@ pub enum Error {
 
     /// The run directory holds a run already.
     #[error(
-        "{} holds a run already: pass --resume to go on with it, or another --out",
+        "{} holds a run already: resume it, or choose another folder",
         path.display()
     )]
     RunExists {
@@ -48,11 +48,36 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// `--resume` of a directory without a checkpoint.
-    #[error("{} has no state.safetensors to resume from: leave out --resume, or check --out", path.display())]
+    /// Another process trains in the run directory.
+    #[error("{}: another process is writing a run there: wait for its end, or choose another --out", path.display())]
+    RunBusy {
+        /// The run directory.
+        path: PathBuf,
+    },
+
+    /// The directory of a run to go on with has what a run learned, and no checkpoint.
+    #[error(
+        "{} holds {} but no state.safetensors to go on from: put that file back, or choose another --out",
+        path.display(),
+        learned.file_name().unwrap_or_default().display()
+    )]
     NothingToResume {
         /// The run directory.
         path: PathBuf,
+        /// The file that beginning again would overwrite.
+        learned: PathBuf,
+    },
+
+    /// The images of a resumed run are not those that it began with.
+    #[error(
+        "{} was begun with other data: {difference}; give the data it began with, or start another run",
+        path.display()
+    )]
+    DataChanged {
+        /// The run directory.
+        path: PathBuf,
+        /// How many images differ, and the first of them.
+        difference: String,
     },
 
     /// The configuration of a resumed run differs from the one it began with.
@@ -86,7 +111,7 @@ pub enum Error {
 
     /// The training loss became infinite or not a number.
     #[error(
-        "the loss is {loss} at epoch {epoch}, step {step}, lr {lr}: try a smaller --lr, a warm-up or clip_norm; \
+        "the loss is {loss} at epoch {epoch}, step {step}, lr {lr}: try a smaller lr, a warm-up or clip_norm; \
          the last good checkpoint is kept"
     )]
     LossNotFinite {
@@ -102,7 +127,7 @@ pub enum Error {
 
     /// The norm of the gradient became infinite or not a number.
     #[error(
-        "the gradient's norm is {norm} at epoch {epoch}, step {step}, lr {lr}: try a smaller --lr or a warm-up; \
+        "the gradient's norm is {norm} at epoch {epoch}, step {step}, lr {lr}: try a smaller lr or a warm-up; \
          the last good checkpoint is kept"
     )]
     GradientNotFinite {
@@ -118,7 +143,7 @@ pub enum Error {
 
     /// A weight became infinite or not a number.
     #[error(
-        "weight {name} is not finite after epoch {epoch}, step {step}: try a smaller --lr or a warm-up; \
+        "weight {name} is not finite after epoch {epoch}, step {step}: try a smaller lr or a warm-up; \
          the last good checkpoint is kept"
     )]
     WeightNotFinite {

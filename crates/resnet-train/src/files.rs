@@ -6,13 +6,9 @@ use serde::Serialize;
 
 use crate::{Error, Result};
 
-/// Writes a file under a temporary name beside it and renames it.
+/// Replaces a file whole or not at all.
 pub(crate) fn write(path: &Path, content: &[u8]) -> Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
-    std::fs::write(&temporary, content)
-        .and_then(|()| std::fs::rename(&temporary, path))
-        .map_err(Error::io("write", path))
+    resnet_files::write(path, content).map_err(Error::io("write", path))
 }
 
 /// Rows as CSV with a line of their fields' names.

@@ -46,12 +46,30 @@ pub struct Evaluation {
     /// Images of class `label` taken for class `predicted`, at `label * classes + predicted`.
     #[serde(skip)]
     pub confusion: Vec<u64>,
+    /// Cross-entropy of all images of each class, without label smoothing.
+    #[serde(skip)]
+    pub class_loss: Vec<f64>,
     /// The errors of greatest loss, worst first, at most [`WORST_ERRORS`].
     #[serde(skip)]
     pub worst: Vec<WrongImage>,
     /// Images that could not be read, where the loader leaves them out; not counted.
     #[serde(skip)]
     pub broken: Vec<Broken>,
+}
+
+impl Evaluation {
+    /// The mean cross-entropy with the images weighted by their classes' weights, as PyTorch's `CrossEntropyLoss(weight)`
+    /// of the whole set at once.
+    pub fn weighted_loss(&self, weights: &[f32]) -> f64 {
+        let classes = self.class_loss.len();
+        let (mut loss, mut total) = (0.0, 0.0);
+        for (label, (own, &weight)) in self.class_loss.iter().zip(weights).enumerate() {
+            let images: u64 = self.confusion[label * classes..(label + 1) * classes].iter().sum();
+            loss += f64::from(weight) * own;
+            total += f64::from(weight) * images as f64;
+        }
+        loss / total
+    }
 }
 
 /// Counts batches into an [`Evaluation`].
@@ -63,6 +81,7 @@ pub struct Counter {
     correct5: usize,
     loss: f64,
     confusion: Vec<u64>,
+    class_loss: Vec<f64>,
     worst: Vec<WrongImage>,
     broken: Vec<Broken>,
 }
@@ -77,6 +96,7 @@ impl Counter {
             correct5: 0,
             loss: 0.0,
             confusion: vec![0; classes * classes],
+            class_loss: vec![0.0; classes],
             worst: Vec::new(),
             broken: Vec::new(),
         }
@@ -132,6 +152,7 @@ impl Counter {
         self.correct5 += usize::from(rank < 5);
         self.loss += loss;
         self.confusion[label as usize * self.classes + predicted] += 1;
+        self.class_loss[label as usize] += loss;
         if rank != 0 {
             self.worst.push(WrongImage {
                 index,
@@ -150,6 +171,13 @@ impl Counter {
     /// # Errors
     /// When nothing was counted.
     pub fn finish(self, seconds: f64) -> Result<Evaluation> {
+        if let (0, Some(first)) = (self.images, self.broken.first()) {
+            let message = &first.message;
+            return Err(Error::Invalid(format!(
+                "none of {} images could be read; the first: {message}",
+                self.broken.len()
+            )));
+        }
         if self.images == 0 {
             return Err(Error::Invalid("there are no images to evaluate".into()));
         }
@@ -162,6 +190,7 @@ impl Counter {
             loss: self.loss / n,
             images_per_second: n / seconds.max(1e-9),
             confusion: self.confusion,
+            class_loss: self.class_loss,
             worst: self.worst,
             broken: self.broken,
         })

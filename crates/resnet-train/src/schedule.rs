@@ -54,9 +54,10 @@ pub enum Schedule {
         /// What the rate is multiplied by.
         #[serde(default = "tenth")]
         gamma: f64,
-        /// Evaluations without a fall that are waited for.
+        /// Evaluations without a fall that are waited for. A part of one, as comes of another length of the training,
+        /// counts for nothing.
         #[serde(default = "patience")]
-        patience: u64,
+        patience: f64,
         /// A fall is more than this, in percentage points.
         #[serde(default = "tenth")]
         threshold: f64,
@@ -68,7 +69,8 @@ pub enum Schedule {
         warmup_start: f64,
     },
     /// Half a cosine from `lr` to `final_lr` (Loshchilov and Hutter 2017, without restarts), PyTorch's
-    /// `CosineAnnealingLR` after the warm-up.
+    /// `CosineAnnealingLR` after the warm-up; with `warmup_prefix = false` and `per_epoch = true` timm's
+    /// `CosineLRScheduler`.
     Cosine {
         /// The greatest rate.
         lr: f64,
@@ -81,6 +83,15 @@ pub enum Schedule {
         /// The rate that the warm-up begins at, as a share of `lr`.
         #[serde(default = "warmup_start")]
         warmup_start: f64,
+        /// Whether the way down begins after the warm-up, at `lr`, as PyTorch's `SequentialLR` has it. Otherwise it is counted
+        /// from the beginning of training, and the warm-up takes the place of its first part, as in timm's schedulers
+        /// (`warmup_prefix`).
+        #[serde(default = "yes", skip_serializing_if = "is_yes")]
+        warmup_prefix: bool,
+        /// Whether the rate stays as it is within an epoch, as where a scheduler is asked between epochs alone. For a length
+        /// in epochs; iterations are asked one by one.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        per_epoch: bool,
     },
     /// `final_lr + (lr - final_lr) * (1 - t / T)^power` after the warm-up, PyTorch's `PolynomialLR`; linear with
     /// a power of 1.
@@ -99,6 +110,12 @@ pub enum Schedule {
         /// The rate that the warm-up begins at, as a share of `lr`.
         #[serde(default = "warmup_start")]
         warmup_start: f64,
+        /// Whether the way down begins after the warm-up, as in [`Schedule::Cosine`].
+        #[serde(default = "yes", skip_serializing_if = "is_yes")]
+        warmup_prefix: bool,
+        /// Whether the rate stays as it is within an epoch, as in [`Schedule::Cosine`].
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        per_epoch: bool,
     },
     /// Up to `lr`, then down to nearly nothing (Smith and Topin 2018), PyTorch's `OneCycleLR` without its
     /// cycle of the momentum. With `anneal = "linear"` a triangle.
@@ -134,14 +151,20 @@ pub enum Anneal {
 fn warmup_start() -> f64 {
     0.1
 }
+fn yes() -> bool {
+    true
+}
+fn is_yes(value: &bool) -> bool {
+    *value
+}
 fn tenth() -> f64 {
     0.1
 }
 fn one() -> f64 {
     1.0
 }
-fn patience() -> u64 {
-    5
+fn patience() -> f64 {
+    5.0
 }
 fn rise() -> f64 {
     0.3
@@ -195,6 +218,13 @@ impl Schedule {
         }
     }
 
+    /// Stretches what counts evaluations, a plateau's patience, as training gets longer or shorter by a factor in epochs.
+    pub fn stretch_patience(&mut self, factor: f64) {
+        if let Self::Plateau { patience, .. } = self {
+            *patience *= factor;
+        }
+    }
+
     /// Makes points in time into steps: `unit` steps each (1 where they are iterations), `total` steps in all.
     ///
     /// # Errors
@@ -226,8 +256,9 @@ impl Schedule {
                 not_negative("warmup", *warmup)?;
                 share("warmup_start", *warmup_start)
             }
-            Self::Plateau { gamma, threshold, warmup, warmup_start, .. } => {
+            Self::Plateau { gamma, patience, threshold, warmup, warmup_start, .. } => {
                 positive("gamma", *gamma)?;
+                not_negative("patience", *patience)?;
                 not_negative("threshold", *threshold)?;
                 not_negative("warmup", *warmup)?;
                 share("warmup_start", *warmup_start)
@@ -289,14 +320,20 @@ impl LrByStep {
                 let passed = milestones.iter().filter(|&&m| t + 1e-6 >= m * self.unit).count();
                 lr * gamma.powi(passed as i32) * self.rise(t, *warmup, *warmup_start)
             }
-            Schedule::Cosine { lr, final_lr, warmup, warmup_start } => match self.after(t, *warmup) {
-                Some(x) => final_lr + (lr - final_lr) * (1.0 + (PI * x).cos()) / 2.0,
-                None => lr * self.rise(t, *warmup, *warmup_start),
-            },
-            Schedule::Polynomial { lr, power, final_lr, warmup, warmup_start } => match self.after(t, *warmup) {
-                Some(x) => final_lr + (lr - final_lr) * (1.0 - x).powf(*power),
-                None => lr * self.rise(t, *warmup, *warmup_start),
-            },
+            Schedule::Cosine { lr, final_lr, warmup, warmup_start, warmup_prefix, per_epoch } => {
+                let t = self.asked_at(t, *per_epoch);
+                match self.way_down(t, *warmup, *warmup_prefix) {
+                    Some(x) => final_lr + (lr - final_lr) * (1.0 + (PI * x).cos()) / 2.0,
+                    None => lr * self.rise(t, *warmup, *warmup_start),
+                }
+            }
+            Schedule::Polynomial { lr, power, final_lr, warmup, warmup_start, warmup_prefix, per_epoch } => {
+                let t = self.asked_at(t, *per_epoch);
+                match self.way_down(t, *warmup, *warmup_prefix) {
+                    Some(x) => final_lr + (lr - final_lr) * (1.0 - x).powf(*power),
+                    None => lr * self.rise(t, *warmup, *warmup_start),
+                }
+            }
             Schedule::OneCycle { lr, rise, div_factor, final_div_factor, anneal } => {
                 let first = lr / div_factor;
                 let last = first / final_div_factor;
@@ -330,7 +367,7 @@ impl LrByStep {
             return;
         }
         state.waited += 1;
-        if state.waited > *patience {
+        if state.waited as f64 > *patience {
             (state.falls, state.waited) = (state.falls + 1, 0);
         }
     }
@@ -341,10 +378,17 @@ impl LrByStep {
         if t >= steps { 1.0 } else { start + (1.0 - start) * t / steps }
     }
 
-    /// Progress from the end of the warm-up, 0, to the end of training, 1.
-    fn after(&self, t: f64, warmup: f64) -> Option<f64> {
+    /// The step whose rate a step has: the first of its epoch, where the rate is asked for once an epoch.
+    fn asked_at(&self, t: f64, per_epoch: bool) -> f64 {
+        if per_epoch { (t / self.unit).floor() * self.unit } else { t }
+    }
+
+    /// Progress from 0, which is the end of the warm-up or else the beginning of training, to 1, the end of training;
+    /// nothing while the warm-up lasts.
+    fn way_down(&self, t: f64, warmup: f64, warmup_prefix: bool) -> Option<f64> {
         let steps = (warmup * self.unit).round();
-        (t >= steps).then(|| ((t - steps) / (self.total - steps).max(1.0)).min(1.0))
+        let begin = if warmup_prefix { steps } else { 0.0 };
+        (t >= steps).then(|| ((t - begin) / (self.total - begin).max(1.0)).min(1.0))
     }
 }
 
@@ -426,6 +470,21 @@ mod tests {
             &rates("kind='cosine'\nlr=0.1\nwarmup=3.0\nwarmup_start=0.25", 1.0, 7, 7),
             &[0.025, 0.05, 0.075, 0.1, 0.0853553391, 0.05, 0.0146446609],
         );
+    }
+
+    /// A patience of two evaluations and a half is over with the third, as PyTorch's of two.
+    #[test]
+    fn a_part_of_an_evaluation_is_not_waited_for() {
+        let falls = |patience: f64| {
+            let text = format!("kind = 'plateau'\nlr = 0.1\npatience = {patience:?}");
+            let lr = toml::from_str::<Schedule>(&text).unwrap().resolve(1.0, 100).unwrap();
+            let mut state = PlateauState::default();
+            (0..20).find(|_| {
+                lr.observe(&mut state, 50.0);
+                lr.factor(&state) < 1.0
+            })
+        };
+        assert_eq!([0.0, 0.4, 2.0, 2.5, 3.0].map(falls), [Some(1), Some(1), Some(3), Some(3), Some(4)]);
     }
 
     #[test]

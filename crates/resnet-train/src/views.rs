@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use candle_core::{D, DType, Device, Tensor};
 use candle_nn::ModuleT;
-use resnet_data::{Augment, Dataset, Filter, Image, Normalize, Transform};
+use resnet_data::{Augment, Broken, Dataset, Filter, Image, Normalize, Transform};
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::{Counter, Evaluation};
@@ -59,16 +59,14 @@ impl FromStr for Crop {
 }
 
 /// The transform of one view in the middle, for images of whatever size: the shorter side is resized to 8/7 of the
-/// crop, 256 for 224. Images that have the network's size, as CIFAR's, are taken whole.
+/// crop, 256 for 224. Images of a set in memory, which have one size, are taken whole where it is the network's, as
+/// CIFAR's is; of other sets one image says nothing about the rest.
 ///
 /// # Errors
-/// When the data set's first image cannot be read.
+/// When the normalisation is impossible or `size` is 0.
 pub fn center(size: usize, dataset: Option<&dyn Dataset>, normalize: Normalize) -> Result<Transform> {
-    if let Some(set) = dataset.filter(|set| !set.is_empty()) {
-        let first = set.image(0)?;
-        if (first.height, first.width) == (size, size) {
-            return Ok(Transform::plain(normalize)?);
-        }
+    if dataset.and_then(Dataset::in_memory).is_some_and(|set| set.size() == (size, size)) {
+        return Ok(Transform::plain(normalize)?);
     }
     // Thumbnails are taken whole.
     let share = if size >= 128 { 0.875 } else { 1.0 };
@@ -134,12 +132,10 @@ impl Views {
     pub fn log_probabilities(&self, network: &dyn ModuleT, image: &Image, device: &Device) -> Result<Tensor> {
         let mut sum: Option<Tensor> = None;
         for transform in &self.transforms {
-            let whole = transform.tensor(image.clone())?;
             let views = match self.crop {
-                Crop::Center => whole,
-                // The mirror image is cut, not the cuts mirrored: where half pixels are rounded that is another middle.
-                Crop::Ten => Tensor::cat(&[corners(&whole, self.size)?, corners(&whole.flip(&[3])?, self.size)?], 0)?,
-                Crop::Multiscale => with_mirrors(&whole)?,
+                Crop::Center => transform.tensor(image.clone())?,
+                Crop::Ten => transform.ten_crops(image.clone(), self.size)?,
+                Crop::Multiscale => with_mirrors(&transform.tensor(image.clone())?)?,
             };
             let logits = network.forward_t(&views.to_device(device)?, false)?.to_dtype(DType::F32)?;
             let total = candle_nn::ops::softmax(&logits, D::Minus1)?.sum_keepdim(0)?;
@@ -156,7 +152,7 @@ impl Views {
 }
 
 /// Evaluates a network on a data set with a protocol's views. `done` is told the images done and all images; when it
-/// says false, the evaluation ends with nothing.
+/// says false, the evaluation ends with nothing. Images that cannot be read are left out, and named in the result.
 ///
 /// # Errors
 /// As [`Views::log_probabilities`], and when the data set's classes are not the network's.
@@ -170,23 +166,21 @@ pub fn evaluate(
     let start = Instant::now();
     let mut counter = Counter::new(dataset.classes().len());
     for index in 0..dataset.len() {
-        let scores = views.log_probabilities(network, &dataset.image(index)?, device)?;
-        counter.add(&scores, &Tensor::new(&[dataset.label(index)], &Device::Cpu)?, &[index])?;
+        match dataset.image(index) {
+            Ok(image) => {
+                let scores = views.log_probabilities(network, &image, device)?;
+                counter.add(&scores, &Tensor::new(&[dataset.label(index)], &Device::Cpu)?, &[index])?;
+            }
+            Err(error) if error.is_about_an_image() => {
+                counter.add_broken(vec![Broken { index, message: error.to_string() }]);
+            }
+            Err(error) => return Err(error.into()),
+        }
         if !done(index + 1, dataset.len()) {
             return Ok(None);
         }
     }
     counter.finish(start.elapsed().as_secs_f64()).map(Some)
-}
-
-/// The four corners and the middle of (1, 3, H, W), as (5, 3, size, size); half pixels are rounded as torchvision does.
-fn corners(image: &Tensor, size: usize) -> Result<Tensor> {
-    let (bottom, right) = (image.dim(2)? - size, image.dim(3)? - size);
-    let half = |side: usize| (side as f64 / 2.0).round_ties_even() as usize;
-    let places = [(0, 0), (0, right), (bottom, 0), (bottom, right), (half(bottom), half(right))];
-    let cut = |(top, left)| image.narrow(2, top, size)?.narrow(3, left, size);
-    let parts = places.into_iter().map(cut).collect::<candle_core::Result<Vec<_>>>()?;
-    Ok(Tensor::cat(&parts, 0)?)
 }
 
 /// The images, and then the same with left and right swapped.
@@ -197,17 +191,6 @@ fn with_mirrors(images: &Tensor) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn corners_and_mirrors_lie_where_they_should() {
-        let image = Tensor::arange(0f32, 12.0, &Device::Cpu).unwrap().reshape((1, 1, 3, 4)).unwrap();
-        let mirrored = image.flip(&[3]).unwrap();
-        let views = Tensor::cat(&[corners(&image, 2).unwrap(), corners(&mirrored, 2).unwrap()], 0).unwrap();
-        assert_eq!(views.dims(), [10, 1, 2, 2]);
-        let values = views.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        let firsts: Vec<f32> = values.iter().step_by(4).copied().collect();
-        assert_eq!(firsts, [0.0, 2.0, 4.0, 6.0, 1.0, 3.0, 1.0, 7.0, 5.0, 2.0]);
-    }
 
     /// Gives each view's mean as the logit of class 0.
     struct Mean;

@@ -101,7 +101,7 @@ fn an_experiment_is_run_stopped_gone_on_with_and_skipped() {
     let mut other = plan();
     other.variants[0].recipe.batch_size = 16;
     let error = reproduce(&other, &options(&out), &mut open, &mut Silent).unwrap_err();
-    assert!(error.is_bad_input() && error.to_string().contains("--out"), "{error}");
+    assert!(error.is_bad_input() && error.to_string().contains("another folder"), "{error}");
     assert!(error.to_string().contains("batch_size = 32, and now it is 16"), "{error}");
 }
 

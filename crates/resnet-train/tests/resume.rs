@@ -25,6 +25,7 @@ fn steps_one_by_one_give_the_bits_of_all_in_one_go() {
         ("plain", ""),
         ("average", "ema = { decay = 0.9, warmup = true }"),
         ("accumulated", "accumulation = 4\nclip_norm = 0.5"),
+        ("parts", "norm_batch_size = 3\naccumulation = 2\nema = { decay = 0.9 }"),
         ("iterations", "hold = { lr = 0.01, iterations = 3 }"),
     ] {
         let mut recipe = recipe(extra);
@@ -52,6 +53,37 @@ fn steps_one_by_one_give_the_bits_of_all_in_one_go() {
         let (a, b) = (part.evaluation.unwrap(), whole.evaluation.unwrap());
         assert_eq!((a.correct, a.loss, a.confusion), (b.correct, b.loss, b.confusion), "{name}");
     }
+}
+
+/// Before, an average held the last step's running statistics.
+#[test]
+fn an_older_average_is_gone_on_with_and_said() {
+    struct Messages(Vec<String>);
+    impl Progress for Messages {
+        fn message(&mut self, text: &str) {
+            self.0.push(text.to_string());
+        }
+    }
+    let tmp = tempfile::tempdir().unwrap();
+    let recipe = recipe("ema = { decay = 0.9 }");
+    let dir = train(&recipe, &TrainOptions { max_steps: Some(2), ..options(tmp.path()) }).unwrap().dir;
+    let resume = |steps| {
+        let again = TrainOptions { resume: true, max_steps: Some(steps), ..options(tmp.path()) };
+        let mut messages = Messages(Vec::new());
+        common::session(recipe.clone()).train(&again, &mut messages).unwrap();
+        messages.0.iter().any(|text| text.contains("running statistics"))
+    };
+    assert!(!resume(2), "it is of this version");
+    let load = resnet_models::weights::LoadOptions { keep_names: true, ..Default::default() };
+    let file = resnet_models::weights::load_with(dir.state(), &load).unwrap();
+    let mut metadata = file.metadata;
+    let mut counters: serde_json::Value = serde_json::from_str(&metadata["training"]).unwrap();
+    assert_eq!(counters.as_object_mut().unwrap().remove("ema_statistics"), Some(true.into()));
+    metadata.insert("training".into(), counters.to_string());
+    let tensors: Vec<_> = file.tensors.into_iter().collect();
+    resnet_models::weights::save(dir.state(), &tensors, &metadata).unwrap();
+    assert!(resume(2));
+    assert!(!resume(2), "once");
 }
 
 #[test]
@@ -155,7 +187,7 @@ fn only_the_same_run_is_resumed() {
     let first = TrainOptions { max_steps: Some(1), ..options(tmp.path()) };
     train(&recipe(""), &first).unwrap();
     let message = train(&recipe(""), &first).unwrap_err().to_string();
-    assert!(message.contains("--resume"), "{message}");
+    assert!(message.contains("resume it"), "{message}");
     let resume = TrainOptions { resume: true, ..options(tmp.path()) };
     let mut other = recipe("");
     other.schedule.set_lr(0.5);

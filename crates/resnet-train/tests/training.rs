@@ -124,7 +124,7 @@ fn a_rate_far_too_high_is_told() {
     recipe.schedule = toml::from_str("kind = 'constant'\nlr = 1e30").unwrap();
     let message = train(&recipe, &options(tmp.path())).unwrap_err().to_string();
     assert!(message.contains("not finite") || message.contains("is inf") || message.contains("is NaN"), "{message}");
-    assert!(message.contains("step") && message.contains("--lr"), "{message}");
+    assert!(message.contains("step") && message.contains("a smaller lr"), "{message}");
 }
 
 #[test]

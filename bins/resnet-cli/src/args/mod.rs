@@ -12,8 +12,8 @@ use clap::Arg;
 use resnet_train::recipe::Recipe;
 
 pub use compute::{DeviceArgs, Dtype, DtypeArgs, InferenceArgs};
-pub use data::{BrokenArgs, DatasetArgs, ImagesArgs, LoaderArgs};
-pub use network::{NormalizeArgs, WeightsArgs};
+pub use data::{BrokenArgs, DatasetArgs, FolderArgs, ImagesArgs, LoaderArgs, tell};
+pub use network::{NormalizeArgs, PartArgs, WeightsArgs};
 pub use output::{JsonArgs, ProgressArgs};
 
 use crate::failure::bad_input;

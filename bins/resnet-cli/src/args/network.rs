@@ -12,7 +12,7 @@ pub struct WeightsArgs {
     /// Network: one of `resnet list` [default: the one the weights name]
     #[arg(long, value_name = "NAME")]
     pub arch: Option<String>,
-    /// Weights: a .safetensors file or a PyTorch checkpoint (.pth, .pt, .th)
+    /// Weights: a .safetensors file, a PyTorch checkpoint (.pth, .pt, .th, .ckpt), or an index of several files
     #[arg(long, value_name = "FILE", conflicts_with = "hub")]
     pub weights: Option<PathBuf>,
     /// Pretrained network: OWNER/NAME or OWNER/NAME@REVISION on the Hugging Face hub (timm/resnet50.a1_in1k), or a folder
@@ -22,6 +22,20 @@ pub struct WeightsArgs {
     /// Branch, tag or commit of the hub's repository
     #[arg(long, value_name = "REVISION", requires = "hub", conflicts_with = "weights")]
     pub revision: Option<String>,
+    #[command(flatten)]
+    pub part: PartArgs,
+}
+
+/// Which part of a file of weights is meant.
+#[derive(Args, Clone, Default)]
+pub struct PartArgs {
+    /// Where in a PyTorch checkpoint the weights are, as keys joined by dots (state_dict_ema) [default: the likeliest place]
+    #[arg(long, value_name = "KEYS")]
+    pub entry: Option<String>,
+    /// What the names of the network's tensors begin with (module.encoder_k), where a file holds several networks
+    /// [default: the one that users of that kind of file take]
+    #[arg(long, value_name = "PREFIX")]
+    pub prefix: Option<String>,
 }
 
 impl WeightsArgs {
@@ -67,11 +81,16 @@ fn share(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "give a share above 0 and up to 1, as in 0.875".into())
 }
 
-/// Three numbers separated by commas.
+/// Three numbers separated by commas, or one for all three.
 fn triple(text: &str) -> Result<[f32; 3], String> {
     let numbers: Option<Vec<f32>> =
         text.split(',').map(|part| part.trim().parse().ok().filter(|n: &f32| n.is_finite())).collect();
-    numbers.and_then(|n| n.try_into().ok()).ok_or_else(|| "give three numbers, as in 0.485,0.456,0.406".into())
+    let three = numbers.and_then(|numbers| match numbers[..] {
+        // Of grey images.
+        [one] => Some([one; 3]),
+        _ => numbers.try_into().ok(),
+    });
+    three.ok_or_else(|| "give three numbers, as in 0.485,0.456,0.406, or one for all channels".into())
 }
 
 #[cfg(test)]
@@ -81,6 +100,7 @@ mod tests {
     #[test]
     fn triples() {
         assert_eq!(triple(".485, 0.456,0.406"), Ok([0.485, 0.456, 0.406]));
+        assert_eq!(triple("0.5"), Ok([0.5; 3]));
         for wrong in ["", "1,2", "1,2,3,4", "a,b,c", "1,2,NaN"] {
             assert!(triple(wrong).is_err(), "{wrong}");
         }

@@ -1,7 +1,7 @@
 //! How results and progress are told.
 
 use clap::Args;
-use resnet_train::trainer::{Plain, Progress, progress_for_stderr};
+use resnet_train::trainer::{Plain, Progress, Silent, progress_for_stderr};
 
 use crate::output;
 
@@ -16,18 +16,28 @@ pub struct JsonArgs {
 /// How a training tells its progress.
 #[derive(Args)]
 pub struct ProgressArgs {
-    /// Print a line per epoch, and messages, on standard error, as in a log file
-    #[arg(long)]
+    /// No progress on standard error: errors and warnings alone
+    #[arg(long, conflicts_with = "log")]
+    quiet: bool,
+    /// A line per epoch in place of a bar, as where standard error is no terminal
+    #[arg(long, hide = true)]
     log: bool,
 }
 
 impl ProgressArgs {
-    /// Who shows the progress. To be called first: what is said while a training is set up is for the log too.
+    /// Whether no progress is shown.
+    pub fn quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// Who shows the progress: a bar at a terminal, elsewhere a line per epoch and what else is to be said. To be called
+    /// first: what is said while a training is set up is for the log too.
     pub fn open(&self) -> Box<dyn Progress> {
-        if !self.log {
-            return progress_for_stderr();
+        if self.quiet {
+            output::never_note();
+            return Box::new(Silent);
         }
         output::always_note();
-        Box::new(Plain)
+        if self.log { Box::new(Plain) } else { progress_for_stderr() }
     }
 }

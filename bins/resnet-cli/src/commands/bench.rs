@@ -12,7 +12,7 @@ use resnet_train::bench::{BenchConfig, bench_infer, bench_train};
 use resnet_train::self_test::{self, Check};
 use serde::Serialize;
 
-use crate::args::{DeviceArgs, Dtype, DtypeArgs, JsonArgs, must_exist, with_default};
+use crate::args::{DeviceArgs, Dtype, DtypeArgs, JsonArgs, must_exist, tell, with_default};
 use crate::failure::bad_input;
 use crate::{device, output};
 
@@ -45,7 +45,8 @@ pub struct Args {
     /// Measured steps, of `load` epochs; the median is reported
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     steps: u32,
-    /// For `load`: folder with a folder of images per class, or shards:DIR or parquet:DIR
+    /// For `load`: folder with a folder of images per class, shards:DIR, or parquet:DIR or
+    /// parquet:DIR?image=NAME&label=NAME with the columns of these names
     #[arg(long, value_name = "DIR|NAME", required_if_eq("task", "load"))]
     data: Option<String>,
     /// For `load`: threads that read and augment images
@@ -214,6 +215,7 @@ fn load(args: &Args, data: &str) -> anyhow::Result<()> {
         true => Arc::new(Folder::open(data, Split::Train)?),
         false => resnet_data::open(data, None, Split::Train, &mut ())?,
     };
+    tell(&*dataset);
     let usual = Preprocessing::default();
     let transform = Transform::resized_crop_and_flip(size, Normalize::channel(usual.mean, usual.std))?;
     let config = LoaderConfig {

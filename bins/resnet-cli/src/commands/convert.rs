@@ -5,14 +5,17 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use resnet_models::weights::{self, LoadOptions, Names};
 
-use crate::args::must_exist;
+use crate::args::{PartArgs, must_exist};
 use crate::failure::bad_input;
 use crate::output;
 
 /// Convert weights between safetensors and PyTorch's files, and between schemes of names
+///
+/// Of a checkpoint only the network is written, under torchvision's names: without wrappers, without projectors, queues,
+/// losses and optimizers; what was left is told.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Weights to read: .safetensors, or a PyTorch checkpoint (.pth, .pt, .th, .bin)
+    /// Weights to read: .safetensors, a PyTorch checkpoint (.pth, .pt, .th, .bin, .ckpt), or an index of several files
     #[arg(value_name = "INPUT")]
     input: PathBuf,
     /// File to write; its ending (.safetensors, .pth, .pt, .th, .bin) decides the form
@@ -21,9 +24,8 @@ pub struct Args {
     /// Names of the tensors in the output; timm's are torchvision's
     #[arg(long, value_enum, default_value_t = Scheme::Torchvision)]
     names: Scheme,
-    /// Where in a PyTorch checkpoint the weights are, as keys joined by dots (model_ema) [default: the likeliest place]
-    #[arg(long, value_name = "KEYS")]
-    entry: Option<String>,
+    #[command(flatten)]
+    part: PartArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -47,7 +49,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             return Err(bad_input(format!("{path}: the ending must be .safetensors, .pth, .pt, .th or .bin")));
         }
     };
-    let checkpoint = weights::load_with(&args.input, &LoadOptions { entry: args.entry, keep_names: false })?;
+    let PartArgs { entry, prefix } = args.part;
+    let checkpoint = weights::load_with(&args.input, &LoadOptions { entry, prefix, keep_names: false })?;
+    let input = args.input.display();
+    checkpoint.remarks().iter().for_each(|remark| output::say(format!("{input}: {remark}")));
+    if let Some(what) = &checkpoint.other_head {
+        output::say(format!("{input}: the network is written without a head ({what})"));
+    }
     let names = match args.names {
         Scheme::Torchvision | Scheme::Timm => Names::Torchvision,
         Scheme::Transformers => Names::Transformers,

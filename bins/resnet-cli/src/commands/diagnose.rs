@@ -10,7 +10,7 @@ use resnet_train::diagnose::{self, Batch, Output, ShatteredConfig};
 use resnet_train::views;
 use serde::Serialize;
 
-use crate::args::{DatasetArgs, JsonArgs, NormalizeArgs, WeightsArgs};
+use crate::args::{DatasetArgs, JsonArgs, NormalizeArgs, PartArgs, WeightsArgs};
 use crate::failure::bad_input;
 use crate::{network, output};
 
@@ -29,6 +29,8 @@ pub struct Args {
     /// Weights of one network, in place of fresh ones; with --arch where the file does not name it
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
+    #[command(flatten)]
+    part: PartArgs,
     #[command(flatten)]
     data: DatasetArgs,
     /// Images that signals are measured on
@@ -138,8 +140,13 @@ fn networks(args: &Args) -> anyhow::Result<(Vec<Measured>, Batch)> {
                 [arch] => Some(arch.clone()),
                 _ => None,
             };
-            let loaded =
-                network::load(&WeightsArgs { arch, weights: Some(file.clone()), ..WeightsArgs::default() }, &device)?;
+            let loaded = network::load(
+                &WeightsArgs { arch, weights: Some(file.clone()), part: args.part.clone(), ..WeightsArgs::default() },
+                &device,
+            )?;
+            loaded.must_have_head()?;
+            loaded.must_take_colour()?;
+            loaded.tell();
             let normalize = loaded.normalize(&NormalizeArgs::default(), &args.data)?;
             let name = loaded.network.config().name.clone();
             let measured = Measured { name, network: loaded.network, parameters: loaded.parameters };

@@ -41,22 +41,26 @@ const TRAINED_ON: &str = "Folder of the data set that the weights were trained o
 pub fn run(args: Args) -> anyhow::Result<()> {
     let device = args.device.open()?;
     let loaded = network::load(&args.network, &device)?;
+    let grey = loaded.takes_grey()?;
+    loaded.tell();
     let transform = loaded.transform(&args.normalize, &args.data, None)?;
-    let images = Images::new(&args.images.images, transform, &args.loader, loaded.image_size(&args.normalize))?;
+    let images = Images::new(&args.images.images, transform, &args.loader, loaded.image_size(&args.normalize), grey)?;
     let width = loaded.network.config().features();
     let mut writer = VectorWriter::create(&args.output, width)?;
     let embedding = args.inference.ready(&loaded.network.embedding()?)?;
+    let mut complete = true;
     let read = images.for_each_batch("embedding", |batch, paths| {
+        complete = false;
         let features = embedding.forward(&batch.to_device(&device)?)?;
         let features = features.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.to_vec2::<f32>()?;
         for (path, values) in paths.iter().zip(features) {
-            writer.push(&path.display().to_string(), &values)?;
+            writer.push(path, &values)?;
         }
+        complete = true;
         Ok(())
     });
-    if read.is_err() && writer.is_empty() {
-        // Nothing to keep: what lies there already stays.
-        writer.discard();
+    if read.is_err() && (writer.is_empty() || !complete) {
+        // Nothing to keep, or not all of what there is: what lies there already stays.
         return read;
     }
     let vectors = writer.finish()?;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use candle_core::Device;
-use resnet_data::{Dataset, Loader, LoaderConfig, Split};
+use resnet_data::{Broken, Dataset, Loader, LoaderConfig, OnBroken, Split};
+use resnet_models::Outputs;
 use resnet_ops::Inference;
 use resnet_train::metrics::Evaluation;
 use resnet_train::trainer::{evaluate, progress_for_stderr, reestimate_statistics};
@@ -13,9 +14,10 @@ use serde::Serialize;
 use crate::args::{DatasetArgs, DeviceArgs, InferenceArgs, JsonArgs, LoaderArgs, NormalizeArgs, WeightsArgs};
 use crate::failure::bad_input;
 use crate::images::batch_size;
+use crate::labels::{Fit, Mapping, Match};
 use crate::network::{self, Loaded};
+use crate::output;
 use crate::views::{Crop, Views};
-use crate::{labels, output};
 
 /// Evaluate a network's weights on a data set
 #[derive(clap::Args)]
@@ -24,10 +26,17 @@ pub struct Args {
     network: WeightsArgs,
     #[command(flatten)]
     data: DatasetArgs,
-    /// Part of the data set: test or train. Of a folder without train/ and val/ that the weights were trained on, test is
-    /// what was held back then; any other is taken whole
+    /// Part of the data set: test, val or train; of a set with two parts, val and test are the same. Of an undivided folder
+    /// that the weights were trained on, test is what was held back then (split.csv beside them); any other is taken whole
     #[arg(long, value_name = "SPLIT", default_value = "test")]
     split: Split,
+    /// What a class of the data set is called in the weights; CLASS= leaves its images out. May be given several times
+    #[arg(long, value_name = "CLASS=OTHER")]
+    map: Vec<Mapping>,
+    /// How classes of the data set are found among the network's [default: by name; by number or position where one side
+    /// has no names, and then told]
+    #[arg(long, value_name = "HOW", value_enum)]
+    r#match: Option<Match>,
     #[command(flatten)]
     normalize: NormalizeArgs,
     /// Views of each image
@@ -63,10 +72,21 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         ));
     }
     let loaded = network::load(&args.network, &device)?;
+    loaded.must_have_head()?;
+    loaded.must_take_colour()?;
+    loaded.tell();
+    if loaded.outputs == Outputs::Values {
+        return Err(bad_input(format!(
+            "{} is a regression: its outputs are no classes to be right or wrong",
+            loaded.name
+        )));
+    }
     let Some(name) = args.data.dataset.clone().or_else(|| loaded.dataset.clone()) else {
         return Err(bad_input("the weights do not say what they were trained on: add --dataset"));
     };
-    let dataset = fitting(loaded.open(&args.data, &name, args.split)?, &loaded, &name)?;
+    let name = args.data.named(&name)?;
+    let dataset = fitting(&args, &loaded, &name)?;
+    let images = dataset.len();
     if args.reestimate_bn {
         reestimate(&args, &loaded, &name, &device)?;
     }
@@ -85,21 +105,47 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         many_views(&network, &*dataset, &views, &device)?
     };
     let evaluated = Evaluated { dataset: name, split: args.split.to_string(), result };
-    if args.json.json { output::json(&evaluated) } else { output::text(sentence(&evaluated)) }
+    if args.json.json {
+        output::json(&evaluated)?
+    } else {
+        output::text(sentence(&evaluated))?
+    }
+    without(&evaluated.result.broken, images)
 }
 
-/// The data set, if the network has its classes.
-fn fitting(dataset: Arc<dyn Dataset>, loaded: &Loaded, name: &str) -> anyhow::Result<Arc<dyn Dataset>> {
-    let (have, want) = (loaded.network.config().classes, dataset.classes().len());
-    if have == labels::imagenet().len()
-        && let Some(numbered) = labels::as_imagenet(&dataset)
-    {
-        return Ok(numbered);
+/// The end of an evaluation: images that could not be read are named, and make it fail after its result.
+fn without(broken: &[Broken], images: usize) -> anyhow::Result<()> {
+    let messages: Vec<String> = broken.iter().map(|image| image.message.clone()).collect();
+    match &messages[..] {
+        [] => Ok(()),
+        [only] => {
+            Err(bad_input(format!("1 of {images} images could not be read and is left out of the result: {only}")))
+        }
+        [first, ..] => {
+            output::name_broken(&messages);
+            let count = messages.len();
+            Err(bad_input(format!(
+                "{count} of {images} images could not be read and are left out of the result; the first: {first}"
+            )))
+        }
     }
-    if have == want {
-        return Ok(dataset);
+}
+
+/// The part of the data set under the network's labels.
+fn fitting(args: &Args, loaded: &Loaded, name: &str) -> anyhow::Result<Arc<dyn Dataset>> {
+    let dataset = loaded.open_and_tell(&args.data, name, args.split)?;
+    let fit = Fit {
+        dataset: name,
+        maps: &args.map,
+        by: args.r#match,
+        count: loaded.network.config().classes,
+        names: loaded.classes.as_deref(),
+    };
+    let (dataset, said) = fit.apply(&dataset)?;
+    if let Some(said) = said {
+        output::say(format!("classes: {said}"));
     }
-    Err(bad_input(format!("--dataset {name} has {want} classes, the weights {have}: choose weights trained on it")))
+    Ok(dataset)
 }
 
 fn many_views(
@@ -119,7 +165,7 @@ fn many_views(
 
 /// Takes batch-norm statistics anew over the training images, seen as in evaluation.
 fn reestimate(args: &Args, loaded: &Loaded, name: &str, device: &Device) -> anyhow::Result<()> {
-    let train = fitting(loaded.open(&args.data, name, Split::Train)?, loaded, name)?;
+    let train = loaded.open(&args.data, name, Split::Train)?;
     let transform = loaded.transform(&args.normalize, &args.data, Some(&train))?;
     let config = LoaderConfig { shuffle: true, ..loader_config(args, loaded) };
     let loader = Loader::new(train, transform, config)?;
@@ -134,6 +180,7 @@ fn loader_config(args: &Args, loaded: &Loaded) -> LoaderConfig {
     LoaderConfig {
         batch_size: args.loader.batch_size.map_or(usual, |n| n as usize),
         workers: args.loader.workers(),
+        on_broken: OnBroken::Skip,
         ..LoaderConfig::default()
     }
 }

@@ -11,8 +11,8 @@ use crate::{network, output};
 
 /// Write a network as an ONNX file, for batches of any size
 ///
-/// The input `images` is f32 (batch, 3, size, size), normalised; the output `logits` (batch, classes). Mean, deviation
-/// and the classes' names stand in the file's properties.
+/// The input `images` is f32 (batch, 3, size, size), normalised; the output `logits` (batch, classes), or `features`
+/// (batch, channels) of weights without a head. Mean, deviation and the classes' names stand in the file's properties.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -20,6 +20,9 @@ pub struct Args {
     /// File to write
     #[arg(long, value_name = "FILE")]
     onnx: PathBuf,
+    /// Leave the head out: the output is `features` (batch, channels), as it is of weights without a head
+    #[arg(long)]
+    features: bool,
     #[command(flatten)]
     normalize: NormalizeArgs,
 }
@@ -27,15 +30,19 @@ pub struct Args {
 /// Exports, and tells the input's shape.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let loaded = network::load(&args.network, &Device::Cpu)?;
+    loaded.tell();
     let pictures = loaded.preprocessing(&args.normalize);
     let mut metadata = BTreeMap::from([
         ("arch".to_owned(), loaded.network.config().name.clone()),
         ("preprocessing".to_owned(), serde_json::to_string(&pictures)?),
     ]);
-    if let Some(classes) = &loaded.classes {
+    let network = if args.features { loaded.network.without_head()? } else { loaded.network.clone() };
+    if let Some(classes) = loaded.classes.as_ref().filter(|_| network.config().classes > 0) {
         metadata.insert("classes".to_owned(), serde_json::to_string(classes)?);
     }
-    onnx::export(&loaded.network, &args.onnx, pictures.size, &metadata)?;
+    onnx::export(&network, &args.onnx, pictures.size, &metadata)?;
     let (path, size) = (args.onnx.display(), pictures.size);
-    output::text(format!("{path}: {} for `images` (batch, 3, {size}, {size})", loaded.network.config().name))
+    let (name, channels) = (&network.config().name, network.config().in_chans);
+    let result = if network.config().classes > 0 { String::new() } else { ", to `features`".to_owned() };
+    output::text(format!("{path}: {name} for `images` (batch, {channels}, {size}, {size}){result}"))
 }

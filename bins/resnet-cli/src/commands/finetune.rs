@@ -3,22 +3,23 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use resnet_data::{Dataset, Folder, OnBroken, Split};
+use resnet_data::{Dataset, FolderLayout, HoldBack, OnBroken, shown};
 use resnet_models::hub::NewHead;
 use resnet_train::finetune::{FinetuneConfig, Finetuned, Task, finetune};
 
-use crate::args::{BrokenArgs, DeviceArgs, LoaderArgs, NormalizeArgs, ProgressArgs, WeightsArgs, with_default};
+use crate::args::{
+    BrokenArgs, DeviceArgs, FolderArgs, LoaderArgs, NormalizeArgs, ProgressArgs, WeightsArgs, with_default,
+};
 use crate::failure::bad_input;
-use crate::stop::stop_on_ctrl_c;
-use crate::{network, output};
+use crate::{folders, network, output, stop};
 
 /// The share of each class that is held back where the folder has no parts.
 const HELD_BACK: f64 = 0.2;
 
 /// Fine-tune a pretrained network on a folder of images
 ///
-/// The folder holds a folder of images for each class, or train/ and val/ with those; where it is not divided, a fifth of
-/// each class is held back. The head is replaced and trained first, then all parameters are, early stages slowly.
+/// The folder holds a folder of images for each class, or train/ and val/ (or test/, under any usual name) with those;
+/// where it is not divided, a fifth of each class is held back and listed in RUN/split.csv. The head is replaced and trained first, then all parameters are, early stages slowly.
 /// Weights, labels and preprocessing go into one file, so that `resnet predict --weights RUN/best.safetensors` needs
 /// nothing else.
 #[derive(clap::Args)]
@@ -29,6 +30,8 @@ pub struct Args {
     /// Folder with a folder of images per class, divided into train/ and val/ or not
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
+    #[command(flatten)]
+    folder: FolderArgs,
     /// Epochs that train the head alone, at most
     #[arg(long, value_name = "N", default_value_t = usual().head_epochs, value_parser = clap::value_parser!(u64).range(0..=10_000))]
     head_epochs: u64,
@@ -70,7 +73,7 @@ pub struct Args {
     /// Run directory [default: runs/ARCH-finetuned, with a number where that is taken]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Continue the run in --out after its last whole epoch; give the other flags as it began with them
+    /// Continue the run in --out, or begin it where there is no checkpoint yet; give the other flags as it began with them
     #[arg(long, requires = "out")]
     resume: bool,
     #[command(flatten)]
@@ -90,6 +93,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let device = args.device.open()?;
     let new_head = NewHead { classes: train.classes().len(), seed: args.seed };
     let loaded = network::load_with(&args.network, &device, Some(new_head))?;
+    loaded.must_take_colour()?;
+    loaded.tell();
     let dataset = format!("folder:{}", args.data.display());
     let config = FinetuneConfig {
         head_epochs: args.head_epochs,
@@ -117,43 +122,47 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         out: args.out.as_deref(),
         on_broken: args.broken.on_broken.map_or(OnBroken::Skip, OnBroken::from),
         resume: args.resume,
-        stop: stop_on_ctrl_c()?,
+        stop: stop::save_and_stop(),
     };
     let result = finetune(&task, &config, &mut *progress)?;
     output::name_broken(&result.broken);
-    output::text(sentences(&result))
+    output::text(sentences(&result))?;
+    if result.stopped { stop::result() } else { Ok(()) }
 }
 
 /// What is learned from and what is held back: the folder's own parts, or a fifth of each class by the seed.
 fn parts(args: &Args) -> anyhow::Result<(Arc<dyn Dataset>, Arc<dyn Dataset>)> {
+    let data = shown(&args.data);
     if !args.data.is_dir() {
-        let path = args.data.display();
         return Err(bad_input(format!(
-            "--data {path}: no such folder; give the one that holds a folder for each class"
+            "--data {data}: no such folder; give the one that holds a folder for each class"
         )));
     }
-    if Folder::has_splits(&args.data) {
-        let (train, test) = (Folder::open(&args.data, Split::Train)?, Folder::open(&args.data, Split::Test)?);
-        return Ok((Arc::new(train), Arc::new(test)));
+    let layout = FolderLayout::of(&args.data, args.folder.options()).map_err(FolderArgs::explained)?;
+    let rule = HoldBack::Share { seed: args.seed, share: HELD_BACK };
+    let (train, test) = layout.open_both(rule).map_err(FolderArgs::explained)?;
+    if train.classes().len() < 2 {
+        let only = train.classes().first().map(shown).unwrap_or_default();
+        return Err(bad_input(format!(
+            "--data {data}: one class alone ({only}): two class folders or more are needed"
+        )));
     }
-    let (train, test) = Folder::read(&args.data)?.divide_by_seed(args.seed, HELD_BACK);
-    if train.classes().len() < 2 || test.is_empty() {
-        let path = args.data.display();
-        return Err(bad_input(format!("--data {path}: two class folders or more are needed, with two images in one")));
-    }
+    folders::tell_both(&layout, &train, &test);
     Ok((Arc::new(train), Arc::new(test)))
 }
 
 fn sentences(result: &Finetuned) -> String {
-    let e = &result.evaluation;
     let dir = result.dir.display();
-    let mut text = format!(
-        "held-back images: {:.2} % right ({} of {}), loss {:.4}, best in epoch {} of {}, {:.0} s",
+    let broken = output::left_out(&result.broken);
+    let Some(e) = &result.evaluation else {
+        let epochs = result.epochs;
+        return format!(
+            "stopped after {epochs} whole epochs; to go on: the same command with --out {dir} --resume{broken}"
+        );
+    };
+    format!(
+        "held-back images: {:.2} % right ({} of {}), loss {:.4}, best in epoch {} of {}, {:.0} s{broken}\n\
+         report: {dir}/report.html\nto use it: resnet predict --weights {dir}/best.safetensors IMAGE",
         e.top1, e.correct, e.images, e.loss, result.best_epoch, result.epochs, result.seconds
-    );
-    text += &output::left_out(&result.broken);
-    if result.stopped {
-        text += &format!("\nstopped before its end; to go on: the same command with --out {dir} --resume");
-    }
-    text + &format!("\nreport: {dir}/report.html\nto use it: resnet predict --weights {dir}/best.safetensors IMAGE")
+    )
 }

@@ -9,17 +9,18 @@ use resnet_models::weights::{self, LoadOptions};
 
 use crate::args::{DeviceArgs, WeightsArgs, must_exist};
 use crate::failure::bad_input;
-use crate::network;
+use crate::{network, output};
 
 /// Run a raw tensor through a network in evaluation mode
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     network: WeightsArgs,
-    /// Safetensors file with the tensor `input`, (N, 3, H, W)
+    /// Safetensors file with the tensor `input`, (N, C, H, W), of the network's channels C, mostly 3
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
-    /// Safetensors file to write, with the tensor `logits`, (N, classes), f32
+    /// Safetensors file to write, with the tensor `logits`, (N, classes), f32; of weights without a head with `features`,
+    /// (N, channels)
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
     #[command(flatten)]
@@ -41,18 +42,24 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         )));
     };
     let loaded = network::load(&args.network, &device)?;
-    let logits = loaded.network.forward_t(&check(&input, &args)?.to_device(&device)?, false)?;
+    loaded.tell();
+    let config = loaded.network.config();
+    let name = if config.classes > 0 { "logits" } else { "features" };
+    if config.classes == 0 {
+        output::say(format!("{}: the weights have no head: the output is `features`", loaded.name));
+    }
+    let logits = loaded.network.forward_t(&check(&input, config.in_chans, &args)?.to_device(&device)?, false)?;
     let logits = logits.to_dtype(DType::F32)?.to_device(&candle_core::Device::Cpu)?;
-    weights::save(&args.output, &[("logits".to_owned(), logits)], &BTreeMap::new())?;
+    weights::save(&args.output, &[(name.to_owned(), logits)], &BTreeMap::new())?;
     Ok(())
 }
 
 /// The input as f32, if it is a batch of images.
-fn check(input: &Tensor, args: &Args) -> anyhow::Result<Tensor> {
+fn check(input: &Tensor, channels: usize, args: &Args) -> anyhow::Result<Tensor> {
     match input.dims() {
-        [n, 3, h, w] if n * h * w > 0 => Ok(input.to_dtype(DType::F32)?),
+        [n, c, h, w] if n * h * w > 0 && *c == channels => Ok(input.to_dtype(DType::F32)?),
         other => Err(bad_input(format!(
-            "--input {}: `input` has shape {other:?}; give images as (N, 3, H, W)",
+            "--input {}: `input` has shape {other:?}; give images as (N, {channels}, H, W)",
             args.input.display()
         ))),
     }

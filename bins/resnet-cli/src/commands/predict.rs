@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use candle_core::{D, DType, Device};
+use candle_core::{DType, Device};
+use clap::ValueEnum;
+use resnet_data::{is_escaped, path_text, shown};
+use resnet_models::Outputs;
 use serde::Serialize;
 
 use crate::args::{
@@ -27,6 +30,9 @@ pub struct Args {
     /// Print all logits as well (with --json)
     #[arg(long, requires = "json")]
     logits: bool,
+    /// What the outputs mean [default: what the weights say, else one-of, and any-of for one output]
+    #[arg(long, value_name = "MEANING")]
+    outputs: Option<Meaning>,
     #[command(flatten)]
     normalize: NormalizeArgs,
     #[command(flatten)]
@@ -45,9 +51,21 @@ pub struct Args {
 const CLASSES_OF: &str = "Data set whose class names are printed where the weights have none: one of `resnet list`, folder:DIR, \
     shards:DIR or parquet:DIR";
 
+/// What `--outputs` can say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Meaning {
+    /// Classes that exclude each other: a softmax over all
+    OneOf,
+    /// Classes of which several may hold: a sigmoid for each
+    AnyOf,
+}
+
 #[derive(Serialize)]
 struct Prediction {
     image: String,
+    /// Whether the file's name is no Unicode, and `image` its bytes in an escaped form.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    escaped: bool,
     top: Vec<Guess>,
     #[serde(skip_serializing_if = "Option::is_none")]
     logits: Option<Vec<f32>>,
@@ -66,31 +84,72 @@ struct Guess {
 pub fn run(args: Args) -> anyhow::Result<()> {
     let device = args.device.open()?;
     let loaded = network::load(&args.network, &device)?;
+    loaded.must_have_head()?;
+    let grey = loaded.takes_grey()?;
+    loaded.tell();
+    let outputs = meaning(&loaded, args.outputs)?;
     let names = class_names(&loaded, &args.data)?;
     let transform = loaded.transform(&args.normalize, &args.data, None)?;
-    let images = Images::new(&args.images.images, transform, &args.loader, loaded.image_size(&args.normalize))?;
+    let images = Images::new(&args.images.images, transform, &args.loader, loaded.image_size(&args.normalize), grey)?;
     let network = args.inference.ready(loaded.network.graph())?;
     images.for_each_batch("classifying", |batch, paths| {
         let logits = network.forward(&batch.to_device(&device)?)?;
         let logits = logits.to_dtype(DType::F32)?.to_device(&Device::Cpu)?;
-        let probabilities = candle_nn::ops::softmax(&logits, D::Minus1)?.to_vec2::<f32>()?;
+        let probabilities = outputs.probabilities(&logits)?.to_vec2::<f32>()?;
         for ((path, probabilities), logits) in paths.iter().zip(probabilities).zip(logits.to_vec2::<f32>()?) {
             if logits.iter().any(|logit| !logit.is_finite()) {
-                let (name, path) = (&loaded.name, path.display());
+                let (name, path) = (&loaded.name, shown(path));
                 return Err(bad_input(format!(
                     "{name}: the network's output for {path} is not finite; these weights cannot be used"
                 )));
             }
-            let image = path.display().to_string();
+            let probabilities = match (&probabilities[..], names.len()) {
+                // Two names of one output: no and yes.
+                (&[yes], 2) => vec![1.0 - yes, yes],
+                _ => probabilities,
+            };
             let top = best(&probabilities, args.top_k as usize, &names);
             if args.json.json {
-                output::json(&Prediction { image, top, logits: args.logits.then_some(logits) })?;
+                let (image, escaped) = (path_text(path).into_owned(), is_escaped(path));
+                output::json(&Prediction { image, escaped, top, logits: args.logits.then_some(logits) })?;
             } else {
-                output::text(table(image, &top)?)?;
+                output::text(table(shown(path), &top)?)?;
             }
         }
         Ok(())
     })
+}
+
+/// What the outputs mean, which is told where it is not the usual.
+fn meaning(loaded: &Loaded, flag: Option<Meaning>) -> anyhow::Result<Outputs> {
+    let name = &loaded.name;
+    let meant = match (flag, loaded.outputs) {
+        (Some(Meaning::OneOf), Outputs::Binary) => {
+            return Err(bad_input(format!(
+                "--outputs one-of: {name} has one output, which is no choice between classes"
+            )));
+        }
+        (Some(Meaning::OneOf), _) => Outputs::OneOf,
+        (Some(Meaning::AnyOf), Outputs::Binary) | (None, Outputs::Binary) => Outputs::Binary,
+        (Some(Meaning::AnyOf), _) => Outputs::AnyOf,
+        (None, Outputs::Values) => {
+            let mend = "`resnet forward` gives its outputs, --outputs one-of or any-of reads them as classes";
+            return Err(bad_input(format!("{name} is a regression, whose outputs are no classes: {mend}")));
+        }
+        (None, own) => own,
+    };
+    match meant {
+        Outputs::Binary => {
+            output::say(format!("{name} has one output: its probability is sigmoid(logit), of yes against no"));
+        }
+        Outputs::AnyOf => {
+            output::say(format!(
+                "{name}: each class has a probability of its own (sigmoid); several may hold, or none"
+            ));
+        }
+        _ => {}
+    }
+    Ok(meant)
 }
 
 /// The most probable classes, the most probable first; of equal ones the first.
@@ -113,7 +172,8 @@ fn class_names(loaded: &Loaded, data: &DatasetArgs) -> anyhow::Result<Vec<String
         None if classes == 1000 => labels::imagenet(),
         None => return Ok(Vec::new()),
     };
-    if names.len() != classes {
+    let yes_or_no = classes == 1 && names.len() == 2;
+    if names.len() != classes && !yes_or_no {
         let name = data.dataset.as_deref().unwrap_or("imagenet");
         return Err(bad_input(format!("--dataset {name} has {} classes, the weights {classes}", names.len())));
     }
@@ -123,7 +183,7 @@ fn class_names(loaded: &Loaded, data: &DatasetArgs) -> anyhow::Result<Vec<String
 fn table(image: String, top: &[Guess]) -> anyhow::Result<String> {
     let mut text = image;
     for guess in top {
-        write!(text, "\n{:7.2} %  {}", 100.0 * guess.probability, guess.label)?;
+        write!(text, "\n{:7.2} %  {}", 100.0 * guess.probability, shown(&guess.label))?;
     }
     Ok(text)
 }

@@ -9,8 +9,7 @@ use serde::Serialize;
 use crate::args::{DeviceArgs, DtypeArgs, JsonArgs, LoaderArgs, ProgressArgs, with_default};
 use crate::failure::bad_input;
 use crate::output::Download;
-use crate::stop::stop_on_ctrl_c;
-use crate::{device, output};
+use crate::{device, output, stop};
 
 /// Reproduce a table or figure of the papers
 ///
@@ -117,7 +116,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         seeds: args.seeds,
         device: args.device.open()?,
         workers,
-        stop: stop_on_ctrl_c()?,
+        stop: stop::save_and_stop(),
         command: format!("resnet {command}"),
     };
     let data_dir = args.data_dir.clone();
@@ -125,7 +124,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     progress.message(&format!("{} at scale {scale} on {}", plan.experiment.title, device::name(&options.device)));
     let outcome = reproduce(&plan, &options, &mut open, &mut *progress)?;
     let fail_above = plan.config.fail_above;
-    if args.json.json { lines(&name, scale, fail_above, &outcome) } else { output::text(table(fail_above, &outcome)) }
+    if args.json.json {
+        lines(&name, scale, fail_above, &outcome)?;
+    } else {
+        output::text(table(fail_above, &outcome))?;
+    }
+    if outcome.complete { Ok(()) } else { stop::result() }
 }
 
 /// A data set's two parts; `imagenet` is a folder that the user must name.

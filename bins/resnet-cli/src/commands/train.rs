@@ -5,12 +5,10 @@ use std::path::PathBuf;
 use candle_core::Device;
 use resnet_data::OnBroken;
 use resnet_train::recipe::{Overrides, Recipe};
-use resnet_train::trainer::{End, Loading, Outcome, RunConfig, RunInfo, Session, TrainOptions};
+use resnet_train::trainer::{End, Loading, Outcome, RunDir, RunInfo, Session, TrainOptions};
 
 use crate::args::{BrokenArgs, DatasetArgs, DeviceArgs, Dtype, DtypeArgs, LoaderArgs, ProgressArgs, with_default};
-use crate::failure::bad_input;
-use crate::stop::stop_on_ctrl_c;
-use crate::{args, device, output};
+use crate::{args, device, output, stop};
 
 /// Train a network
 ///
@@ -61,10 +59,10 @@ pub struct Args {
     /// Run directory [default: runs/ARCH-DATASET, with a number where that is taken]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Continue the run in --out
+    /// Continue the run in --out, or begin it where there is no checkpoint yet
     #[arg(long, requires = "out")]
     resume: bool,
-    /// Stop after this many optimizer steps, as Ctrl-C would; --resume continues
+    /// Stop after this many optimizer steps, as a signal would; --resume continues
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max_steps: Option<u64>,
     #[command(flatten)]
@@ -78,7 +76,8 @@ const DEFAULT_RECIPE: &str = "quick";
 pub fn run(mut args: Args) -> anyhow::Result<()> {
     let mut progress = args.progress.open();
     let device = args.device.open()?;
-    let (recipe, begun) = recipe(&mut args)?;
+    let (mut recipe, begun) = recipe(&mut args)?;
+    recipe.dataset = args.data.named(&recipe.dataset)?;
     resnet_models::config(&recipe.arch)?;
     let (train, test) = args.data.open_both(&recipe.dataset)?;
     // Beside the threads, all of this decides the weights' bits: a resumed run has its own.
@@ -103,14 +102,18 @@ pub fn run(mut args: Args) -> anyhow::Result<()> {
     let options = TrainOptions {
         out: args.out,
         resume: args.resume,
-        stop: stop_on_ctrl_c()?,
+        stop: stop::save_and_stop(),
         max_steps: args.max_steps,
         data_dir: args.data.data_dir.map(|dir| dir.display().to_string()),
         ..TrainOptions::default()
     };
     let outcome = session.train(&options, &mut *progress)?;
-    output::name_broken(&outcome.broken);
-    output::text(sentences(&outcome, &device))
+    if args.progress.quiet() {
+        // Otherwise each was named when it was met.
+        output::name_broken(&outcome.broken);
+    }
+    output::text(sentences(&outcome, &device))?;
+    if outcome.end == End::Stopped { stop::result() } else { Ok(()) }
 }
 
 /// The recipe of `--recipe`, of the run to be resumed, or the default; changed as the other flags say. With it, what else
@@ -119,17 +122,14 @@ fn recipe(args: &mut Args) -> anyhow::Result<(Recipe, Option<RunInfo>)> {
     let mut run = None;
     let recipe = match (&args.recipe, &args.out) {
         (Some(name), _) => args::recipe(name)?,
-        (None, Some(out)) if args.resume => {
-            let config = out.join("config.toml");
-            if !config.exists() {
-                let out = out.display();
-                return Err(bad_input(format!("--out {out}: no run to resume there; leave out --resume to begin one")));
+        (None, Some(out)) if args.resume => match RunDir::at(out).begun()? {
+            Some(begun) => {
+                args.data.data_dir = args.data.data_dir.take().or(begun.run.data_dir.clone().map(PathBuf::from));
+                run = Some(begun.run);
+                begun.recipe
             }
-            let begun = RunConfig::read(&config)?;
-            args.data.data_dir = args.data.data_dir.take().or(begun.run.data_dir.clone().map(PathBuf::from));
-            run = Some(begun.run);
-            begun.recipe
-        }
+            None => Recipe::load(DEFAULT_RECIPE)?,
+        },
         _ => Recipe::load(DEFAULT_RECIPE)?,
     };
     let recipe = recipe.with(&Overrides {

@@ -58,7 +58,7 @@ impl Cifar {
     pub fn images(self, split: Split) -> usize {
         match split {
             Split::Train => 50_000,
-            Split::Test => 10_000,
+            Split::Val | Split::Test => 10_000,
         }
     }
 
@@ -74,8 +74,8 @@ impl Cifar {
     fn binary_files(self, split: Split) -> Vec<String> {
         match (self, split) {
             (Self::Ten, Split::Train) => (1..=5).map(|batch| format!("data_batch_{batch}.bin")).collect(),
-            (Self::Ten, Split::Test) => vec!["test_batch.bin".to_string()],
-            (_, split) => vec![format!("{split}.bin")],
+            (Self::Ten, Split::Val | Split::Test) => vec!["test_batch.bin".to_string()],
+            (_, split) => vec![format!("{}.bin", split.of_two())],
         }
     }
 
@@ -83,14 +83,14 @@ impl Cifar {
     fn python_files(self, split: Split) -> Vec<String> {
         match (self, split) {
             (Self::Ten, Split::Train) => (1..=5).map(|batch| format!("data_batch_{batch}")).collect(),
-            (Self::Ten, Split::Test) => vec!["test_batch".to_string()],
-            (_, split) => vec![split.to_string()],
+            (Self::Ten, Split::Val | Split::Test) => vec!["test_batch".to_string()],
+            (_, split) => vec![split.of_two().to_string()],
         }
     }
 
     /// The one way in which parquet files of a split begin.
     fn parquet_prefix(split: Split) -> String {
-        format!("{split}-")
+        format!("{}-", split.of_two())
     }
 
     /// Reads a split from a folder: that of the binary or the Python version, or of the hub's parquet files

@@ -36,6 +36,9 @@ pub(super) struct Pickle<'a> {
 
 type Outcome<T> = Result<T, String>;
 
+/// No name of a class of Python's is longer: each call notes its own, so that long ones would fill the memory.
+const LONGEST_NAME: usize = 256;
+
 impl<'a> Pickle<'a> {
     /// Reads a pickle of protocol 1 to 5.
     pub(super) fn read(bytes: &'a [u8]) -> Outcome<Self> {
@@ -186,6 +189,9 @@ impl<'a> Machine<'a> {
                     let (Value::Text(module), Value::Text(name)) = (&self.values[module], &self.values[name]) else {
                         return Err("a name that is no text".to_string());
                     };
+                    if module.len().max(name.len()) > LONGEST_NAME {
+                        return Err("a name has no end".to_string());
+                    }
                     let (module, name) = (String::from_utf8_lossy(module), String::from_utf8_lossy(name));
                     self.push(Value::Global(format!("{module}.{name}")));
                 }
@@ -215,7 +221,8 @@ impl<'a> Machine<'a> {
     }
 
     fn line(&mut self) -> Outcome<String> {
-        let length = self.bytes[self.at..].iter().position(|&byte| byte == b'\n').ok_or("it ends within a name")?;
+        let near = self.bytes[self.at..].iter().take(LONGEST_NAME + 1);
+        let length = near.copied().position(|byte| byte == b'\n').ok_or("a name has no end")?;
         let line = String::from_utf8_lossy(self.take(length)?).into_owned();
         self.take(1)?;
         Ok(line)

@@ -1,4 +1,4 @@
-use std::io::{Cursor, Write};
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,9 +18,11 @@ fn planes(image: usize) -> Vec<u8> {
 /// `planes` as a PNG.
 pub(crate) fn photo(index: usize) -> Vec<u8> {
     let image = crate::Image::from_planes(SIZE, SIZE, &planes(index));
-    let mut png = Cursor::new(Vec::new());
-    image::RgbImage::from_raw(32, 32, image.pixels).unwrap().write_to(&mut png, image::ImageFormat::Png).unwrap();
-    png.into_inner()
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, 32, 32);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.write_header().unwrap().write_image_data(&image.pixels).unwrap();
+    bytes
 }
 
 /// A parquet file as the hub has it.
@@ -141,6 +143,31 @@ fn broken_pickles_are_refused() {
     let path = write(folder.path(), "data_batch_1", &pickled("labels", &[6], 2));
     let error = python::read(&path, Cifar::Ten, 2).unwrap_err().to_string();
     assert!(error.contains("expected 2 images") && error.contains("1 labels"), "{error}");
+}
+
+#[test]
+fn damaged_pickles_do_no_harm() {
+    let folder = tempfile::tempdir().unwrap();
+    // The images are left away: what is damaged then is what is read.
+    let small = |bytes: Vec<u8>| [&bytes[..250], &bytes[bytes.len() - 60..]].concat();
+    let files = [small(pickled("labels", &[6, 9], 2)), small(pickled("coarse_labels", &[6, 19], 2))];
+    crate::mutations::campaign(
+        "pickle",
+        &files,
+        |_| {},
+        |bytes| python::read(&write(folder.path(), "test", bytes), Cifar::Ten, 2).is_ok(),
+    );
+}
+
+/// Each call notes the name of what is called: a long one, called often, would fill the memory.
+#[test]
+fn long_names_in_pickles_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = [b"\x80\x02c".to_vec(), vec![b'a'; 60_000], b"\nb\nq\x00".to_vec(), b"h\x00)R".repeat(30_000)].concat();
+    let error = python::read(&write(folder.path(), "test", &long), Cifar::Ten, 20).unwrap_err().to_string();
+    assert!(error.contains("a name has no end"), "{error}");
+    let large = write(folder.path(), "test", &vec![0; 3 << 20]);
+    assert!(python::read(&large, Cifar::Ten, 2).unwrap_err().to_string().contains("too many for 2 images"));
 }
 
 /// candle-datasets gives (channel, column, row) here.

@@ -43,7 +43,7 @@ pub const STD: f32 = 0.258;
 pub fn shapes(split: Split, count: usize, seed: u64) -> InMemory {
     let part = match split {
         Split::Train => 0,
-        Split::Test => 1,
+        Split::Val | Split::Test => 1,
     };
     let mut pixels = vec![0; count * SIZE * SIZE * 3];
     pixels.par_chunks_exact_mut(SIZE * SIZE * 3).enumerate().for_each(|(index, image)| {

@@ -2,6 +2,9 @@
 
 use crate::{Error, Result};
 
+/// A pattern stands for no more names.
+const MOST: usize = 1_000_000;
+
 /// Every name that a pattern stands for, in order; a name without braces for itself.
 pub(super) fn expand(pattern: &str) -> Result<Vec<String>> {
     let wrong = |message: &str| Error::Setting { setting: "pattern", message: format!("{pattern}: {message}") };
@@ -14,6 +17,9 @@ pub(super) fn expand(pattern: &str) -> Result<Vec<String>> {
         None => inner.split(',').map(str::to_string).collect(),
     };
     let rest = expand(&pattern[close + 1..])?;
+    if choices.len().saturating_mul(rest.len()) > MOST {
+        return Err(wrong("it stands for more than a million files"));
+    }
     let before = &pattern[..open];
     Ok(choices.iter().flat_map(|choice| rest.iter().map(move |rest| format!("{before}{choice}{rest}"))).collect())
 }
@@ -22,7 +28,7 @@ pub(super) fn expand(pattern: &str) -> Result<Vec<String>> {
 fn range(first: &str, last: &str) -> Option<Vec<String>> {
     let digits = first.len();
     let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
-    (first <= last && last - first < 1_000_000).then(|| (first..=last).map(|n| format!("{n:0digits$}")).collect())
+    (first <= last && last - first < MOST as u32).then(|| (first..=last).map(|n| format!("{n:0digits$}")).collect())
 }
 
 #[cfg(test)]
@@ -34,7 +40,7 @@ mod tests {
         assert_eq!(expand("a-{08..10}.tar").unwrap(), ["a-08.tar", "a-09.tar", "a-10.tar"]);
         assert_eq!(expand("{train,val}-{0..1}").unwrap(), ["train-0", "train-1", "val-0", "val-1"]);
         assert_eq!(expand("plain.tar").unwrap(), ["plain.tar"]);
-        for bad in ["a-{0..x}", "a-{9..1}", "a-{0..1"] {
+        for bad in ["a-{0..x}", "a-{9..1}", "a-{0..1", "{0..9999}{0..9999}", "a-{0..4294967295}"] {
             assert!(expand(bad).unwrap_err().to_string().contains(bad), "{bad}");
         }
     }

@@ -1,25 +1,24 @@
-//! The hub's layout: parquet files with a column `image` (bytes and path) and a column `label`, read row group by row
-//! group.
+//! The hub's layout: parquet files with a column of pictures (bytes and path) and a column of labels, read row group by
+//! row group.
 
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use lru::LruCache;
-use parquet::data_type::{ByteArray, ByteArrayType};
-use parquet::file::reader::FileReader;
 use rayon::prelude::*;
 
-use super::{Named, class_names, files};
-use crate::columns::{Columns, labels, unreadable, values};
+use super::choice::{Chosen, Taken, choose, names};
+use super::files::files;
+use super::labels::{Classes, Label, classes};
+use super::summary::{MINUS_ONE, understood};
+use super::{Labelled, Shards};
+use crate::columns::{Columns, Texts, Values};
 use crate::decode::decode;
+use crate::names::shown;
 use crate::{Dataset, Error, Image, Result, Split};
 
-/// Where the encoded images stand.
-const IMAGES: [&str; 2] = ["image.bytes", "img.bytes"];
-/// Where the labels stand.
-const LABELS: [&str; 3] = ["label", "labels", "fine_label"];
 /// Row groups kept before anybody says how many are wanted.
 const KEPT: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 
@@ -31,85 +30,136 @@ struct Group {
     start: usize,
 }
 
-/// Encoded images of a row group, read by whoever wants one first.
-type Rows = Arc<OnceLock<Result<Vec<ByteArray>, String>>>;
+/// An image's row in its group, and its class.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    number: u32,
+    label: u32,
+}
+
+/// What a row group has of pictures.
+struct Pictures {
+    bytes: Option<Texts>,
+    /// Read only where a row has no bytes.
+    paths: Option<Texts>,
+}
+
+/// Pictures of a row group, read by whoever wants one first.
+type Shared = Arc<OnceLock<Result<Pictures, String>>>;
 
 /// Images in parquet files. Row groups are read when one of their images is wanted and kept as long as
 /// [`expect`](Dataset::expect) asks for: memory holds some of them, never a file.
 pub struct ParquetShards {
     files: Vec<PathBuf>,
+    columns: Vec<Taken>,
     groups: Vec<Group>,
-    labels: Vec<u32>,
+    rows: Vec<Row>,
     classes: Vec<String>,
-    kept: Mutex<LruCache<usize, Rows>>,
+    words: bool,
+    kept: Mutex<LruCache<usize, Shared>>,
+    understood: Vec<String>,
+}
+
+/// A file's columns, and the labels of its row groups.
+struct Indexed {
+    taken: Taken,
+    groups: Vec<Vec<Option<Label>>>,
+    names: Option<Vec<String>>,
+    notes: Vec<String>,
 }
 
 impl ParquetShards {
-    /// Reads the labels of a split's files: in a folder, or named as `DIR/train-{00000..00293}-of-00294.parquet`.
+    /// Reads the labels of a split's files: in a folder, or named as `DIR/train-{00000..00293}-of-00294.parquet`; with
+    /// `?image=NAME&label=NAME` after it, those columns.
     ///
-    /// Names of classes come from the files' own metadata, as the hub writes them; else from `classes.txt` beside them.
+    /// Names of classes come from the files' own metadata, as the hub writes them; else from `classes.txt` beside them;
+    /// else words are names.
     ///
     /// # Errors
     /// [`Error::NotFound`] where there are none; [`Error::Format`] naming the file that is no parquet file of images
     /// and labels; [`Error::Io`].
     pub fn open(place: &str, split: Split) -> Result<Self> {
-        let files = files(place, "parquet", split)?;
-        let found: Vec<_> = files
-            .par_iter()
-            .map(|path| -> Result<_> {
-                let columns = Columns::open(path)?;
-                columns.find(path, &IMAGES)?;
-                let column = columns.find(path, &LABELS)?;
-                let groups = (0..columns.reader.num_row_groups())
-                    .map(|group| labels(&*columns.reader.get_row_group(group)?, column))
-                    .collect::<Result<Vec<Vec<u32>>, _>>()
-                    .map_err(unreadable(path))?;
-                let names = columns.metadata("huggingface").and_then(|text| names_in(text, &LABELS));
-                Ok((groups, names))
-            })
-            .collect::<Result<_>>()?;
-        let (mut groups, mut all, mut names) = (Vec::new(), Vec::new(), None);
-        for (file, (found, own)) in found.into_iter().enumerate() {
-            names = names.or(own);
-            for (number, labels) in found.into_iter().enumerate().filter(|(_, labels)| !labels.is_empty()) {
-                groups.push(Group { file, number, start: all.len() });
-                all.extend(labels);
+        let (folder, chosen) = Chosen::of(place)?;
+        let found = files(folder, "parquet", split)?;
+        let indexed: Vec<Indexed> = found.files.par_iter().map(|path| index(path, &chosen)).collect::<Result<_>>()?;
+        let mut left_out = found.left_out.clone();
+        let (mut groups, mut rows, mut labels, mut columns) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut own, mut notes) = (None, Vec::new());
+        for (file, found_in) in indexed.into_iter().enumerate() {
+            let path = &found.files[file];
+            own = own.or(found_in.names);
+            found_in.notes.into_iter().for_each(|note| {
+                if !notes.contains(&note) {
+                    notes.push(note)
+                }
+            });
+            columns.push(found_in.taken);
+            if found_in.groups.iter().all(Vec::is_empty) {
+                left_out.add(["file without rows", "files without rows"], || shown(path));
+            }
+            for (number, group) in found_in.groups.into_iter().enumerate() {
+                let start = rows.len();
+                for (row, label) in group.into_iter().enumerate() {
+                    match label {
+                        Some(Label::Number(-1)) => left_out.add(MINUS_ONE, || at(path, number, row)),
+                        Some(label) => {
+                            rows.push(Row { number: row as u32, label: 0 });
+                            labels.push(label);
+                        }
+                        None => left_out.add(["row without a label", "rows without a label"], || at(path, number, row)),
+                    }
+                }
+                if rows.len() > start {
+                    groups.push(Group { file, number, start });
+                }
             }
         }
-        let greatest = all.iter().copied().max().ok_or_else(|| Error::NotFound {
-            path: place.into(),
-            what: "rows in the parquet files".to_string(),
-            hint: "download them again".to_string(),
-        })?;
-        if greatest == u32::MAX {
-            let message = "a label is below 0: this part has no labels; name the files of another";
-            return Err(Error::format(place, message));
+        if rows.is_empty() {
+            if left_out.count(MINUS_ONE) > 0 {
+                let message = "every label is -1: this part has no labels; name the files of another";
+                return Err(Error::format(folder, message));
+            }
+            let hint = left_out.line().unwrap_or_else(|| "name other files".to_string());
+            return Err(Error::NotFound { path: folder.into(), what: "rows with labels".to_string(), hint });
         }
-        let classes = match names {
-            Some(names) if names.len() > greatest as usize => names,
-            _ => class_names(&files[0], greatest)?,
-        };
-        Ok(Self { files, groups, labels: all, classes, kept: Mutex::new(LruCache::new(KEPT)) })
+        let Classes { labels, names, words } = classes(&found.files[0], &labels, own)?;
+        rows.iter_mut().zip(labels).for_each(|(row, label)| row.label = label);
+        let (files, kept, understood_so_far) = (found.files, Mutex::new(LruCache::new(KEPT)), Vec::new());
+        let set = Self { files, columns, groups, rows, classes: names, words, kept, understood: understood_so_far };
+        let what = format!("{} row groups of {} parquet files", set.groups.len(), set.files.len());
+        let name = format!("parquet:{place}");
+        let understood = understood(&name, split, &set, &what, found.undivided, notes, &left_out);
+        Ok(Self { understood, ..set })
     }
 
-    /// The row group that an image stands in, and its row there.
-    fn find(&self, index: usize) -> (usize, usize) {
-        let group = self.groups.partition_point(|group| group.start <= index) - 1;
-        (group, index - self.groups[group].start)
+    /// The row group that an image stands in.
+    fn group(&self, index: usize) -> usize {
+        self.groups.partition_point(|group| group.start <= index) - 1
     }
 
-    fn rows(&self, group: usize) -> Rows {
+    fn pictures(&self, group: usize) -> Shared {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(kept.get_or_insert(group, Rows::default))
+        Arc::clone(kept.get_or_insert(group, Shared::default))
     }
 
-    fn read(&self, group: usize) -> Result<Vec<ByteArray>> {
+    fn read(&self, group: usize) -> Result<Pictures> {
         let Group { file, number, .. } = self.groups[group];
-        let path = &self.files[file];
-        let columns = Columns::open(path)?;
-        let column = columns.find(path, &IMAGES)?;
-        let group = columns.reader.get_row_group(number).map_err(unreadable(path))?;
-        values::<ByteArrayType>(&*group, column).map_err(unreadable(path))
+        let columns = Columns::open(&self.files[file])?;
+        let texts = |column: Option<usize>| -> Result<Option<Texts>> {
+            let Some(column) = column.filter(|&column| column < columns.leaves().len()) else { return Ok(None) };
+            match columns.values(number, column)? {
+                Values::Bytes(texts) => Ok(Some(texts)),
+                Values::Numbers(_) => Err(Error::format(&self.files[file], "its columns have changed since")),
+            }
+        };
+        if number >= columns.groups() {
+            return Err(Error::format(&self.files[file], "its row groups have changed since"));
+        }
+        let Taken { bytes, paths, .. } = self.columns[file];
+        let bytes = texts(bytes)?;
+        let whole = bytes.as_ref().is_some_and(|bytes| (0..bytes.len()).all(|row| bytes.get(row).is_some()));
+        let paths = if whole { None } else { texts(paths)? };
+        Ok(Pictures { bytes, paths })
     }
 
     #[cfg(test)]
@@ -118,28 +168,47 @@ impl ParquetShards {
     }
 
     fn length(&self, group: usize) -> usize {
-        let end = self.groups.get(group + 1).map_or(self.labels.len(), |next| next.start);
+        let end = self.groups.get(group + 1).map_or(self.rows.len(), |next| next.start);
         end - self.groups[group].start
     }
 }
 
-/// The classes' names in what the hub's library writes of its features.
-pub(super) fn names_in(text: &str, columns: &[&str]) -> Option<Vec<String>> {
-    let value: serde_json::Value = serde_json::from_str(text).ok()?;
-    let features = value.get("info")?.get("features")?;
-    let names = columns.iter().find_map(|column| features.get(column))?.get("names")?.as_array()?;
-    names.iter().map(|name| name.as_str().map(str::to_string)).collect()
+/// A row by its file, group and number.
+fn at(path: &Path, group: usize, row: usize) -> String {
+    format!("{}, row group {group}, row {row}", shown(path))
 }
 
-impl Named for ParquetShards {
-    fn with_classes(self, classes: Vec<String>) -> Self {
+/// A file's columns and labels.
+fn index(path: &Path, chosen: &Chosen) -> Result<Indexed> {
+    let columns = Columns::open(path)?;
+    let mut notes = Vec::new();
+    let taken = choose(path, &columns, chosen, &mut notes)?;
+    let read = |group| -> Result<Vec<Option<Label>>> {
+        Ok(match columns.values(group, taken.label)? {
+            Values::Numbers(numbers) => numbers.into_iter().map(|number| number.map(Label::Number)).collect(),
+            Values::Bytes(texts) => (0..texts.len())
+                .map(|row| texts.get(row).and_then(|text| Label::parse(std::str::from_utf8(text).ok()?)))
+                .collect(),
+        })
+    };
+    let groups = (0..columns.groups()).map(read).collect::<Result<_>>()?;
+    Ok(Indexed { taken, groups, names: names(&columns, taken.label), notes })
+}
+
+impl Shards for ParquetShards {
+    fn relabelled(mut self, classes: Vec<String>, change: impl Fn(u32) -> u32) -> Self {
+        self.rows.iter_mut().for_each(|row| row.label = change(row.label));
         Self { classes, ..self }
+    }
+
+    fn labelled(&self) -> Labelled {
+        if self.words { Labelled::Words } else { Labelled::Numbers }
     }
 }
 
 impl Dataset for ParquetShards {
     fn len(&self) -> usize {
-        self.labels.len()
+        self.rows.len()
     }
 
     fn classes(&self) -> &[String] {
@@ -147,23 +216,48 @@ impl Dataset for ParquetShards {
     }
 
     fn label(&self, index: usize) -> u32 {
-        self.labels[index]
+        self.rows[index].label
     }
 
     fn image(&self, index: usize) -> Result<Image> {
-        let (group, row) = self.find(index);
-        let rows = self.rows(group);
-        match rows.get_or_init(|| self.read(group).map_err(|error| error.to_string())) {
-            Ok(rows) => decode(rows[row].data(), || self.origin(index)),
+        let group = self.group(index);
+        let (row, file) = (self.rows[index].number as usize, &self.files[self.groups[group].file]);
+        let pictures = self.pictures(group);
+        let pictures = match pictures.get_or_init(|| self.read(group).map_err(|error| error.to_string())) {
+            Ok(pictures) => pictures,
             // The message names the file already.
-            Err(message) => Err(Error::Shard { message: message.clone() }),
+            Err(message) => return Err(Error::Shard { message: message.clone() }),
+        };
+        if let Some(bytes) = pictures.bytes.as_ref().and_then(|bytes| bytes.get(row)) {
+            return decode(bytes, || self.origin(index));
         }
+        let broken = |message: String| Error::Decode { path: self.origin(index), message };
+        let Some(path) = pictures.paths.as_ref().and_then(|paths| paths.get(row)) else {
+            return Err(broken("the row has no picture".to_string()));
+        };
+        let path = String::from_utf8_lossy(path);
+        let name = shown(&*path);
+        let bytes = beside(file, &path).and_then(|file| std::fs::read(file).ok());
+        let bytes =
+            bytes.ok_or_else(|| broken(format!("the row has no bytes, and {name} is no file beside the shard")))?;
+        decode(&bytes, || format!("{} ({name})", self.origin(index)))
     }
 
     fn origin(&self, index: usize) -> String {
-        let (group, row) = self.find(index);
-        let Group { file, number, .. } = self.groups[group];
-        format!("{} (row group {number}, row {row})", self.files[file].display())
+        let Group { file, number, .. } = self.groups[self.group(index)];
+        at(&self.files[file], number, self.rows[index].number as usize)
+    }
+
+    fn name(&self, index: usize) -> Option<String> {
+        let Group { file, number, .. } = self.groups[self.group(index)];
+        let row = self.rows[index].number;
+        Some(format!("{}/{number}/{row}", self.files[file].file_name().unwrap_or_default().display()))
+    }
+
+    fn stamp(&self, index: usize) -> u64 {
+        // An image's own size stands in the column, which is not read for that.
+        let file = self.groups[self.group(index)].file;
+        self.files[file].metadata().map_or(0, |file| file.len())
     }
 
     fn runs(&self) -> Option<Vec<Range<usize>>> {
@@ -172,9 +266,20 @@ impl Dataset for ParquetShards {
     }
 
     fn expect(&self, images: usize) {
-        let mean = self.labels.len().div_ceil(self.groups.len()).max(1);
+        let mean = self.rows.len().div_ceil(self.groups.len()).max(1);
         // A buffer or a batch may begin and end within a group.
         let groups = NonZeroUsize::new(images.div_ceil(mean) + 2).unwrap_or(KEPT);
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).resize(groups);
     }
+
+    fn understood(&self) -> &[String] {
+        &self.understood
+    }
+}
+
+/// The file of a path that leads on from a shard's folder; other paths are those of somebody else's disk.
+fn beside(shard: &Path, path: &str) -> Option<PathBuf> {
+    let inner = Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    let file = shard.parent()?.join(path);
+    (inner && file.is_file()).then_some(file)
 }

@@ -1,4 +1,4 @@
-//! WebDataset's shards: tar files in which the members of one sample stand side by side, `0001.jpg` and `0001.cls`.
+//! WebDataset's shards: tar files in which members of one name are a sample, `0001.jpg` and `0001.cls`.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -6,21 +6,24 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use tar::{Archive, EntryType, Header};
+use tar::Header;
 
-use super::{Named, class_names, files};
+use super::files::files;
+use super::labels::{Classes, Label, classes};
+use super::members::members;
+use super::samples::{Found, Sample, samples};
+use super::summary::{LeftOut, UNLABELLED, understood};
+use super::{Labelled, Shards};
 use crate::decode::decode;
-use crate::walk::EXTENSIONS;
+use crate::names::shown;
 use crate::{Dataset, Error, Image, Result, Split};
 
 /// Images of a run: enough that a disk reads them in one go, few enough that a buffer mixes many runs.
 const RUN: usize = 128;
-/// No label is longer.
-const LABEL_BYTES: u64 = 1 << 20;
 
 /// Where an image lies.
 #[derive(Clone, Copy, Debug)]
-struct Member {
+struct Place {
     shard: u32,
     label: u32,
     offset: u64,
@@ -29,135 +32,152 @@ struct Member {
 
 /// Images in tar shards, read where they lie.
 ///
-/// Members with the same name up to the first dot belong together: an image (`.jpg`, `.jpeg`, `.png`, `.webp`) and its
-/// label, a number in `.cls` or under `label` (or `cls`) in `.json`.
+/// Members with the same name up to the first dot belong together, in whatever order they stand: an image and its label,
+/// a number or a word in `.cls`, `.cls.txt`, `.label`, `.class`, `.target`, `.index`, or under `label`, `cls`, `class`
+/// (and the like) in `.json`; in `.txt` where there is nothing else and the words are classes.
 #[derive(Debug)]
 pub struct TarShards {
     shards: Vec<PathBuf>,
-    members: Vec<Member>,
+    places: Vec<Place>,
     /// First image of each shard.
     starts: Vec<usize>,
     classes: Vec<String>,
+    words: bool,
+    understood: Vec<String>,
 }
 
 impl TarShards {
-    /// Indexes the shards of a split: in a folder, or named as `DIR/train-{000000..000099}.tar`.
+    /// Indexes the shards of a split: in a folder, or named as `DIR/train-{000000..000099}.tar` or `DIR/train-*.tar`.
     ///
     /// Reads the members' headers and labels, on all threads, and skips the images.
     ///
     /// # Errors
     /// [`Error::NotFound`] where there are none; [`Error::Format`] naming the shard that is truncated or no tar file, or
-    /// the member that has no label; [`Error::Io`].
+    /// saying that no sample has a label; [`Error::Io`].
     pub fn open(place: &str, split: Split) -> Result<Self> {
-        let shards = files(place, "tar", split)?;
-        let found: Vec<Vec<Member>> =
-            shards.par_iter().enumerate().map(|(number, path)| index(path, number as u32)).collect::<Result<_>>()?;
-        let mut starts = Vec::with_capacity(found.len());
-        let mut members = Vec::with_capacity(found.iter().map(Vec::len).sum());
-        for found in found {
-            starts.push(members.len());
-            members.extend(found);
+        let found = files(place, "tar", split)?;
+        let indexed: Vec<_> = found.files.par_iter().map(|path| index(path)).collect::<Result<_>>()?;
+        let (mut left_out, mut notes) = (found.left_out.clone(), Vec::new());
+        let mut all = Vec::with_capacity(indexed.iter().map(|(samples, ..)| samples.len()).sum());
+        for (shard, (samples, own, said)) in indexed.into_iter().enumerate() {
+            left_out.merge(own);
+            notes.extend(said);
+            all.extend(samples.into_iter().map(|sample| (shard, sample)));
         }
-        let greatest = members.iter().map(|member| member.label).max();
-        let greatest = greatest.ok_or_else(|| Error::NotFound {
-            path: place.into(),
-            what: "images in the tar files".to_string(),
-            hint: "a sample is an image and its label: NAME.jpg and NAME.cls".to_string(),
-        })?;
-        let classes = class_names(&shards[0], greatest)?;
-        Ok(Self { shards, members, starts, classes })
+        let labelled = labelled(all, &found.files, place, &mut left_out)?;
+        let labels: Vec<Label> = labelled.iter().map(|(.., label)| label.clone()).collect();
+        let Classes { labels, names, words } = classes(&found.files[0], &labels, None)?;
+        let mut places = Vec::with_capacity(labels.len());
+        let mut starts = Vec::with_capacity(found.files.len());
+        for ((shard, offset, length, _), label) in labelled.into_iter().zip(labels) {
+            while starts.len() <= shard {
+                starts.push(places.len());
+            }
+            places.push(Place { shard: shard as u32, label, offset, length });
+        }
+        starts.resize(found.files.len(), places.len());
+        let shards = found.files;
+        let set = Self { shards, places, starts, classes: names, words, understood: Vec::new() };
+        let name = format!("shards:{place}");
+        let understood = understood(
+            &name,
+            split,
+            &set,
+            &format!("{} tar files", set.shards.len()),
+            found.undivided,
+            notes,
+            &left_out,
+        );
+        Ok(Self { understood, ..set })
     }
 }
 
-impl Named for TarShards {
-    fn with_classes(self, classes: Vec<String>) -> Self {
+/// All samples of a shard, in order, and what is to be said of it.
+fn index(path: &Path) -> Result<(Vec<Sample>, LeftOut, Vec<String>)> {
+    let (mut left_out, mut notes) = (LeftOut::default(), Vec::new());
+    let members = members(path, &mut left_out, &mut notes)?;
+    let mut said = Vec::new();
+    let samples = samples(&members, &mut left_out, &mut said);
+    left_out.within(path);
+    notes.extend(said.into_iter().map(|note| format!("{}: {note}", shown(path))));
+    Ok((samples, left_out, notes))
+}
+
+/// The samples that have labels: shard, place of the image, label.
+fn labelled(
+    samples: Vec<(usize, Sample)>,
+    shards: &[PathBuf],
+    place: &str,
+    left_out: &mut LeftOut,
+) -> Result<Vec<(usize, u64, u64, Label)>> {
+    let Some((_, first)) = samples.first() else {
+        let hint = match left_out.line() {
+            Some(line) => format!("a sample is an image and its label: NAME.jpg and NAME.cls ({line})"),
+            None => "a sample is an image and its label: NAME.jpg and NAME.cls".to_string(),
+        };
+        return Err(Error::NotFound { path: place.into(), what: "images in the tar files".to_string(), hint });
+    };
+    let first = shards[samples[0].0].join(&first.name);
+    let sure = samples.iter().filter(|(_, sample)| matches!(sample.label, Found::Label(_))).count();
+    let captions = sure == 0 && are_classes(&samples);
+    let total = samples.len();
+    let mut unclear = None;
+    let mut kept = Vec::with_capacity(total);
+    for (shard, Sample { name, offset, length, label }) in samples {
+        let at = |name: &str| shown(shards[shard].join(name));
+        match label {
+            Found::Label(label) => kept.push((shard, offset, length, label)),
+            Found::Caption(Some(label)) if captions => kept.push((shard, offset, length, label)),
+            Found::Unclear(why) => {
+                unclear.get_or_insert(why);
+                left_out.add(["sample whose label cannot be read", "samples whose label cannot be read"], || {
+                    format!("{}: {why}", at(&name))
+                });
+            }
+            Found::Caption(_) => {
+                unclear.get_or_insert("its .txt is a caption, and no class");
+                left_out.add(UNLABELLED, || at(&name));
+            }
+            Found::Nothing => left_out.add(UNLABELLED, || at(&name)),
+        }
+    }
+    if kept.is_empty() {
+        let why = unclear.unwrap_or("no member beside it is a label");
+        let message = format!(
+            "none of {total} samples has a label ({why}): a number or name in NAME.cls, or under \"label\" in NAME.json, is needed"
+        );
+        return Err(Error::Format { path: first, message });
+    }
+    Ok(kept)
+}
+
+/// Whether the texts beside images are classes: all short, and each stands beside two images or more in the mean.
+fn are_classes(samples: &[(usize, Sample)]) -> bool {
+    let mut distinct = std::collections::HashSet::new();
+    for (_, sample) in samples {
+        match &sample.label {
+            Found::Caption(Some(Label::Word(word))) => drop(distinct.insert(word)),
+            Found::Caption(Some(Label::Number(_))) => {}
+            _ => return false,
+        }
+    }
+    distinct.len() * 2 <= samples.len()
+}
+
+impl Shards for TarShards {
+    fn relabelled(mut self, classes: Vec<String>, change: impl Fn(u32) -> u32) -> Self {
+        self.places.iter_mut().for_each(|place| place.label = change(place.label));
         Self { classes, ..self }
     }
-}
 
-/// All images of a shard, in order.
-fn index(path: &Path, shard: u32) -> Result<Vec<Member>> {
-    let wrong = |message: String| Error::format(path, format!("{message}; download or write the shard again"));
-    let file = File::open(path).map_err(Error::io(path))?;
-    let end = file.metadata().map_err(Error::io(path))?.len();
-    let mut archive = Archive::new(file);
-    let mut members: Vec<Member> = Vec::new();
-    let mut sample = Sample::default();
-    let not_tar = |error: std::io::Error| wrong(format!("not a readable tar file ({error})"));
-    for entry in archive.entries_with_seek().map_err(not_tar)? {
-        let mut entry = entry.map_err(not_tar)?;
-        if entry.header().entry_type() != EntryType::Regular {
-            continue;
-        }
-        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let (offset, length) = (entry.raw_file_position(), entry.size());
-        if offset + length > end {
-            return Err(wrong(format!("truncated: {name} ends at byte {}, the file at {end}", offset + length)));
-        }
-        let (key, extension) = split_name(&name);
-        if key != sample.key {
-            members.extend(sample.finish(shard, path)?);
-            sample = Sample { key: key.to_string(), ..Sample::default() };
-        }
-        if EXTENSIONS.contains(&extension.as_str()) {
-            sample.image = Some((offset, length));
-        } else if extension == "cls" || extension == "json" {
-            let mut text = String::new();
-            let read = entry.by_ref().take(LABEL_BYTES).read_to_string(&mut text);
-            read.map_err(|error| wrong(format!("{name} cannot be read ({error})")))?;
-            let label = if extension == "cls" { text.trim().parse().ok() } else { json_label(&text) };
-            let hint = "a number from 0 is needed, in .cls or under \"label\" in .json";
-            let unless = || Error::format(path, format!("{name} holds no label: {hint}"));
-            // Metadata in .json beside a .cls need not say the label again.
-            match label {
-                Some(label) => sample.label = Some(label),
-                None if extension == "json" => {}
-                None => return Err(unless()),
-            }
-        }
+    fn labelled(&self) -> Labelled {
+        if self.words { Labelled::Words } else { Labelled::Numbers }
     }
-    members.extend(sample.finish(shard, path)?);
-    Ok(members)
-}
-
-/// The members of one name, as far as they are read.
-#[derive(Default)]
-struct Sample {
-    key: String,
-    image: Option<(u64, u64)>,
-    label: Option<u32>,
-}
-
-impl Sample {
-    /// The image, if there is one.
-    fn finish(&self, shard: u32, path: &Path) -> Result<Option<Member>> {
-        let Some((offset, length)) = self.image else { return Ok(None) };
-        let label = self.label.ok_or_else(|| {
-            let key = &self.key;
-            Error::format(path, format!("{key} has no label: a number in {key}.cls, or under \"label\" in {key}.json"))
-        })?;
-        Ok(Some(Member { shard, label, offset, length }))
-    }
-}
-
-/// A member's name up to the first dot of its last part, and what comes after it, in small letters.
-fn split_name(name: &str) -> (&str, String) {
-    let file = name.rfind('/').map_or(0, |slash| slash + 1);
-    match name[file..].find('.') {
-        Some(dot) => (&name[..file + dot], name[file + dot + 1..].to_lowercase()),
-        None => (name, String::new()),
-    }
-}
-
-fn json_label(text: &str) -> Option<u32> {
-    let value: serde_json::Value = serde_json::from_str(text).ok()?;
-    let label = value.get("label").or_else(|| value.get("cls")).unwrap_or(&value);
-    label.as_u64().and_then(|label| u32::try_from(label).ok())
 }
 
 impl Dataset for TarShards {
     fn len(&self) -> usize {
-        self.members.len()
+        self.places.len()
     }
 
     fn classes(&self) -> &[String] {
@@ -165,31 +185,41 @@ impl Dataset for TarShards {
     }
 
     fn label(&self, index: usize) -> u32 {
-        self.members[index].label
+        self.places[index].label
     }
 
     fn image(&self, index: usize) -> Result<Image> {
-        let bytes = self.bytes(self.members[index].offset, self.members[index].length, index)?;
+        let bytes = self.bytes(self.places[index].offset, self.places[index].length, index)?;
         decode(&bytes, || self.origin(index))
     }
 
     fn origin(&self, index: usize) -> String {
         // The name stands in the block before the content; kept in memory, a million of them would show.
-        let member = &self.members[index];
-        let shard = self.shards[member.shard as usize].display();
-        let header = self.bytes(member.offset.saturating_sub(512), 512, index).ok();
+        let place = &self.places[index];
+        let shard = &self.shards[place.shard as usize];
+        let header = self.bytes(place.offset.saturating_sub(512), 512, index).ok();
         let name = header.and_then(|block| {
             let path = Header::from_byte_slice(&block).path().ok()?.display().to_string();
             Some(path).filter(|path| !path.is_empty())
         });
         match name {
-            Some(name) => format!("{shard}/{name}"),
-            None => format!("{shard} (image {})", index - self.starts[member.shard as usize]),
+            Some(name) => shown(shard.join(name)),
+            None => format!("{} (image {})", shown(shard), index - self.starts[place.shard as usize]),
         }
     }
 
+    fn name(&self, index: usize) -> Option<String> {
+        let shard = self.places[index].shard as usize;
+        let file = self.shards[shard].file_name().unwrap_or_default().display();
+        Some(format!("{file}/{}", index - self.starts[shard]))
+    }
+
+    fn stamp(&self, index: usize) -> u64 {
+        self.places[index].length
+    }
+
     fn runs(&self) -> Option<Vec<Range<usize>>> {
-        let ends = self.starts.iter().skip(1).copied().chain([self.members.len()]);
+        let ends = self.starts.iter().skip(1).copied().chain([self.places.len()]);
         let runs = self
             .starts
             .iter()
@@ -197,13 +227,17 @@ impl Dataset for TarShards {
             .flat_map(|(&start, end)| (start..end).step_by(RUN).map(move |from| from..(from + RUN).min(end)));
         Some(runs.collect())
     }
+
+    fn understood(&self) -> &[String] {
+        &self.understood
+    }
 }
 
 impl TarShards {
     /// Bytes of the shard that an image lies in. The file is opened anew: there may be more shards than a process may
     /// have files open.
     fn bytes(&self, offset: u64, length: u64, index: usize) -> Result<Vec<u8>> {
-        let path = &self.shards[self.members[index].shard as usize];
+        let path = &self.shards[self.places[index].shard as usize];
         let mut bytes = vec![0; length as usize];
         let mut read = || -> std::io::Result<()> {
             let mut file = File::open(path)?;

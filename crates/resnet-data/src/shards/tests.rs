@@ -1,9 +1,10 @@
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
 use crate::cifar::tests::{parquet_bytes, photo};
-use crate::{Loader, LoaderConfig, Normalize, Transform, open, open_both};
+use crate::{Dataset, Loader, LoaderConfig, Normalize, Split, Transform, open, open_both};
 
 /// A shard with samples of these numbers: a PNG and its label, every other one in JSON.
 fn tar_bytes(numbers: std::ops::Range<usize>) -> Vec<u8> {
@@ -127,42 +128,250 @@ fn broken_shards_and_samples_are_named() {
     };
     let good = tar_bytes(0..4);
     fails(&good[..2048], "truncated");
-    fails(b"no tar file at all, but long enough to be looked at", "tar file");
-    fails(b"", "no images");
-    let mut builder = ::tar::Builder::new(Vec::new());
-    let mut header = ::tar::Header::new_gnu();
-    header.set_size(4);
-    builder.append_data(&mut header, "7.jpg", &b"jpeg"[..]).unwrap();
-    let unlabelled = builder.into_inner().unwrap();
-    fails(&unlabelled, "7 has no label");
-    let mut builder = ::tar::Builder::new(Vec::new());
-    builder.append_data(&mut header, "7.jpg", &b"jpeg"[..]).unwrap();
-    header.set_size(3);
-    builder.append_data(&mut header, "7.cls", &b"cat"[..]).unwrap();
-    fails(&builder.into_inner().unwrap(), "7.cls holds no label");
+    fails(&good[..good.len() - 1024 - 3000], "truncated");
+    fails(b"no tar file at all, but long enough to be looked at", "truncated");
+    fails(&[b'x'; 2000], "not a readable tar file");
+    fails(b"", "it is empty");
+    fails(b"\x1f\x8b\x08rest", "gzip");
+    fails(b"version https://git-lfs.github.com/spec/v1", "git lfs pull");
+    fails(&[0; 1024], "no images");
+    fails(&tar_of(&[("7.jpg", b"jpeg")]), "none of 1 samples has a label");
+    fails(&tar_of(&[("7.jpg", b"jpeg"), ("7.cls", b"")]), "neither a number nor a name");
+    fails(&tar_of(&[("7.jpg", b"jpeg"), ("7.txt", b"a cat on a mat")]), "caption");
+    fails(&tar_of(&[("7.jpg", b"jpeg"), ("7.cls", b"4294967295")]), "4294967295");
 
     // An image that cannot be decoded is named by shard and member, and is no reason to stop.
-    let mut builder = ::tar::Builder::new(Vec::new());
-    header.set_size(4);
-    builder.append_data(&mut header, "pictures/8.jpg", &b"jpeg"[..]).unwrap();
-    header.set_size(1);
-    builder.append_data(&mut header, "pictures/8.cls", &b"1"[..]).unwrap();
-    std::fs::write(&path, builder.into_inner().unwrap()).unwrap();
+    std::fs::write(&path, tar_of(&[("pictures/8.jpg", b"jpeg"), ("pictures/8.cls", b"1")])).unwrap();
     let set = TarShards::open(&path.display().to_string(), Split::Train).unwrap();
     let error = set.image(0).unwrap_err();
     assert!(error.is_about_an_image() && error.to_string().contains("a.tar/pictures/8.jpg"), "{error}");
 
     let table = folder.path().join("b.parquet");
-    let rows = [(photo(0), 0), (b"GIF89a".to_vec(), 1), (photo(2), 2)];
+    let rows = [(photo(0), 0), (b"no picture".to_vec(), 1), (photo(2), 2)];
     std::fs::write(&table, parquet_bytes("image", "label", &rows)).unwrap();
     let set = ParquetShards::open(&table.display().to_string(), Split::Train).unwrap();
     let error = set.image(1).unwrap_err();
-    assert!(error.is_about_an_image() && error.to_string().contains("b.parquet (row group 0, row 1)"), "{error}");
+    assert!(error.is_about_an_image() && error.to_string().contains("b.parquet, row group 0, row 1"), "{error}");
     assert!(set.image(2).is_ok());
     let test = [(photo(0), -1)];
     std::fs::write(&table, parquet_bytes("image", "label", &test)).unwrap();
     let error = ParquetShards::open(&table.display().to_string(), Split::Train).err().unwrap().to_string();
     assert!(error.contains("b.parquet") && error.contains("no labels"), "{error}");
+}
+
+/// A tar file of these members.
+fn tar_of(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut builder = ::tar::Builder::new(Vec::new());
+    for (name, bytes) in members {
+        let mut header = ::tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        builder.append_data(&mut header, name, *bytes).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+/// The set in a tar file of these members.
+fn tar_set(folder: &Path, members: &[(&str, &[u8])]) -> TarShards {
+    std::fs::write(folder.join("a.tar"), tar_of(members)).unwrap();
+    TarShards::open(folder.join("a.tar").to_str().unwrap(), Split::Train).unwrap()
+}
+
+/// `tar cf a.tar *.jpg *.cls`, on a Mac.
+#[test]
+fn tar_members_stand_in_any_order_among_hidden_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (photo(1), photo(2));
+    let members: &[(&str, &[u8])] = &[
+        ("./._0001.png", b"AppleDouble"),
+        ("./0001.png", &one),
+        (".DS_Store", b"x"),
+        ("./sub.d/0002.PNG", &two),
+        ("./0001.cls", b"\xef\xbb\xbf1\r\n"),
+        ("sub.d/0002.CLS", b"0"),
+        ("0003.png", &one),
+        ("__MACOSX/._0004.cls", b"7"),
+    ];
+    let set = tar_set(folder.path(), members);
+    assert_eq!((set.len(), set.label(0), set.label(1)), (2, 1, 0));
+    assert_eq!(set.image(1).unwrap(), crate::decode::decode(&two, String::new).unwrap());
+    let said = set.understood().join(" | ");
+    for part in
+        ["2 images of 2 classes", "no file's name says its part", "3 hidden members", "1 sample without a label"]
+    {
+        assert!(said.contains(part), "{said}");
+    }
+}
+
+#[test]
+fn words_are_classes_and_a_list_gives_them_their_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let members: &[(&str, &[u8])] = &[("1.jpg", b"1"), ("1.cls", b"owl\n"), ("2.jpg", b"2"), ("2.cls", b"cat\n")];
+    let set = tar_set(folder.path(), members);
+    assert_eq!((set.classes(), set.label(0)), (&["cat".to_string(), "owl".into()][..], 1));
+    std::fs::write(folder.path().join("classes.txt"), b"\xef\xbb\xbfowl\r\ncat\r\nemu\r\n").unwrap();
+    let set = tar_set(folder.path(), members);
+    assert_eq!((set.classes().len(), set.classes()[0].as_str(), set.label(0), set.label(1)), (3, "owl", 0, 1));
+    std::fs::write(folder.path().join("classes.txt"), "emu\n").unwrap();
+    let error = TarShards::open(folder.path().to_str().unwrap(), Split::Train).unwrap_err().to_string();
+    assert!(error.contains("\"owl\"") && error.contains("classes.txt"), "{error}");
+    std::fs::write(folder.path().join("classes.txt"), "emu\n\ncat\n").unwrap();
+    let error = TarShards::open(folder.path().to_str().unwrap(), Split::Train).unwrap_err().to_string();
+    assert!(error.contains("line 2 is empty"), "{error}");
+}
+
+/// Texts beside images are captions, unless they repeat as classes do.
+#[test]
+fn texts_that_repeat_are_classes() {
+    let folder = tempfile::tempdir().unwrap();
+    let names: Vec<(String, &[u8])> = (0..6)
+        .flat_map(|n| [(format!("{n}.jpg"), &b"x"[..]), (format!("{n}.txt"), [&b"cat"[..], b"dog"][n % 2])])
+        .collect();
+    let members: Vec<(&str, &[u8])> = names.iter().map(|(name, bytes)| (name.as_str(), *bytes)).collect();
+    assert_eq!(tar_set(folder.path(), &members).classes(), ["cat", "dog"]);
+}
+
+#[test]
+fn two_parts_have_the_same_classes() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = format!("shards:{}", folder.path().display());
+    let write =
+        |name: &str, members: &[(&str, &[u8])]| std::fs::write(folder.path().join(name), tar_of(members)).unwrap();
+    write("train-0.tar", &[("1.jpg", b""), ("1.cls", b"0"), ("2.jpg", b""), ("2.cls", b"2")]);
+    write("val-0.tar", &[("1.jpg", b""), ("1.cls", b"1")]);
+    let (train, test) = open_both(&place, None, &mut ()).unwrap();
+    assert_eq!((train.classes().len(), test.classes().len(), test.label(0)), (3, 3, 1));
+    write("train-0.tar", &[("1.jpg", b""), ("1.cls", b"cat"), ("2.jpg", b""), ("2.cls", b"owl")]);
+    write("val-0.tar", &[("1.jpg", b""), ("1.cls", b"owl")]);
+    let (train, test) = open_both(&place, None, &mut ()).unwrap();
+    assert_eq!(
+        (train.classes(), test.classes(), test.label(0)),
+        (&["cat".to_string(), "owl".into()][..], train.classes(), 1)
+    );
+}
+
+/// A shard without its last blocks is whole as far as anybody can tell: it is read, and said.
+#[test]
+fn a_shard_cut_at_a_members_border_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = tar_of(&[("1.jpg", b"1"), ("1.cls", b"0"), ("2.jpg", b"2"), ("2.cls", b"1")]);
+    let path = folder.path().join("a.tar");
+    let said = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        let set = TarShards::open(path.to_str().unwrap(), Split::Train).unwrap();
+        (set.len(), set.understood().join(" | "))
+    };
+    let (images, line) = said(&whole);
+    assert!(images == 2 && !line.contains("ends after") && !line.contains("left out"), "{line}");
+    let (images, line) = said(&whole[..2048]);
+    assert!(images == 1 && line.contains("a.tar: it ends after a member"), "{line}");
+    let (images, line) = said(&[whole.clone(), whole].concat());
+    assert!(images == 2 && line.contains("bytes after its end were left out"), "{line}");
+}
+
+#[test]
+fn old_and_new_forms_of_tar_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.tar");
+    let mut builder = ::tar::Builder::new(Vec::new());
+    let mut add = |mut header: ::tar::Header, kind: ::tar::EntryType, name: &str, link: &str, bytes: &[u8]| {
+        header.set_entry_type(kind);
+        header.set_size(bytes.len() as u64);
+        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.as_old_mut().linkname[..link.len()].copy_from_slice(link.as_bytes());
+        header.set_cksum();
+        builder.append(&header, bytes).unwrap();
+    };
+    use ::tar::{EntryType, Header};
+    add(Header::new_old(), EntryType::Regular, "old/1.jpg", "", b"one");
+    add(Header::new_ustar(), EntryType::Regular, "old/1.cls", "", b"1");
+    // The same picture again as a link, its label as a link beside it; and one that leads nowhere.
+    add(Header::new_gnu(), EntryType::Link, "new/2.jpg", "old/1.jpg", b"");
+    add(Header::new_gnu(), EntryType::Symlink, "new/2.cls", "../old/1.cls", b"");
+    add(Header::new_gnu(), EntryType::Symlink, "new/3.jpg", "/home/me/3.jpg", b"");
+    // A name and a size that only the PAX header tells.
+    add(Header::new_ustar(), EntryType::XHeader, "PaxHeaders.0/x", "", b"18 path=pax/4.jpg\n9 size=4\n");
+    let mut header = Header::new_ustar();
+    header.set_size(4);
+    header.as_old_mut().name[..1].copy_from_slice(b"x");
+    header.set_cksum();
+    builder.append(&header, &b"four"[..]).unwrap();
+    let mut header = Header::new_gnu();
+    // A size of 96 bits, as large files have.
+    header.as_old_mut().size = [0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    header.as_old_mut().name[..9].copy_from_slice(b"pax/4.cls");
+    header.set_cksum();
+    builder.append(&header, &b"0"[..]).unwrap();
+    std::fs::write(&path, builder.into_inner().unwrap()).unwrap();
+    let set = TarShards::open(path.to_str().unwrap(), Split::Train).unwrap();
+    assert_eq!((set.len(), set.label(0), set.label(1), set.label(2)), (3, 1, 1, 0), "{:?}", set.understood());
+    assert!(set.understood().join(" ").contains("1 link that leads out of its shard"), "{:?}", set.understood());
+
+    let mut builder = ::tar::Builder::new(Vec::new());
+    let mut header = Header::new_gnu();
+    header.set_size(0);
+    header.set_entry_type(EntryType::GNUSparse);
+    header.as_old_mut().name[..5].copy_from_slice(b"1.jpg");
+    header.set_cksum();
+    builder.append(&header, &b""[..]).unwrap();
+    std::fs::write(&path, builder.into_inner().unwrap()).unwrap();
+    let error = TarShards::open(path.to_str().unwrap(), Split::Train).unwrap_err().to_string();
+    assert!(error.contains("sparse"), "{error}");
+}
+
+fn pyarrow(name: &str) -> String {
+    format!("{}/tests/parquet/{name}.parquet", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Rows without a picture are broken images that are named; rows without a label are left out and said.
+#[test]
+fn missing_pictures_and_labels_are_named_by_row() {
+    let set = ParquetShards::open(&pyarrow("snappy"), Split::Train).unwrap();
+    assert_eq!((set.len(), set.classes().len()), (10, 3));
+    for (index, parts) in [(3, ["row group 0, row 3", "no picture"]), (6, ["row group 1, row 1", "7.png is no file"])] {
+        let error = set.image(index).unwrap_err();
+        assert!(error.is_about_an_image() && parts.iter().all(|part| error.to_string().contains(part)), "{error}");
+    }
+    let said = set.understood().join(" | ");
+    assert!(said.contains("left out: 1 row without a label (") && said.contains("row group 0, row 5"), "{said}");
+    let path_alone = tempfile::tempdir().unwrap();
+    let table = path_alone.path().join("a.parquet");
+    std::fs::copy(pyarrow("none-v2"), &table).unwrap();
+    std::fs::write(path_alone.path().join("7.png"), photo(7)).unwrap();
+    let set = ParquetShards::open(table.to_str().unwrap(), Split::Train).unwrap();
+    assert_eq!(set.image(6).unwrap().width, 32, "the picture is a file beside the shard");
+}
+
+#[test]
+fn classes_of_parquet_files_have_the_names_that_the_files_give() {
+    let classes = |name: &str| ParquetShards::open(&pyarrow(name), Split::Train).unwrap().classes().join(" ");
+    assert_eq!(classes("named"), "cat dog owl emu");
+    assert_eq!(classes("words"), "dog owl tabby cat");
+    assert_eq!(classes("dictionary"), "dog owl tabby cat");
+    assert_eq!(classes("bool"), "0 1");
+    assert_eq!(classes("float64"), "0 1 2");
+    let error = |name: &str| ParquetShards::open(&pyarrow(name), Split::Train).err().unwrap().to_string();
+    assert!(error("lists").contains("label.list.element (lists)"), "{}", error("lists"));
+    assert!(error("empty").contains("1 file without rows"), "{}", error("empty"));
+}
+
+#[test]
+fn columns_are_chosen_in_the_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.parquet");
+    let rows: Vec<_> = (0..3).map(|n| (photo(n), n as i64)).collect();
+    std::fs::write(&path, parquet_bytes("thumbnail", "colour", &rows)).unwrap();
+    let open = |choice: &str| ParquetShards::open(&format!("{}{choice}", path.display()), Split::Train);
+    for choice in ["", "?image=thumbnail&label=colour", "?label=colour"] {
+        assert_eq!(open(choice).unwrap().label(2), 2, "the only columns need not be chosen");
+    }
+    assert_eq!(open("?label=thumbnail.path").unwrap().classes(), ["x.png"]);
+    for (choice, part) in
+        [("?label=size", "no column size"), ("?image=big", "no column big"), ("?size=3", "?image=NAME")]
+    {
+        let error = open(choice).err().unwrap().to_string();
+        assert!(error.contains(part), "{error}");
+    }
 }
 
 #[test]
@@ -179,14 +388,6 @@ fn no_more_row_groups_are_kept_than_are_expected() {
     assert_eq!(kept(), 3);
 }
 
-#[test]
-fn the_hubs_names_of_classes_are_read() {
-    let text = r#"{"info": {"features": {"image": {"_type": "Image"},
-        "label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}}}"#;
-    assert_eq!(parquet::names_in(text, &["label"]).unwrap(), ["cat", "dog"]);
-    assert_eq!(parquet::names_in("{}", &["label"]), None);
-}
-
 /// A folder's name that has both splits decides nothing where the files' names do.
 #[test]
 fn a_file_says_its_split_before_its_folder_does() {
@@ -199,13 +400,6 @@ fn a_file_says_its_split_before_its_folder_does() {
     assert_eq!((train.unwrap().len(), test.unwrap().len()), (24, 5));
 }
 
-/// What stands where a label should is no number of a class.
-#[test]
-fn a_label_beyond_all_classes_is_an_error() {
-    let message = class_names(Path::new("a.tar"), 4_000_000_000).unwrap_err().to_string();
-    assert!(message.contains("a.tar") && message.contains("4000000000"), "{message}");
-}
-
 /// A shard that is gone in the middle of an epoch ends it, whatever is done with broken images.
 #[test]
 fn a_lost_shard_is_no_broken_image() {
@@ -215,4 +409,67 @@ fn a_lost_shard_is_no_broken_image() {
     std::fs::remove_file(folder.path().join("set-train-000001.tar")).unwrap();
     let error = set.image(7).unwrap_err();
     assert!(!error.is_about_an_image() && error.to_string().contains("set-train-000001.tar"), "{error}");
+}
+
+/// A name for the campaigns' files: in memory where there is such a place.
+fn scratch() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
+}
+
+/// Opens a damaged file and reads its first images; whether it could be opened.
+fn read_all(set: crate::Result<impl Dataset>) -> bool {
+    let Ok(set) = set else { return false };
+    set.runs();
+    (0..set.len().min(50)).for_each(|index| {
+        assert!((set.label(index) as usize) < set.classes().len());
+        let _ = set.image(index);
+        set.origin(index);
+    });
+    true
+}
+
+#[test]
+fn damaged_tar_files_do_no_harm() {
+    let folder = scratch();
+    let path = folder.path().join("a.tar");
+    let tiny = |n: u8| [b"BM".to_vec(), vec![n; 20]].concat();
+    let json = br#"{"label": 3, "class_name": "cat"}"#;
+    let plain =
+        tar_of(&[("a/1.jpg", &tiny(1)), ("a/1.cls", b"1"), ("2.png", &tiny(2)), ("2.json", json), ("._2.cls", b"x")]);
+    let long = format!("{}/3.jpg", "deep/".repeat(30));
+    let deep =
+        tar_of(&[(&long, &tiny(3)), (&long.replace("jpg", "txt"), b"cat"), ("4.x.jpg", &tiny(4)), ("4.x.cls", b"owl")]);
+    let repair = |bytes: &mut Vec<u8>| {
+        for block in bytes.chunks_exact_mut(512).filter(|block| block[257..262] == *b"ustar") {
+            block[148..156].fill(b' ');
+            let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
+            block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        }
+    };
+    crate::mutations::campaign("tar", &[plain, deep, tar_bytes(2..4)], repair, |bytes| {
+        std::fs::write(&path, bytes).unwrap();
+        read_all(TarShards::open(path.to_str().unwrap(), Split::Train))
+    });
+}
+
+#[test]
+fn damaged_parquet_files_do_no_harm() {
+    let folder = scratch();
+    let path = folder.path().join("a.parquet");
+    let files: Vec<Vec<u8>> = std::fs::read_dir(Path::new(&pyarrow("none")).parent().unwrap())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "parquet"))
+        .map(|path| std::fs::read(path).unwrap())
+        .collect();
+    crate::mutations::campaign(
+        "parquet",
+        &files,
+        |_| {},
+        |bytes| {
+            std::fs::write(&path, bytes).unwrap();
+            read_all(ParquetShards::open(path.to_str().unwrap(), Split::Train))
+        },
+    );
 }

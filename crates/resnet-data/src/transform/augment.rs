@@ -67,6 +67,14 @@ pub enum Augment {
         #[serde(default)]
         filter: Filter,
     },
+    /// Resizes to a square whatever the shape, as torchvision's `Resize((size, size))`.
+    Squash {
+        /// Both sides in pixels.
+        size: usize,
+        /// The filter (bilinear).
+        #[serde(default)]
+        filter: Filter,
+    },
     /// Resizes so that the shorter side has a random number of pixels (He et al. 2015, section 3.4: 256 to 480).
     RandomResize {
         /// Least shorter side in pixels.
@@ -179,7 +187,11 @@ impl Augment {
     pub(super) fn repaints(&self) -> bool {
         matches!(
             self,
-            Self::RandomResizedCrop { .. } | Self::Resize { .. } | Self::RandomResize { .. } | Self::RandAugment { .. }
+            Self::RandomResizedCrop { .. }
+                | Self::Resize { .. }
+                | Self::Squash { .. }
+                | Self::RandomResize { .. }
+                | Self::RandAugment { .. }
         )
     }
 
@@ -197,6 +209,7 @@ impl Augment {
             Self::RandomCrop { size: 0, .. }
             | Self::RandomResizedCrop { size: 0, .. }
             | Self::Resize { size: 0, .. }
+            | Self::Squash { size: 0, .. }
             | Self::RandomResize { min: 0, .. }
             | Self::CenterCrop { size: 0 }
             | Self::Cutout { size: 0 } => wrong("size", "must be at least 1 pixel".to_string()),
@@ -257,11 +270,19 @@ impl Augment {
             Self::RandomResizedCrop { size, scale, ratio, filter } => {
                 let part =
                     random_part((height, width), scale, ratio, rng).unwrap_or_else(|| middle(height, width, ratio));
+                view.settle(origin)?;
                 replace(view, part, (size, size), filter.drawn(rng))?;
             }
-            Self::Resize { size, filter } => shorter_side(view, size, filter.drawn(rng))?,
+            Self::Resize { size, filter } => shorter_side(view, size, filter.drawn(rng), origin)?,
+            Self::Squash { size, filter } => {
+                let filter = filter.drawn(rng);
+                view.settle(origin)?;
+                if (height, width) != (size, size) {
+                    replace(view, (0, 0, height, width), (size, size), filter)?;
+                }
+            }
             Self::RandomResize { min, max, filter } => {
-                shorter_side(view, rng.random_range(min..=max), filter.drawn(rng))?;
+                shorter_side(view, rng.random_range(min..=max), filter.drawn(rng), origin)?;
             }
             Self::CenterCrop { size } => {
                 view.crop(central(height, size), central(width, size), size, size);
@@ -282,6 +303,7 @@ impl Augment {
             }
             Self::PcaColour { deviation } => view.shift = colour::shift(colour::lengths(deviation, rng)),
             Self::RandAugment { magnitude, deviation, layers, probability, filter, fill } => {
+                view.settle(origin)?;
                 view.upright();
                 let image = std::mem::replace(&mut view.image, Image::filled(0, 0, fill));
                 let chosen = RandAugment { magnitude, deviation, layers, probability, filter, fill };
@@ -337,13 +359,17 @@ fn central(side: usize, size: usize) -> isize {
     ((side - size) as f64 / 2.0).round_ties_even() as isize
 }
 
-fn shorter_side(view: &mut View, size: usize, filter: Filter) -> Result<()> {
+fn shorter_side(view: &mut View, size: usize, filter: Filter, origin: &dyn Fn() -> String) -> Result<()> {
     let (height, width) = view.size();
     if height.min(width) == size {
         return Ok(());
     }
     let longer = size * height.max(width) / height.min(width).max(1);
     let target = if height <= width { (size, longer) } else { (longer, size) };
+    view.settle(origin)?;
+    if view.resize_later(target, filter) {
+        return Ok(());
+    }
     replace(view, (0, 0, height, width), target, filter)
 }
 

@@ -118,6 +118,13 @@ impl Transform {
 
     /// Does the steps, all but the last pass over the pixels.
     pub(crate) fn view(&self, image: Image, origin: &dyn Fn() -> String, rng: &mut impl Rng) -> Result<View> {
+        let mut view = self.unsettled(image, origin, rng)?;
+        view.settle(origin)?;
+        Ok(view)
+    }
+
+    /// As [`Transform::view`], where what is too large to be resized whole may still be so.
+    fn unsettled(&self, image: Image, origin: &dyn Fn() -> String, rng: &mut impl Rng) -> Result<View> {
         if image.height == 0 || image.width == 0 {
             return Err(Error::Decode { path: origin(), message: "it has no pixels".to_string() });
         }
@@ -142,5 +149,39 @@ impl Transform {
         let mut values = vec![0.0; 3 * height * width];
         self.write(&view, &origin, &mut values)?;
         Ok(Tensor::from_vec(values, (1, 3, height, width), &Device::Cpu)?)
+    }
+
+    /// The four corners and the middle of what the steps give, each of `size` x `size`, then the same of its mirror image:
+    /// f32 (10, 3, size, size) on the CPU, in torchvision's order (`TenCrop`).
+    ///
+    /// # Errors
+    /// As [`Transform::tensor`]; [`Error::ImageSize`] where the steps give less than the crops need.
+    pub fn ten_crops(&self, image: Image, size: usize) -> Result<Tensor> {
+        let origin = || "image".to_string();
+        let mut whole = self.unsettled(image, &origin, &mut ChaCha8Rng::seed_from_u64(0))?;
+        let (height, width) = whole.size();
+        let (Some(bottom), Some(right)) = (height.checked_sub(size), width.checked_sub(size)) else {
+            return Err(Error::ImageSize {
+                path: origin(),
+                height,
+                width,
+                expected_height: size,
+                expected_width: size,
+                hint: "the crops are larger than the image: resize it first",
+            });
+        };
+        let half = |side: usize| (side as f64 / 2.0).round_ties_even() as usize;
+        let places = [(0, 0), (0, right), (bottom, 0), (bottom, right), (half(bottom), half(right))];
+        let length = 3 * size * size;
+        let mut values = vec![0.0; 10 * length];
+        // The mirror image is cut, not the cuts mirrored: where half pixels are rounded that is another middle.
+        for (index, out) in values.chunks_exact_mut(length).enumerate() {
+            let (top, left) = places[index % 5];
+            if index == 5 {
+                whole.flip();
+            }
+            self.write(&whole.square(top, left, size, &origin)?, &origin, out)?;
+        }
+        Ok(Tensor::from_vec(values, (10, 3, size, size), &Device::Cpu)?)
     }
 }

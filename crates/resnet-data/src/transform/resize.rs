@@ -48,7 +48,51 @@ pub(super) fn resize(
     Ok(Image { height: rows, width: columns, pixels: out.into_vec() })
 }
 
+/// A part (top, left, height, width) of what the whole image would be if it were resized to `target` (rows, columns), from
+/// the pixels that this part takes.
+///
+/// A picture of 65000 x 2 pixels whose shorter side is resized to 256 would have eight million columns; a crop sees 224.
+pub(super) fn resize_part(
+    image: &Image,
+    target: (usize, usize),
+    (top, left, height, width): (usize, usize, usize, usize),
+    filter: Filter,
+) -> Result<Image> {
+    // Places in the source that a run of the result begins and ends at.
+    let within = |source: usize, target: usize, from: usize, length: usize| {
+        let scale = source as f64 / target as f64;
+        let end = ((from + length) as f64 * scale).min(source as f64);
+        (from as f64 * scale, end)
+    };
+    let (above, below) = within(image.height, target.0, top, height);
+    let (before, behind) = within(image.width, target.1, left, width);
+    // The rows that the filter sees; one more on both sides for rounding.
+    let reach = filter.reach() * (image.height as f64 / target.0 as f64).max(1.0) + 1.0;
+    let first = (above - reach).floor().max(0.0) as usize;
+    let last = ((below + reach).ceil() as usize).min(image.height);
+    let rows = &image.pixels[first * image.width * 3..last * image.width * 3];
+    let source = ImageRef::new(size(image.width)?, size(last - first)?, rows, PixelType::U8x3).map_err(error)?;
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter.kernel())).use_alpha(false);
+    let mut resizer = Resizer::new();
+    let mut wide = FirImage::new(size(width)?, size(last - first)?, PixelType::U8x3);
+    let columns = options.crop(before, 0.0, behind - before, (last - first) as f64);
+    resizer.resize(&source, &mut wide, &columns).map_err(error)?;
+    let mut out = FirImage::new(size(width)?, size(height)?, PixelType::U8x3);
+    let above = above - first as f64;
+    let rows = options.crop(0.0, above, width as f64, (below - first as f64).min((last - first) as f64) - above);
+    resizer.resize(&wide, &mut out, &rows).map_err(error)?;
+    Ok(Image { height, width, pixels: out.into_vec() })
+}
+
 impl Filter {
+    /// How far it reaches from a pixel's middle, in pixels.
+    fn reach(self) -> f64 {
+        match self {
+            Self::Bilinear | Self::Random => 1.0,
+            Self::Bicubic => 2.0,
+        }
+    }
+
     /// The filter for one image.
     pub(super) fn drawn(self, rng: &mut impl Rng) -> Self {
         match self {

@@ -130,6 +130,70 @@ fn resizing_equals_pillow() {
 }
 
 #[test]
+fn a_part_of_a_resized_image_is_what_the_whole_would_have_there() {
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    for _ in 0..300 {
+        let mut side = |most| rng.random_range(1..most);
+        let (height, width, rows, columns) = (side(60), side(60), side(90), side(90));
+        let image = Image { pixels: (0..height * width * 3).map(|_| rng.random()).collect(), height, width };
+        let (top, left) = (rng.random_range(0..rows), rng.random_range(0..columns));
+        let (down, right) = (rng.random_range(1..=rows - top), rng.random_range(1..=columns - left));
+        for filter in [Filter::Bilinear, Filter::Bicubic] {
+            let whole = resize::resize(&image, (0, 0, height, width), (rows, columns), filter).unwrap();
+            let part = resize::resize_part(&image, (rows, columns), (top, left, down, right), filter).unwrap();
+            let cut = (top..top + down)
+                .flat_map(|row| whole.pixels[(row * columns + left) * 3..(row * columns + left + right) * 3].to_vec());
+            assert!(part.pixels.iter().copied().eq(cut), "{height}x{width} to {rows}x{columns}, {filter:?}");
+        }
+    }
+}
+
+/// Pictures of one column or two rows, whose shorter side a resize to 256 makes gigabytes of.
+#[test]
+fn thin_pictures_cost_what_their_crop_needs() {
+    let crop = Transform::center_crop(224, 0.875, Filter::Bilinear, unit()).unwrap();
+    for (height, width) in [(1_000_000, 1), (2, 65_000), (1, 100_000_000)] {
+        let image = Image { height, width, pixels: [10, 20, 200].repeat(height * width) };
+        let (out, rows, columns) = run(&crop, &image, 0);
+        assert_eq!((rows, columns), (224, 224));
+        assert!(out[..224 * 224].iter().all(|&value| value == 10.0));
+        assert!(out[2 * 224 * 224..].iter().all(|&value| value == 200.0));
+        let ten = Transform::new(vec![crop.steps()[0].clone()], unit()).unwrap().ten_crops(image, 224).unwrap();
+        assert_eq!(ten.dims(), [10, 3, 224, 224]);
+    }
+    // Each row a colour of its own: the middle is what it would be, and no more than that is made.
+    let image =
+        Image { height: 20_000, width: 1, pixels: (0..20_000).flat_map(|row| [(row / 100) as u8; 3]).collect() };
+    let (out, ..) = run(&crop, &image, 0);
+    assert!(out[..224].iter().all(|&value| value == 99.0 || value == 100.0), "{}", out[0]);
+    assert_eq!(out[223 * 224], 100.0);
+
+    let steps = vec![crop.steps()[0].clone()];
+    let error = Transform::new(steps, unit()).unwrap().tensor(image).unwrap_err().to_string();
+    assert!(error.contains("20000x1 pixels would have to be resized to 5120000x256"), "{error}");
+    let flip = vec![
+        Augment::HorizontalFlip { probability: 1.0 },
+        Augment::RandomResize { min: 256, max: 480, filter: Filter::Bicubic },
+        Augment::RandomCrop { size: 224, padding: 0, fill: Padding::Black },
+    ];
+    let strip = Image { height: 2, width: 200_000, pixels: [1, 2, 3].repeat(400_000) };
+    let (out, ..) = run(&Transform::new(flip, unit()).unwrap(), &strip, 0);
+    assert!(out[..224 * 224].iter().all(|&value| value == 1.0));
+}
+
+#[test]
+fn ten_crops_are_corners_and_middle_and_their_mirror_images() {
+    let image = Image { height: 3, width: 4, pixels: (0..12).flat_map(|value| [value; 3]).collect() };
+    let crops = Transform::plain(unit()).unwrap().ten_crops(image.clone(), 2).unwrap();
+    let values = crops.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let firsts: Vec<f32> = values.iter().step_by(12).copied().collect();
+    assert_eq!(firsts, [0.0, 2.0, 4.0, 6.0, 1.0, 3.0, 1.0, 7.0, 5.0, 2.0]);
+    assert_eq!(values[..4], [0.0, 1.0, 4.0, 5.0]);
+    let error = Transform::plain(unit()).unwrap().ten_crops(image, 4).unwrap_err().to_string();
+    assert!(error.contains("3x4 but 4x4"), "{error}");
+}
+
+#[test]
 fn resize_and_center_crop_have_torchvisions_sizes() {
     let transform = Transform::center_crop(224, 0.875, Filter::Bilinear, unit()).unwrap();
     assert_eq!(transform.steps()[0], Augment::Resize { size: 256, filter: Filter::Bilinear });

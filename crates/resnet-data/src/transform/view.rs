@@ -4,7 +4,11 @@
 //! columns of the source may lie outside the picture: there it is padded.
 
 use super::Padding;
-use crate::Image;
+use super::resize::{Filter, resize_part};
+use crate::{Error, Image, Result};
+
+/// Most pixels of a resized picture: what is larger is not made whole.
+const MOST_RESIZED: usize = 1 << 25;
 
 /// A rectangle in the coordinates of the source image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +23,9 @@ pub(super) struct Rectangle {
 #[derive(Clone, Debug)]
 pub(crate) struct View {
     pub(super) image: Image,
+    /// What the image is still to be resized to (rows, columns), where that would be too large to do for the whole: frame
+    /// and holes are in the resized image's coordinates.
+    resized: Option<((usize, usize), Filter)>,
     pub(super) frame: Rectangle,
     /// True where the frame is read from right to left.
     pub(super) flipped: bool,
@@ -33,7 +40,68 @@ pub(crate) struct View {
 impl View {
     pub(crate) fn new(image: Image) -> Self {
         let frame = Rectangle { top: 0, left: 0, height: image.height, width: image.width };
-        Self { image, frame, flipped: false, padding: Padding::Black, holes: Vec::new(), shift: [0.0; 3] }
+        Self {
+            image,
+            resized: None,
+            frame,
+            flipped: false,
+            padding: Padding::Black,
+            holes: Vec::new(),
+            shift: [0.0; 3],
+        }
+    }
+
+    /// Puts off resizing the whole image to `target`, where that would be too large; false where it is not.
+    pub(super) fn resize_later(&mut self, target: (usize, usize), filter: Filter) -> bool {
+        debug_assert!(self.is_whole() && self.resized.is_none(), "resizing comes before cropping and padding");
+        let large = target.0.saturating_mul(target.1) > MOST_RESIZED;
+        if large {
+            self.resized = Some((target, filter));
+            self.frame = Rectangle { top: 0, left: 0, height: target.0, width: target.1 };
+        }
+        large
+    }
+
+    /// Makes the resized picture, as far as it is seen.
+    pub(super) fn settle(&mut self, origin: &dyn Fn() -> String) -> Result<()> {
+        if self.resized.is_some() {
+            *self = self.settled(origin)?;
+        }
+        Ok(())
+    }
+
+    /// A square of what is seen, resized where that was put off.
+    pub(super) fn square(&mut self, top: usize, left: usize, size: usize, origin: &dyn Fn() -> String) -> Result<Self> {
+        let frame = self.within(top as isize, left as isize, size, size);
+        let whole = std::mem::replace(&mut self.frame, frame);
+        let square = self.settled(origin);
+        self.frame = whole;
+        square
+    }
+
+    fn settled(&self, origin: &dyn Fn() -> String) -> Result<Self> {
+        let Some((target, filter)) = self.resized else { return Ok(self.clone()) };
+        let seen = self.visible();
+        if seen.height * seen.width > MOST_RESIZED {
+            let ((rows, columns), (height, width)) = (target, (self.image.height, self.image.width));
+            let message = format!("its {height}x{width} pixels would have to be resized to {rows}x{columns}");
+            return Err(Error::Decode { path: origin(), message });
+        }
+        let part = (seen.top as usize, seen.left as usize, seen.height, seen.width);
+        let image = if seen.height * seen.width == 0 {
+            Image::filled(0, 0, [0; 3])
+        } else {
+            resize_part(&self.image, target, part, filter)?
+        };
+        let moved = |place: Rectangle| Rectangle { top: place.top - seen.top, left: place.left - seen.left, ..place };
+        let holes = self.holes.iter().copied().map(moved).collect();
+        let (flipped, padding, shift) = (self.flipped, self.padding, self.shift);
+        Ok(Self { image, resized: None, frame: moved(self.frame), flipped, padding, holes, shift })
+    }
+
+    /// Rows and columns of the image, resized.
+    fn extent(&self) -> (usize, usize) {
+        self.resized.map_or((self.image.height, self.image.width), |(target, _)| target)
     }
 
     /// Rows and columns that are seen.
@@ -81,7 +149,8 @@ impl View {
 
     /// True where nothing has been cropped or padded.
     pub(super) fn is_whole(&self) -> bool {
-        self.frame == Rectangle { top: 0, left: 0, height: self.image.height, width: self.image.width }
+        let (height, width) = self.extent();
+        self.frame == Rectangle { top: 0, left: 0, height, width }
     }
 
     /// The part of the frame that lies on the image, in the image's coordinates.
@@ -91,8 +160,9 @@ impl View {
             let to = (start + length as isize).clamp(from, limit as isize);
             (from, (to - from) as usize)
         };
-        let (top, height) = clip(self.frame.top, self.frame.height, self.image.height);
-        let (left, width) = clip(self.frame.left, self.frame.width, self.image.width);
+        let (rows, columns) = self.extent();
+        let (top, height) = clip(self.frame.top, self.frame.height, rows);
+        let (left, width) = clip(self.frame.left, self.frame.width, columns);
         Rectangle { top, left, height, width }
     }
 }

@@ -17,34 +17,33 @@ pub(super) struct Npy {
 }
 
 impl Npy {
-    pub(super) fn create(path: &Path, width: usize) -> Result<Self> {
-        let file = File::create(path).map_err(Error::io(path))?;
+    /// `path` is what the file will be called.
+    pub(super) fn begin(path: &Path, file: File, width: usize) -> Result<Self> {
         let mut npy = Self { path: path.to_path_buf(), file: BufWriter::new(file), width, names: String::new() };
         npy.write(&header(0, width))?;
         Ok(npy)
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).map_err(Error::io(&self.path))
+        self.file.write_all(bytes).map_err(Error::write(&self.path))
     }
 
     pub(super) fn push(&mut self, image: &str, values: &[f32]) -> Result<()> {
         if values.len() != self.width {
             return Err(Error::format(&self.path, format!("{} values in a row of {}", values.len(), self.width)));
         }
-        self.names.extend(image.chars().map(|c| if c == '\n' { ' ' } else { c }));
+        self.names.push_str(image);
         self.names.push('\n');
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         self.write(&bytes)
     }
 
-    pub(super) fn finish(mut self, rows: usize, names: &Path) -> Result<()> {
-        self.file.seek(SeekFrom::Start(0)).map_err(Error::io(&self.path))?;
+    /// Gives the images' paths, a line each.
+    pub(super) fn finish(mut self, rows: usize) -> Result<String> {
+        self.file.seek(SeekFrom::Start(0)).map_err(Error::write(&self.path))?;
         self.write(&header(rows, self.width))?;
-        self.file.flush().map_err(Error::io(&self.path))?;
-        let temporary = names.with_extension("txt.tmp");
-        std::fs::write(&temporary, &self.names).map_err(Error::io(&temporary))?;
-        std::fs::rename(&temporary, names).map_err(Error::io(names))
+        self.file.flush().map_err(Error::write(&self.path))?;
+        Ok(self.names)
     }
 }
 

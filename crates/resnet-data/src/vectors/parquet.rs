@@ -33,12 +33,12 @@ pub(super) struct Parquet {
 }
 
 impl Parquet {
-    pub(super) fn create(path: &Path) -> Result<Self> {
-        let file = File::create(path).map_err(Error::io(path))?;
-        let wrong = |error: ParquetError| Error::format(path, error);
-        let schema = Arc::new(parse_message_type(SCHEMA).map_err(wrong)?);
+    /// `path` is what the file will be called.
+    pub(super) fn begin(path: &Path, file: File) -> Result<Self> {
+        let wrong = failed(path);
+        let schema = Arc::new(parse_message_type(SCHEMA).map_err(&wrong)?);
         let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
-        let writer = SerializedFileWriter::new(file, schema, Arc::new(properties)).map_err(wrong)?;
+        let writer = SerializedFileWriter::new(file, schema, Arc::new(properties)).map_err(&wrong)?;
         let path = path.to_path_buf();
         let (names, values, repetition, definition) = Default::default();
         Ok(Self { path, writer, names, values, repetition, definition })
@@ -54,7 +54,7 @@ impl Parquet {
 
     fn flush(&mut self) -> Result<()> {
         let path = self.path.clone();
-        self.write_group().map_err(|error| Error::format(path, error))
+        self.write_group().map_err(failed(&path))
     }
 
     fn write_group(&mut self) -> Result<(), ParquetError> {
@@ -82,7 +82,22 @@ impl Parquet {
     pub(super) fn finish(mut self) -> Result<()> {
         self.flush()?;
         let path = self.path;
-        self.writer.close().map(drop).map_err(|error| Error::format(path, error))
+        self.writer.close().map(drop).map_err(failed(&path))
+    }
+}
+
+/// What the system says is told as such, not as the format's.
+fn failed(path: &Path) -> impl Fn(ParquetError) -> Error {
+    let path = path.to_path_buf();
+    move |error| {
+        let source = match error {
+            ParquetError::External(error) => match error.downcast::<std::io::Error>() {
+                Ok(error) => *error,
+                Err(error) => std::io::Error::other(error),
+            },
+            other => std::io::Error::other(other),
+        };
+        Error::write(&path)(source)
     }
 }
 
@@ -98,7 +113,7 @@ mod tests {
         let path = folder.path().join("f.parquet");
         let mut writer = VectorWriter::create(&path, 2).unwrap();
         for i in 0..5000 {
-            writer.push(&format!("{i}.jpg"), &[i as f32, 0.5]).unwrap();
+            writer.push(format!("{i}.jpg"), &[i as f32, 0.5]).unwrap();
         }
         writer.finish().unwrap();
         let reader = SerializedFileReader::new(std::fs::File::open(&path).unwrap()).unwrap();

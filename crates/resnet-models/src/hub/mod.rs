@@ -5,19 +5,23 @@
 //! torchvision (`resnet50-0676ba61.pth`) and of this project's trainer.
 
 mod config;
+pub(crate) mod json;
 mod labels;
+mod processor;
 mod published;
 mod source;
+mod timm;
 mod torchvision;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device};
+use candle_core::Device;
 use resnet_hub::{Hub, Progress};
 
-use crate::weights::{self, AssignOptions, Checkpoint, WeightsError};
-use crate::{Config, Error, Network, Parameters, Preprocessing};
+use crate::fit::{Fitted, fit, fitting, foreign};
+use crate::weights::{LoadOptions, WeightsFile};
+use crate::{Config, Error, Network, Outputs, Parameters, Preprocessing};
 use config::ModelConfig;
 pub use published::{Published, published};
 
@@ -26,12 +30,19 @@ pub use published::{Published, published};
 pub struct PretrainedOptions {
     /// The network's name, where the files do not give it or give another.
     pub arch: Option<String>,
+    /// The network itself, where it is none of the registry's; in place of [`Self::arch`].
+    pub config: Option<Config>,
     /// A branch, a tag or a commit of the repository; `main` where none is given.
     pub revision: Option<String>,
     /// The hub; that of the environment variables (`HF_HOME`, `HF_TOKEN`, `HF_HUB_OFFLINE`, …) where none is given.
     pub hub: Option<Hub>,
     /// Where the parameters lie.
     pub device: Device,
+    /// Keys that lead to the weights in a checkpoint of PyTorch's, joined by dots (`state_dict_ema`); the likeliest where
+    /// none are given.
+    pub entry: Option<String>,
+    /// What the names of the network's tensors begin with (`module.encoder_k`), where the file has several networks.
+    pub prefix: Option<String>,
     /// A new head for so many classes, with values from the seed, in place of the weights' own.
     pub new_head: Option<NewHead>,
 }
@@ -48,7 +59,16 @@ pub struct NewHead {
 impl Default for PretrainedOptions {
     /// From the hub's `main`, on the CPU, whole.
     fn default() -> Self {
-        Self { arch: None, revision: None, hub: None, device: Device::Cpu, new_head: None }
+        Self {
+            arch: None,
+            config: None,
+            revision: None,
+            hub: None,
+            device: Device::Cpu,
+            entry: None,
+            prefix: None,
+            new_head: None,
+        }
     }
 }
 
@@ -61,10 +81,17 @@ pub struct Pretrained {
     pub parameters: Parameters,
     /// The pictures that it was made for, where that is known.
     pub preprocessing: Option<Preprocessing>,
-    /// Names of its classes, where they are known; with a new head there are none.
+    /// Names of its classes, where they are known; with a new head there are none. Of [`Outputs::Binary`] there may be two:
+    /// no and yes.
     pub classes: Option<Vec<String>>,
+    /// What its outputs mean: as the files say, else by their number.
+    pub outputs: Outputs,
     /// The number of names that the files give, where the network has not so many classes. Then [`Self::classes`] is none.
     pub unfitting_names: Option<usize>,
+    /// What was guessed, converted or left alone of the weights' file, a line each.
+    pub notes: Vec<String>,
+    /// What stands in the place of a head where that is no linear layer. Without a head the network has 0 classes.
+    pub other_head: Option<String>,
     /// What the weights' file says beside them.
     pub metadata: BTreeMap<String, String>,
     /// The weights' file.
@@ -103,127 +130,110 @@ pub fn from_pretrained_with(
     if let Some(arch) = &options.arch {
         crate::config(arch)?;
     }
+    if let Some(config) = &options.config {
+        config.check()?;
+    }
     let files = source::find(name, options, progress)?;
     let config = files.config.as_deref().map(ModelConfig::read).transpose()?;
-    let checkpoint = weights::load(files.weights(progress)?)?;
-    let known = match (&options.arch, &config) {
-        (Some(arch), _) => crate::config(arch)?,
-        (None, Some(config)) => config.network.clone(),
-        (None, None) => named(&checkpoint)?,
+    let file = WeightsFile::open(&files.weights(progress)?)?;
+    let part = LoadOptions { entry: options.entry.clone(), prefix: options.prefix.clone(), keep_names: false };
+    let known = match (&options.config, &options.arch, &config) {
+        (Some(own), _, _) => own.clone(),
+        (None, Some(arch), _) => crate::config(arch)?,
+        (None, None, Some(config)) => config.network.clone(),
+        (None, None, None) => named(&file, &part)?,
     };
-    let (network, parameters) = build(known, &checkpoint, options)?;
+    // What a file says is told of with its name.
+    let said_by = files.config.as_deref().filter(|_| options.arch.is_none()).unwrap_or(&file.file);
+    known.check().map_err(|error| Error::Config { file: said_by.to_owned(), message: error.to_string() })?;
+    let own_classes = file.classes();
+    let Fitted { network, parameters, checkpoint, notes } =
+        fit(known, &file, &part, options.new_head, &options.device)?;
     let classes = match (&options.new_head, &config) {
         (Some(_), _) => None,
         (None, Some(config)) => config.classes.clone(),
-        (None, None) => ours(&checkpoint, "classes")?,
+        (None, None) => ours(&checkpoint.file, &checkpoint.metadata, "classes")?.or(own_classes),
     };
     let preprocessing = match &config {
         Some(config) => config.preprocessing,
-        None => match ours(&checkpoint, "preprocessing")? {
-            Some(own) => Some(own),
+        None => match ours::<Preprocessing>(&checkpoint.file, &checkpoint.metadata, "preprocessing")? {
+            Some(own) => {
+                let wrong = |error| json::wrong(&checkpoint.file, format!("its metadata \"preprocessing\": {error}"));
+                own.check().map_err(|error| wrong(error.to_string()))?;
+                Some(own)
+            }
             None => torchvision::preprocessing(&checkpoint.file),
         },
     };
-    let fit = |names: &Vec<String>| names.len() == network.config().classes;
+    let count = network.config().classes;
+    let said = match (&options.new_head, &config) {
+        (Some(_), _) => None,
+        (None, Some(config)) => config.outputs,
+        (None, None) => ours(&checkpoint.file, &checkpoint.metadata, "outputs")?,
+    };
+    // One of one is no choice, whatever is said.
+    let outputs = said.filter(|said| count > 1 || *said != Outputs::OneOf).unwrap_or(Outputs::of(count));
+    let outputs = if count == 1 && outputs == Outputs::AnyOf { Outputs::Binary } else { outputs };
+    let fit = |names: &Vec<String>| outputs.fits(names.len(), count);
+    // Without a head there is nothing to name.
+    let classes = classes.filter(|_| count > 0);
     let unfitting_names = classes.as_ref().filter(|names| !fit(names)).map(Vec::len);
     Ok(Pretrained {
         classes: classes.filter(fit),
         unfitting_names,
+        outputs,
         network,
         parameters,
         preprocessing,
+        notes,
+        other_head: checkpoint.other_head,
         metadata: checkpoint.metadata,
         file: checkpoint.file,
     })
 }
 
 /// The network that weights without a configuration beside them are of: as their metadata or their file's name say.
-fn named(checkpoint: &Checkpoint) -> Result<Config, Error> {
-    if let Some(whole) = ours(checkpoint, "config")? {
+fn named(file: &WeightsFile, part: &LoadOptions) -> Result<Config, Error> {
+    let metadata = file.metadata();
+    if let Some(whole) = ours(&file.file, &metadata, "config")? {
         return Ok(whole);
     }
-    let arch = checkpoint.metadata.get("arch").cloned().or_else(|| in_file_name(checkpoint));
-    let Some(arch) = arch else {
-        return Err(Error::Nameless { file: checkpoint.file.clone(), fitting: fitting(checkpoint) });
-    };
-    crate::config(&arch)?.with_changes(&ours(checkpoint, "network")?.unwrap_or_default())
-}
-
-fn build(
-    mut config: Config,
-    checkpoint: &Checkpoint,
-    options: &PretrainedOptions,
-) -> Result<(Network, Parameters), Error> {
-    let (classes, parameters) = match options.new_head {
-        Some(head) => (Some(head.classes), Parameters::new(head.seed, DType::F32, &options.device)),
-        None => (classes_of(checkpoint), Parameters::zeros(DType::F32, &options.device)),
-    };
-    if let Some(classes) = classes {
-        config = config.with_classes(classes);
+    let is_ours = is_ours(&metadata);
+    let arch = metadata.get("arch").cloned().or_else(|| in_file_name(&file.file));
+    match arch.map(|arch| crate::config(&arch)) {
+        Some(Ok(config)) => config.with_changes(&ours(&file.file, &metadata, "network")?.unwrap_or_default()),
+        Some(Err(error)) if is_ours => Err(error),
+        // Another program's word under the same key.
+        _ => match foreign(file, part) {
+            Some(what) => Err(Error::Foreign { file: file.file.clone(), what }),
+            None => Err(Error::Nameless { file: file.file.clone(), fitting: fitting(file, part) }),
+        },
     }
-    if config.classes == 0 {
-        return Err(Error::NoClasses);
-    }
-    let network = Network::new(&config, parameters.builder())?;
-    let except = match options.new_head {
-        Some(_) => vec![format!("{}.", network.config().head())],
-        None => Vec::new(),
-    };
-    let assigned = weights::assign(checkpoint, &parameters.named(), &AssignOptions { except, ..Default::default() });
-    assigned.map_err(|error| match error {
-        WeightsError::Mismatch(mismatch) => Error::OtherNetwork { mismatch, fitting: fitting(checkpoint) },
-        other => other.into(),
-    })?;
-    Ok((network, parameters))
-}
-
-/// Names that a head has in one family or another.
-const HEADS: [&str; 3] = ["fc.weight", "head.fc.weight", "head.weight"];
-
-/// The number of rows of the head's weight.
-fn classes_of(checkpoint: &Checkpoint) -> Option<usize> {
-    let head = HEADS.iter().find_map(|name| checkpoint.tensors.get(*name))?;
-    head.dims().first().copied().filter(|&classes| classes > 0)
-}
-
-/// The networks that weights fit by names and shapes.
-fn fitting(checkpoint: &Checkpoint) -> Vec<&'static str> {
-    let classes = classes_of(checkpoint);
-    // Making all networks takes long: the last block rules most of them out.
-    let may_fit = |arch: &&str| {
-        crate::config(arch).is_ok_and(|config| {
-            let last = config.block_configs().last().map(|(path, _)| format!("{path}."));
-            last.is_some_and(|last| checkpoint.tensors.keys().any(|name| name.starts_with(&last)))
-        })
-    };
-    let fits = |arch: &&str| {
-        let parameters = Parameters::zeros(DType::F32, &Device::Cpu);
-        let named = crate::create(arch, parameters.builder(), classes).map(|_| parameters.named());
-        named.is_ok_and(|named| {
-            let same = |(name, var): &(String, candle_core::Var)| {
-                checkpoint.tensors.get(name).is_some_and(|t| t.dims() == var.dims())
-            };
-            named.len() == checkpoint.tensors.len() && named.iter().all(same)
-        })
-    };
-    crate::names().into_iter().filter(may_fit).filter(fits).collect()
 }
 
 /// The network that a published file is named after: `resnet50-0676ba61.pth`.
-fn in_file_name(checkpoint: &Checkpoint) -> Option<String> {
-    let stem = checkpoint.file.file_stem()?.to_str()?;
+fn in_file_name(file: &Path) -> Option<String> {
+    let stem = file.file_stem()?.to_str()?;
     let (name, sum) = stem.split_once('-')?;
     let is_sum = sum.len() == 8 && sum.chars().all(|c| c.is_ascii_hexdigit());
     (is_sum && crate::config(name).is_ok()).then(|| name.to_owned())
 }
 
-/// A value of a trainer's checkpoint. Other programs' values under the same key are none of ours.
-fn ours<T: serde::de::DeserializeOwned>(checkpoint: &Checkpoint, key: &str) -> Result<Option<T>, Error> {
-    let is_ours = ["arch", "classes", "normalize"].iter().all(|key| checkpoint.metadata.contains_key(*key));
-    let Some(text) = checkpoint.metadata.get(key).filter(|_| is_ours) else { return Ok(None) };
+/// Whether a trainer of this project wrote it. Other programs' values under the same keys are none of ours.
+fn is_ours(metadata: &BTreeMap<String, String>) -> bool {
+    ["arch", "classes", "normalize"].iter().all(|key| metadata.contains_key(*key))
+}
+
+/// A value of a trainer's checkpoint.
+fn ours<T: serde::de::DeserializeOwned>(
+    file: &Path,
+    metadata: &BTreeMap<String, String>,
+    key: &str,
+) -> Result<Option<T>, Error> {
+    let Some(text) = metadata.get(key).filter(|_| is_ours(metadata)) else { return Ok(None) };
     let value = serde_json::from_str(text);
     value.map(Some).map_err(|error| Error::Config {
-        file: checkpoint.file.clone(),
+        file: file.to_owned(),
         message: format!("its metadata {key:?} cannot be read: {error}"),
     })
 }

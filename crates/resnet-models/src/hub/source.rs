@@ -5,14 +5,17 @@ use std::path::{Path, PathBuf};
 use resnet_hub::{Hub, Progress, Repository};
 
 use super::{PretrainedOptions, config, published};
-use crate::{Error, registry};
+use crate::{Error, registry, weights};
 
 /// The configuration's name, in repositories and folders.
 const CONFIG: &str = "config.json";
 /// What transformers writes of pictures.
 pub(super) const PREPROCESSOR: &str = "preprocessor_config.json";
-/// Names of weights, the best first.
-const WEIGHTS: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
+/// Names of weights, the best first: old repositories have PyTorch's form only, and large ones several files.
+const WEIGHTS: [&str; 4] =
+    ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
+/// What the names of indices end with.
+const INDEX: &str = ".index.json";
 
 /// The files of a pretrained network.
 pub(super) struct Files {
@@ -32,14 +35,25 @@ impl Files {
         match &self.weights {
             Weights::Here(path) => Ok(path.clone()),
             Weights::There(hub, repository) => {
-                let [first, second] = WEIGHTS;
-                match hub.fetch(repository, first, progress) {
-                    // Old repositories have PyTorch's form only. The message is of the form that is wanted.
-                    Err(error) if error.is_missing() => {
-                        hub.fetch(repository, second, progress).map_err(|_| error.into())
+                let [wanted, others @ ..] = WEIGHTS;
+                // The message is of the form that is wanted. Without a network the cache may have another.
+                let error = match hub.fetch(repository, wanted, progress) {
+                    Err(error) if error.is_missing() || hub.offline => error,
+                    result => return Ok(result?),
+                };
+                for name in others {
+                    match hub.fetch(repository, name, progress) {
+                        Ok(file) if name.ends_with(INDEX) => {
+                            for part in weights::parts_of_index(&file)? {
+                                hub.fetch(repository, &part, progress)?;
+                            }
+                            return Ok(file);
+                        }
+                        Err(missing) if missing.is_missing() || hub.offline => {}
+                        result => return Ok(result?),
                     }
-                    result => Ok(result?),
                 }
+                Err(error.into())
             }
         }
     }
@@ -153,7 +167,7 @@ mod tests {
             assert_eq!(whole_name(given).unwrap(), whole);
         }
         let error = whole_name("resnet34").unwrap_err().to_string();
-        assert!(error.contains("timm/resnet34.a1_in1k") && error.contains("list --pretrained"), "{error}");
-        assert!(whole_name("resnet20").unwrap_err().to_string().contains("--weights"));
+        assert!(error.contains("timm/resnet34.a1_in1k") && error.contains("and others"), "{error}");
+        assert!(whole_name("resnet20").unwrap_err().to_string().contains("name a file"));
     }
 }

@@ -21,6 +21,8 @@ use proto::{Dimension, Entry, FLOAT, GraphProto, Model, OperatorSet, Size, Tenso
 pub const INPUT: &str = "images";
 /// See [`INPUT`].
 pub const OUTPUT: &str = "logits";
+/// The output's name where the network has no head: f32 (batch, channels).
+pub const FEATURES: &str = "features";
 
 /// Opset 17 came with the format's version 8.
 const OPSET: i64 = 17;
@@ -42,9 +44,13 @@ pub fn export(
 ) -> Result<(), Error> {
     let path = path.as_ref();
     let wrong = |message: String| Error::Config { file: path.to_owned(), message };
-    let input = MapShape { channels: 3, height: size, width: size };
-    let (node, initializer) = Nodes::of(network.graph(), input)?.map_err(wrong)?;
-    let classes = network.config().classes as i64;
+    let config = network.config();
+    let input = MapShape { channels: config.in_chans, height: size, width: size };
+    let (output, width) = match config.classes {
+        0 => (FEATURES, config.features()),
+        classes => (OUTPUT, classes),
+    };
+    let (node, initializer) = Nodes::of(network.graph(), input, output)?.map_err(wrong)?;
     let (batch, size) = (|| Size::Name("batch".into()), || Size::Value(size as i64));
     let model = Model {
         ir_version: IR_VERSION,
@@ -54,8 +60,8 @@ pub fn export(
             node,
             name: network.config().name.clone(),
             initializer,
-            input: vec![value(INPUT, vec![batch(), Size::Value(3), size(), size()])],
-            output: vec![value(OUTPUT, vec![batch(), Size::Value(classes)])],
+            input: vec![value(INPUT, vec![batch(), Size::Value(config.in_chans as i64), size(), size()])],
+            output: vec![value(output, vec![batch(), Size::Value(width as i64)])],
         }),
         opset_import: vec![OperatorSet { domain: String::new(), version: OPSET }],
         metadata_props: metadata.iter().map(|(key, value)| Entry { key: key.clone(), value: value.clone() }).collect(),
@@ -64,9 +70,7 @@ pub fn export(
         return Err(wrong("the network is larger than 2 GiB, which one ONNX file cannot hold".into()));
     }
     weights::replace(path, |mut out| {
-        out.write_all(&model.encode_to_vec())
-            .map_err(|source| WeightsError::Write { file: path.to_owned(), source })?;
-        Ok(out)
+        out.write_all(&model.encode_to_vec()).map_err(|source| WeightsError::Write { file: path.to_owned(), source })
     })?;
     Ok(())
 }

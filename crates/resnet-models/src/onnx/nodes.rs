@@ -4,8 +4,8 @@ use candle_core::{DType, Device, Result, Tensor};
 use resnet_ops::graph::{MapShape, Node, NormParameters, Op, Spread};
 use resnet_ops::{AvgPoolConfig, ConvConfig, Graph, portable};
 
+use super::INPUT;
 use super::proto::{Attribute, FLOAT, INT64, NodeProto, TensorProto};
-use super::{INPUT, OUTPUT};
 
 /// Nodes and constants under way.
 pub(super) struct Nodes {
@@ -20,7 +20,7 @@ type Mapped = std::result::Result<(Vec<NodeProto>, Vec<TensorProto>), String>;
 
 impl Nodes {
     /// All operations of a graph for images of that shape.
-    pub(super) fn of(graph: &Graph, input: MapShape) -> Result<Mapped> {
+    pub(super) fn of(graph: &Graph, input: MapShape, result: &str) -> Result<Mapped> {
         let shapes = graph.shapes(input)?;
         let mut out = Self { nodes: Vec::new(), constants: Vec::new(), names: Vec::new() };
         let output = graph.output().index();
@@ -39,8 +39,8 @@ impl Nodes {
         let last = out.names[output].clone();
         out.nodes.push(NodeProto {
             input: vec![last],
-            output: vec![OUTPUT.into()],
-            name: OUTPUT.into(),
+            output: vec![result.into()],
+            name: result.into(),
             op_type: "Flatten".into(),
             attribute: vec![int("axis", 1)],
         });

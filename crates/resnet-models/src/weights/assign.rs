@@ -13,6 +13,9 @@ pub struct AssignOptions {
     /// Whether missing and unexpected names are errors. Wrong shapes always are, and so is a file
     /// without one name that fits.
     pub strict: bool,
+    /// What the names of the checkpoint's tensors begin with that are to be assigned (`encoder_q`); the others are left
+    /// alone. For checkpoints with the file's own names, or from memory.
+    pub prefix: Option<String>,
     /// Beginnings of names to leave alone, in the file and in the network: `fc.` keeps a new head.
     pub except: Vec<String>,
 }
@@ -20,7 +23,7 @@ pub struct AssignOptions {
 impl Default for AssignOptions {
     /// Strict, no exceptions.
     fn default() -> Self {
-        Self { strict: true, except: Vec::new() }
+        Self { strict: true, prefix: None, except: Vec::new() }
     }
 }
 
@@ -52,6 +55,14 @@ pub fn assign(
     targets: &[(String, Var)],
     options: &AssignOptions,
 ) -> Result<Report, WeightsError> {
+    let below;
+    let checkpoint = match &options.prefix {
+        None => checkpoint,
+        Some(prefix) => {
+            below = part_of(checkpoint, prefix)?;
+            &below
+        }
+    };
     let excepted = |name: &str| options.except.iter().any(|start| name.starts_with(start.as_str()));
     let mut report = Report::default();
     let mut mismatch = Mismatch { file: checkpoint.file.clone(), ..Default::default() };
@@ -96,6 +107,40 @@ pub fn assign(
         report.values += value.elem_count();
     }
     Ok(report)
+}
+
+/// The tensors below a prefix, under the rest of their names.
+fn part_of(checkpoint: &Checkpoint, prefix: &str) -> Result<Checkpoint, WeightsError> {
+    let start = format!("{}.", prefix.trim_end_matches('.'));
+    let below = |(name, tensor): (&String, &Tensor)| Some((name.strip_prefix(&start)?.to_owned(), tensor.clone()));
+    let tensors: std::collections::BTreeMap<String, Tensor> = checkpoint.tensors.iter().filter_map(below).collect();
+    if tensors.is_empty() {
+        let reason = format!("no tensor's name begins with {start}");
+        return Err(WeightsError::NoStateDict { file: checkpoint.file.clone(), reason });
+    }
+    Ok(Checkpoint { tensors, ..checkpoint.clone() })
+}
+
+/// How tensors under our names differ from the names and shapes that a network has beside its head.
+pub(crate) fn compare(checkpoint: &Checkpoint, wanted: &[(String, Vec<usize>)]) -> Mismatch {
+    let mut mismatch = Mismatch { file: checkpoint.file.clone(), ..Default::default() };
+    for (name, shape) in wanted {
+        match checkpoint.tensors.get(name) {
+            None => mismatch.missing.push(name.clone()),
+            Some(tensor) if tensor.dims() != shape => mismatch.misshapen.push(Misshapen {
+                name: name.clone(),
+                expected: shape.clone(),
+                found: tensor.dims().to_vec(),
+            }),
+            Some(_) => mismatch.fitting += 1,
+        }
+    }
+    let known: std::collections::HashSet<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
+    let is_head = |name: &str| name.starts_with("fc.") || name.starts_with("head.");
+    let unexpected = checkpoint.tensors.keys().filter(|name| !known.contains(name.as_str()));
+    let unexpected: Vec<String> = unexpected.filter(|name| !is_ignored(name) && !is_head(name)).cloned().collect();
+    mismatch.unexpected = suggest(&unexpected, &mismatch.missing);
+    mismatch
 }
 
 fn tensor_error(checkpoint: &Checkpoint, name: &str, source: candle_core::Error) -> WeightsError {

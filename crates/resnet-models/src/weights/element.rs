@@ -73,6 +73,29 @@ impl Element {
         Some(Self { name: row.1, size: row.2, kind: row.3 })
     }
 
+    /// `f4` and its like, as numpy names them.
+    pub fn of_numpy(name: &str) -> Option<Self> {
+        let torch = match name {
+            "f8" => "float64",
+            "f4" => "float32",
+            "f2" => "float16",
+            "i8" => "int64",
+            "i4" => "int32",
+            "i2" => "int16",
+            "i1" => "int8",
+            "u4" => "uint32",
+            "u1" => "uint8",
+            "b1" => "bool",
+            _ => return None,
+        };
+        Self::of_torch_dtype(torch)
+    }
+
+    /// Whether these are floating-point numbers.
+    pub fn is_float(self) -> bool {
+        matches!(self.kind, Some(Kind::F64 | Kind::F32 | Kind::F16 | Kind::Bf16))
+    }
+
     /// The kind of a safetensors dtype, where tensors of it can be had.
     pub fn kind_of_safetensors(dtype: Dtype) -> Option<Kind> {
         Some(match dtype {

@@ -97,7 +97,7 @@ pub enum WeightsError {
         tensor: String,
     },
     /// A tensor could not be converted or moved between devices.
-    #[error("tensor {tensor} of {}: {source}", file.display())]
+    #[error("tensor {tensor} of {}: {}", file.display(), crate::message(source))]
     Tensor {
         /// The file the tensor comes from or goes to.
         file: PathBuf,

@@ -1,5 +1,8 @@
 //! What is wrong with a file, before the file's name is added.
 
+use std::path::Path;
+
+use super::error::WeightsError;
 use super::pickle::PickleError;
 
 /// An error of a reader that does not know the file's name.
@@ -24,6 +27,18 @@ impl Fault {
     }
 }
 
+impl Fault {
+    /// The error of that file.
+    pub fn of(self, file: &Path) -> WeightsError {
+        let file = file.to_owned();
+        match self {
+            Self::Damaged(reason) => WeightsError::Damaged { file, reason },
+            Self::Unsupported(reason) => WeightsError::Unsupported { file, reason },
+            Self::NoStateDict(reason) => WeightsError::NoStateDict { file, reason },
+        }
+    }
+}
+
 impl From<PickleError> for Fault {
     fn from(error: PickleError) -> Self {
         Self::Damaged(error.to_string())
@@ -32,14 +47,18 @@ impl From<PickleError> for Fault {
 
 impl From<candle_core::Error> for Fault {
     fn from(error: candle_core::Error) -> Self {
-        Self::Damaged(error.to_string())
+        Self::Damaged(crate::message(&error))
     }
 }
 
 /// A name out of a file, fit for a terminal: control characters escaped, long ones cut.
 pub(super) fn show(name: &str) -> String {
     const LONGEST: usize = 100;
-    let mut shown: String = name.chars().take(LONGEST).flat_map(char::escape_debug).collect();
+    let mut shown = String::new();
+    for c in name.chars().take(LONGEST) {
+        // Quotes harm no terminal.
+        if matches!(c, '\'' | '"') { shown.push(c) } else { shown.extend(c.escape_debug()) }
+    }
     if name.chars().nth(LONGEST).is_some() {
         shown.push('…');
     }

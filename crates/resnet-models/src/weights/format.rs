@@ -1,5 +1,6 @@
 //! Which format a file has, told by its content.
 
+use super::foreign;
 use super::torch::is_legacy;
 
 /// A format that weights are read from.
@@ -12,6 +13,8 @@ pub enum Format {
     TorchZip,
     /// PyTorch before 1.6, or `_use_new_zipfile_serialization=False`: pickles, then raw storages.
     TorchLegacy,
+    /// A plain pickle of numpy arrays, as detectron2 publishes them.
+    Pickle,
 }
 
 impl std::fmt::Display for Format {
@@ -20,6 +23,7 @@ impl std::fmt::Display for Format {
             Self::Safetensors => "safetensors",
             Self::TorchZip => "PyTorch",
             Self::TorchLegacy => "PyTorch (legacy)",
+            Self::Pickle => "a pickle of arrays",
         })
     }
 }
@@ -40,31 +44,11 @@ impl Format {
         if bytes.get(8) == Some(&b'{') && bytes.get(6..8) == Some(&[0, 0]) {
             return Ok(Self::Safetensors);
         }
-        Err(looks_like(bytes).into())
-    }
-}
-
-fn looks_like(bytes: &[u8]) -> &'static str {
-    let head = &bytes[..bytes.len().min(512)];
-    let text = String::from_utf8_lossy(head).trim_start().to_lowercase();
-    if bytes.is_empty() {
-        "it is empty"
-    } else if text.starts_with("version https://git-lfs") {
-        "it is a pointer of Git LFS; fetch the file itself with `git lfs pull`"
-    } else if text.starts_with("<!doctype") || text.starts_with("<html") {
-        "it is a web page; the download went wrong"
-    } else if head.starts_with(b"\x1f\x8b") {
-        "it is compressed with gzip; unpack it first"
-    } else if head.starts_with(b"\x89HDF") {
-        "it is an HDF5 file, as Keras writes; convert it to safetensors"
-    } else if head.starts_with(b"GGUF") {
-        "it is a GGUF file; convert it to safetensors"
-    } else if head.get(257..262) == Some(b"ustar") {
-        "it is a tar archive; unpack it, or for PyTorch's form before 0.2 load and save it in PyTorch"
-    } else if head.first() == Some(&0x80) {
-        "it is a Python pickle, but not one that torch.save wrote"
-    } else {
-        "its first bytes are not theirs"
+        // The protocol's number, then a frame or a dict.
+        if matches!(bytes, [0x80, 2..=5, 0x95 | b'}' | b'c' | b'(' | 0x8c | b'q', ..]) {
+            return Ok(Self::Pickle);
+        }
+        Err(foreign::looks_like(bytes))
     }
 }
 
@@ -79,8 +63,22 @@ mod tests {
             (b"version https://git-lfs.github.com/spec/v1\noid sha256:", "LFS"),
             (b"\n<!DOCTYPE html><html>", "web page"),
             (b"\x1f\x8b\x08", "gzip"),
-            (b"\x80\x04\x95abc", "pickle"),
-            (b"\x89PNG", "first bytes"),
+            (b"\x80\x09\x95abc", "pickle"),
+            (b"\x89PNG", "PNG"),
+            (b"\xfd7zXZ\0abc", "xz"),
+            (b"\x28\xb5\x2f\xfdabc", "zstd"),
+            (b"BZh91AY", "bzip2"),
+            (b"\x08\x08\x12\x07pytorch", "ONNX"),
+            (b"\x08\x01\x12\x90", "SavedModel"),
+            (b"\x81\xa6params\x82\xa5conv1", "Flax"),
+            (b"\x89HDF\r\n\x1a\n", "Keras"),
+            (b"<?xml version=\"1.0\"?><Error>", "XML"),
+            (b"{\"error\": \"Invalid credentials\"}", "JSON"),
+            (b"\xef\xbb\xbf{\"error\": 1}", "JSON"),
+            (b"Entry not found", "text"),
+            (&[0; 100], "zeros"),
+            (b"\x93NUMPY\x01", "numpy"),
+            (b"\xd1\x02\x9c\xff\0", "first bytes"),
         ] {
             let found = Format::detect(bytes).unwrap_err();
             assert!(found.contains(word), "{found}");

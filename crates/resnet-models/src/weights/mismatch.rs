@@ -49,6 +49,14 @@ impl Mismatch {
         if self.fitting == 0 && self.misshapen.is_empty() {
             return Some("not one name fits: these are another network's weights, or named in another way".into());
         }
+        let is_statistic = |name: &String| name.ends_with(".running_mean") || name.ends_with(".running_var");
+        if self.misshapen.is_empty() && !self.missing.is_empty() && self.missing.iter().all(is_statistic) {
+            return Some(
+                "its norms have no running statistics: they are group norms (name a network that has those), or batch \
+                 norms with track_running_stats=False (set it to True, run training images through, and save again)"
+                    .into(),
+            );
+        }
         let only_head = !self.misshapen.is_empty()
             && self.missing.is_empty()
             && self.unexpected.is_empty()

@@ -3,10 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::error::WeightsError;
-use super::fault::show;
+use super::fault::{Fault, show};
 use super::transformers::torchvision_name;
-use std::path::Path;
 
 /// Put before every name by wrappers: data parallelism, compilation, Lightning and the like.
 const WRAPPERS: &[&str] = &["module.", "_orig_mod."];
@@ -25,7 +23,7 @@ pub(super) fn is_ignored(name: &str) -> bool {
 ///
 /// # Errors
 /// When two names become one.
-pub(super) fn normalize<T>(tensors: BTreeMap<String, T>, file: &Path) -> Result<BTreeMap<String, T>, WeightsError> {
+pub(super) fn normalize<T>(tensors: BTreeMap<String, T>) -> Result<BTreeMap<String, T>, Fault> {
     let unwrap = |name: &str| {
         let mut name = name;
         while let Some(rest) = WRAPPERS.iter().find_map(|wrapper| name.strip_prefix(wrapper)) {
@@ -63,10 +61,7 @@ pub(super) fn normalize<T>(tensors: BTreeMap<String, T>, file: &Path) -> Result<
             name = format!("{block}.downsample.{rest}");
         }
         if normalized.insert(name.clone(), tensor).is_some() {
-            return Err(WeightsError::Damaged {
-                file: file.to_owned(),
-                reason: format!("two tensors would both be called {}", show(&name)),
-            });
+            return Err(Fault::Damaged(format!("two tensors would both be called {}", show(&name))));
         }
     }
     Ok(normalized)
@@ -119,7 +114,7 @@ mod tests {
 
     fn normalized(names: &[&str]) -> Vec<String> {
         let tensors = names.iter().map(|&name| (name.to_owned(), ())).collect();
-        normalize(tensors, Path::new("x.pth")).unwrap().into_keys().collect()
+        normalize(tensors).unwrap().into_keys().collect()
     }
 
     #[test]
@@ -141,8 +136,8 @@ mod tests {
     #[test]
     fn two_names_that_become_one_are_an_error() {
         let tensors = [("a", ()), ("module.a", ())].map(|(name, unit)| (name.to_owned(), unit)).into();
-        let error = normalize(tensors, Path::new("x.pth")).unwrap_err().to_string();
-        assert!(error.contains("x.pth") && error.contains("both be called a"), "{error}");
+        let error = normalize(tensors).unwrap_err();
+        assert!(matches!(&error, Fault::Damaged(what) if what.contains("both be called a")), "{error:?}");
     }
 
     #[test]

@@ -4,20 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Tensor};
-use safetensors::SafeTensors;
 
-use super::element::{self, Element, addressable};
 use super::error::WeightsError;
-use super::fault::{Fault, show};
+use super::file::WeightsFile;
 use super::format::Format;
-use super::{names, torch};
-
-/// What a reader finds in a file.
-pub(super) struct Contents {
-    pub entry: String,
-    pub tensors: BTreeMap<String, Tensor>,
-    pub metadata: BTreeMap<String, String>,
-}
+use super::left::{self, Left};
 
 /// Weights by name, on the CPU, with what the file said beside them.
 #[derive(Clone, Debug)]
@@ -29,14 +20,27 @@ pub struct Checkpoint {
     /// The keys that led to the state dict in a PyTorch checkpoint, joined by dots (`state_dict`,
     /// `model.state_dict`); empty when it was at the top.
     pub entry: String,
+    /// What the names in the file begin with before those of the network (`module.encoder_q`).
+    pub prefix: String,
     /// The tensors, on the CPU, contiguous, in the file's dtypes (i8 widened to i16, bool as u8).
     pub tensors: BTreeMap<String, Tensor>,
     /// `__metadata__` of a safetensors file; numbers and short strings at the top of a PyTorch
     /// checkpoint (`epoch`, `arch`).
     pub metadata: BTreeMap<String, String>,
+    /// Tensors of the file that are no part of the network in it.
+    pub left: Vec<Left>,
+    /// What was guessed or converted when it was read, a sentence each.
+    pub notes: Vec<String>,
+    /// What stands in the head's place where that is no linear layer; then `tensors` has no head.
+    pub other_head: Option<String>,
 }
 
 impl Checkpoint {
+    /// What was left alone, guessed and converted: lines for whoever uses the weights.
+    pub fn remarks(&self) -> Vec<String> {
+        self.notes.iter().cloned().chain(left::line(&self.left)).collect()
+    }
+
     /// Number of values in the floating-point tensors.
     pub fn parameters(&self) -> usize {
         self.tensors.values().filter(|tensor| is_float(tensor.dtype())).map(Tensor::elem_count).sum()
@@ -46,7 +50,17 @@ impl Checkpoint {
 impl From<BTreeMap<String, Tensor>> for Checkpoint {
     /// Tensors that come from memory rather than from a file.
     fn from(tensors: BTreeMap<String, Tensor>) -> Self {
-        Self { file: "(memory)".into(), format: None, entry: String::new(), tensors, metadata: BTreeMap::new() }
+        Self {
+            file: "(memory)".into(),
+            format: None,
+            entry: String::new(),
+            prefix: String::new(),
+            tensors,
+            metadata: BTreeMap::new(),
+            left: Vec::new(),
+            notes: Vec::new(),
+            other_head: None,
+        }
     }
 }
 
@@ -60,6 +74,9 @@ pub struct LoadOptions {
     /// The state dict to take out of a PyTorch checkpoint, as keys joined by dots (`model_ema`);
     /// by default the likeliest.
     pub entry: Option<String>,
+    /// What the names of the network begin with (`module.encoder_k`), where the file has several or
+    /// another is wanted than the likeliest.
+    pub prefix: Option<String>,
     /// Whether the file's names are kept as they are; by default they become torchvision's.
     pub keep_names: bool,
 }
@@ -95,9 +112,9 @@ pub fn load(path: impl AsRef<Path>) -> Result<Checkpoint, WeightsError> {
 /// # Errors
 /// As [`load`].
 pub fn load_with(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Checkpoint, WeightsError> {
-    let file = path.as_ref();
-    let bytes = std::fs::read(file).map_err(|source| WeightsError::Read { file: file.to_owned(), source })?;
-    load_bytes(&bytes, file, options)
+    let file = WeightsFile::open(path.as_ref())?;
+    let found = file.find(options, None)?;
+    file.read(found)
 }
 
 /// Like [`load_with`], of a file's content that is in memory already; `file` is what errors call
@@ -106,50 +123,7 @@ pub fn load_with(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Checkp
 /// # Errors
 /// As [`load`], without those of reading.
 pub fn load_bytes(bytes: &[u8], file: impl Into<PathBuf>, options: &LoadOptions) -> Result<Checkpoint, WeightsError> {
-    let file = file.into();
-    let format = Format::detect(bytes).map_err(|found| WeightsError::UnknownFormat { file: file.clone(), found })?;
-    let wanted = options.entry.as_deref();
-    let contents = match format {
-        Format::Safetensors => read_safetensors(bytes, wanted),
-        Format::TorchZip => torch::read_zip(bytes, wanted),
-        Format::TorchLegacy => torch::read_legacy(bytes, wanted),
-    };
-    let contents = contents.map_err(|fault| name_file(fault, &file))?;
-    let tensors = if options.keep_names { contents.tensors } else { names::normalize(contents.tensors, &file)? };
-    Ok(Checkpoint { format: Some(format), entry: contents.entry, tensors, metadata: contents.metadata, file })
-}
-
-fn name_file(fault: Fault, file: &Path) -> WeightsError {
-    let file = file.to_owned();
-    match fault {
-        Fault::Damaged(reason) => WeightsError::Damaged { file, reason },
-        Fault::Unsupported(reason) => WeightsError::Unsupported { file, reason },
-        Fault::NoStateDict(reason) => WeightsError::NoStateDict { file, reason },
-    }
-}
-
-fn read_safetensors(bytes: &[u8], wanted: Option<&str>) -> Result<Contents, Fault> {
-    if let Some(wanted) = wanted {
-        let reason = format!("a safetensors file has no entries, so none called {}", show(wanted));
-        return Err(Fault::NoStateDict(reason));
-    }
-    let damaged = |error: safetensors::SafeTensorError| Fault::Damaged(error.to_string());
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
-    let file = SafeTensors::deserialize(bytes).map_err(damaged)?;
-    let mut tensors = BTreeMap::new();
-    for (name, view) in file.tensors() {
-        let kind = Element::kind_of_safetensors(view.dtype()).ok_or_else(|| {
-            Fault::Unsupported(format!("tensor {}: {} is not a dtype that is read", show(&name), view.dtype()))
-        })?;
-        if !addressable(view.shape()) {
-            return Err(Fault::Damaged(format!("tensor {}: shape {:?} is too large", show(&name), view.shape())));
-        }
-        let tensor = element::tensor(kind, view.data(), view.shape()).map_err(|e| Fault::from(e).within(&name))?;
-        tensors.insert(name, tensor);
-    }
-    if tensors.is_empty() {
-        return Err(Fault::NoStateDict("it holds no tensors".into()));
-    }
-    let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
-    Ok(Contents { entry: String::new(), tensors, metadata })
+    let file = WeightsFile::of_bytes(bytes.to_vec(), &file.into())?;
+    let found = file.find(options, None)?;
+    file.read(found)
 }

@@ -6,8 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
 
 use candle_core::Tensor;
 use safetensors::Dtype;
@@ -38,23 +37,9 @@ pub fn save(
     replace(file, |out| write_parts(out, &header, &order, file))
 }
 
-/// Writes a file under a temporary name and renames it when it is complete and on the disk.
-pub(crate) fn replace(
-    file: &Path,
-    content: impl FnOnce(File) -> Result<File, WeightsError>,
-) -> Result<(), WeightsError> {
-    let write = |source| WeightsError::Write { file: file.to_owned(), source };
-    let temporary = temporary_name(file).map_err(write)?;
-    let result = File::create_new(&temporary)
-        .map_err(write)
-        .and_then(content)
-        .and_then(|out| out.sync_all().map_err(write))
-        .and_then(|()| std::fs::rename(&temporary, file).map_err(write));
-    if result.is_err() {
-        // Nothing is left behind; that it may not be there is no second error.
-        let _ = std::fs::remove_file(&temporary);
-    }
-    result
+/// Replaces a file by what `content` writes, whole or not at all.
+pub(crate) fn replace(file: &Path, content: impl FnOnce(File) -> Result<(), WeightsError>) -> Result<(), WeightsError> {
+    resnet_files::replace(file, |source| WeightsError::Write { file: file.to_owned(), source }, content)
 }
 
 /// The header's length in eight bytes and the header, padded to a multiple of eight.
@@ -83,17 +68,7 @@ fn header(
     Ok(header)
 }
 
-/// A name in the same folder (renaming across file systems is a copy) that no other call uses.
-fn temporary_name(file: &Path) -> std::io::Result<PathBuf> {
-    static CALLS: AtomicU64 = AtomicU64::new(0);
-    let name = file.file_name().ok_or_else(|| std::io::Error::other("it is not the name of a file"))?;
-    let mut temporary = std::ffi::OsString::from(".");
-    temporary.push(name);
-    temporary.push(format!(".{}-{}.tmp", std::process::id(), CALLS.fetch_add(1, Ordering::Relaxed)));
-    Ok(file.with_file_name(temporary))
-}
-
-fn write_parts(out: File, header: &[u8], order: &[(Dtype, &str, &Tensor)], file: &Path) -> Result<File, WeightsError> {
+fn write_parts(out: File, header: &[u8], order: &[(Dtype, &str, &Tensor)], file: &Path) -> Result<(), WeightsError> {
     let write = |source| WeightsError::Write { file: file.to_owned(), source };
     let mut out = BufWriter::new(out);
     out.write_all(header).map_err(write)?;
@@ -105,5 +80,5 @@ fn write_parts(out: File, header: &[u8], order: &[(Dtype, &str, &Tensor)], file:
         })?;
         out.write_all(&bytes).map_err(write)?;
     }
-    out.into_inner().map_err(|error| write(error.into_error()))
+    out.flush().map_err(write)
 }

@@ -58,7 +58,7 @@ impl RunResult {
         match first_difference(&result.recipe.decisive(), &recipe.decisive(), |_| false) {
             None => Ok(Some(result)),
             Some((key, before, now)) => Err(Error::Invalid(format!(
-                "{} was made with {key} = {before}, and now it is {now}: choose another --out, or delete the folder",
+                "{} was made with {key} = {before}, and now it is {now}: choose another folder, or delete this one",
                 dir.display()
             ))),
         }

@@ -1,6 +1,5 @@
 //! Runs what is not done yet.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -120,18 +119,6 @@ fn shown(rows: &[(&PlannedVariant, bool)], variants: &[VariantResult]) -> Vec<Va
     rows.map(|(_, v)| v.clone()).collect()
 }
 
-/// A run that was cut off before its first checkpoint begins anew.
-fn forget_unbegun(dir: &Path) -> Result<()> {
-    for name in ["config.toml", "log.jsonl"] {
-        let path = dir.join(name);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::io("remove", path)(error)),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
 /// One run, from the beginning or from its checkpoint; nothing when it was stopped.
 fn train(
     plan: &Plan,
@@ -143,10 +130,8 @@ fn train(
 ) -> Result<Option<RunResult>> {
     let (train, test) = (first(train, plan.config.train_images), first(test, plan.config.test_images));
     let session = Session::new(recipe.clone(), train, test, &options.device, options.workers)?;
-    let resume = dir.join("state.safetensors").exists();
-    if !resume {
-        forget_unbegun(dir)?;
-    }
+    // What was cut off before its first checkpoint begins anew.
+    let resume = dir.exists();
     let train_options =
         TrainOptions { out: Some(dir.to_owned()), resume, stop: Arc::clone(&options.stop), ..TrainOptions::default() };
     let began = Instant::now();

@@ -39,6 +39,14 @@ impl Dataset for First {
         self.inner.origin(index)
     }
 
+    fn name(&self, index: usize) -> Option<String> {
+        self.inner.name(index)
+    }
+
+    fn stamp(&self, index: usize) -> u64 {
+        self.inner.stamp(index)
+    }
+
     fn runs(&self) -> Option<Vec<Range<usize>>> {
         let cut = |run: Range<usize>| run.start.min(self.count)..run.end.min(self.count);
         Some(self.inner.runs()?.into_iter().map(cut).filter(|run| !run.is_empty()).collect())

@@ -2,8 +2,8 @@
 //!
 //! First a new head learns on the features as they are, then all parameters with rates that fall from stage to stage
 //! towards the images, as the early stages are good for any picture. Norms keep the statistics that they came with: a
-//! few dozen images say less of them. Classes count alike, however many images they have. Training ends when the
-//! held-back images get no better, and the best weights are kept.
+//! few dozen images say less of them. Classes count alike, however many images they have, in the loss and in the
+//! choice of the best epoch. Training ends when the held-back images get no better, and the best weights are kept.
 
 mod page;
 mod run;
@@ -42,7 +42,7 @@ pub struct FinetuneConfig {
     pub label_smoothing: f64,
     /// Whether each class counts alike in the loss.
     pub balance: bool,
-    /// Epochs without a lower loss on the held-back images after which training ends.
+    /// Epochs without a lower loss on the held-back images, classes weighted as in training, after which training ends.
     pub patience: u64,
     /// Decides the split, the new head, order and augmentation.
     pub seed: u64,

@@ -18,7 +18,7 @@ use super::state::Place;
 use super::{FinetuneConfig, page, steps};
 use crate::metrics::Evaluation;
 use crate::optimizer::{Sgd, SgdConfig};
-use crate::trainer::{Progress, Record, RunDir, Unbegun, evaluate};
+use crate::trainer::{Claim, Identity, Progress, Record, RunDir, evaluate};
 use crate::{Error, Result, with_large_stack};
 
 /// Gradients longer than this are shortened.
@@ -48,9 +48,9 @@ pub struct Task<'a> {
     pub out: Option<&'a Path>,
     /// What an image that cannot be read does.
     pub on_broken: OnBroken,
-    /// Goes on with the run in the directory, after its last whole epoch.
+    /// Goes on with the run in the directory, after the last step that was saved.
     pub resume: bool,
-    /// Once true, training ends after the epoch under way; what is best by then is kept.
+    /// Once true, the step under way is finished, the state written, and training ends.
     pub stop: Arc<AtomicBool>,
 }
 
@@ -59,9 +59,9 @@ pub struct Task<'a> {
 pub struct Finetuned {
     /// The run directory, with `best.safetensors`, `report.html`, `log.jsonl` and `config.toml`.
     pub dir: PathBuf,
-    /// The best weights on the held-back images.
-    pub evaluation: Evaluation,
-    /// The epoch that they are of, counted from 1.
+    /// The best weights on the held-back images; none when it was stopped.
+    pub evaluation: Option<Evaluation>,
+    /// The epoch that they are of, counted from 1; 0 before the first one's end.
     pub best_epoch: u64,
     /// Epochs done.
     pub epochs: u64,
@@ -89,16 +89,20 @@ struct Run<'a> {
     task: &'a Task<'a>,
     config: &'a FinetuneConfig,
     dir: RunDir,
-    unbegun: Unbegun,
+    claim: Claim,
     train: Loader,
     test: Loader,
     named: Vec<(String, Var)>,
-    class_weights: Tensor,
+    class_weights: Vec<f32>,
+    /// The same where the loss is taken.
+    device_weights: Tensor,
     records: Vec<Record>,
     best: Option<Best>,
     place: Place,
     /// Of a resumed run, until its phase takes them up.
     velocity: Option<BTreeMap<String, Tensor>>,
+    /// What is to be said once the run has begun.
+    notices: Vec<String>,
     began: Instant,
     /// Seconds of the calls before.
     before: f64,
@@ -107,6 +111,7 @@ struct Run<'a> {
 /// The best epoch so far.
 struct Best {
     epoch: u64,
+    /// With the classes weighted as in training.
     loss: f64,
     values: Vec<Tensor>,
     /// Not known of a resumed run.
@@ -125,7 +130,7 @@ struct Phase {
 }
 
 /// Phases, of which the first trains the head alone.
-const PHASES: usize = 2;
+pub(super) const PHASES: usize = 2;
 
 impl<'a> Run<'a> {
     fn new(task: &'a Task<'a>, config: &'a FinetuneConfig) -> Result<Self> {
@@ -156,31 +161,27 @@ impl<'a> Run<'a> {
         let labels = (0..task.train.len()).map(|index| task.train.label(index));
         let class_weights = steps::class_weights(labels, classes, config.balance);
         let arch = &task.network.config().name;
-        let name = format!("{arch}-finetuned");
-        let dir = if task.resume { RunDir::resume(task.out, &name)? } else { RunDir::create(task.out, &name)? };
+        let claim = Claim::take(task.out, &format!("{arch}-finetuned"), task.resume)?;
+        let data = Identity::of(&*task.train, &*task.test);
         let mut run = Self {
             task,
             config,
             train,
             test,
             named: task.parameters.named(),
-            class_weights: steps::weights_on(class_weights, task.device)?,
+            device_weights: steps::weights_on(class_weights.clone(), task.device)?,
+            class_weights,
             records: Vec::new(),
             best: None,
-            place: Place::default(),
+            place: Place { data: Some(data), ..Place::default() },
             velocity: None,
+            notices: Vec::new(),
             began: Instant::now(),
             before: 0.0,
-            unbegun: Unbegun::new(&dir, task.resume),
-            dir,
+            dir: claim.dir.clone(),
+            claim,
         };
-        if task.resume {
-            run.take_up()?;
-        } else {
-            run.write_config()?;
-            // A run that is killed in its first epoch can be resumed as well.
-            run.save_state(None)?;
-        }
+        run.notices = if run.claim.resumed { run.take_up(data)? } else { run.begin()? };
         Ok(run)
     }
 
@@ -196,45 +197,59 @@ impl<'a> Run<'a> {
             } else if let Some(velocity) = self.velocity.take().filter(|velocity| !velocity.is_empty()) {
                 phase.sgd.load_state(&velocity)?;
             }
-            self.phase(&mut phase, progress)?;
-            if self.stopped() {
-                break;
+            if !self.phase(&mut phase, progress)? {
+                return Ok(self.outcome(None));
             }
             // The next phase begins where this one was best.
             if let Some(best) = &self.best {
                 steps::restore(&self.named, &best.values)?;
             }
         }
+        self.announce(progress);
         let Some(best) = self.best.take() else {
-            return Err(Error::Invalid("stopped before the first epoch's end: nothing was learned".into()));
+            return Err(Error::Invalid("no epoch was completed: nothing was learned".into()));
         };
         steps::restore(&self.named, &best.values)?;
         let evaluation = match best.evaluation {
             Some(evaluation) => evaluation,
-            None => self.evaluate(progress)?,
+            None => {
+                // Stopped at the very end, it is complete all the same.
+                let result = evaluate(self.task.network, &self.test, self.task.device, None, progress)?;
+                result.ok_or_else(|| Error::Invalid("the evaluation was stopped".into()))?
+            }
         };
         let report = page::report(self.task, &self.written(), &self.records, &evaluation, best.epoch, &self.test)?;
         report.write(&self.dir.report())?;
-        Ok(Finetuned {
+        Ok(self.outcome(Some(evaluation)))
+    }
+
+    /// Says what is to be said at the beginning, once: a run that is refused before says nothing but why.
+    fn announce(&mut self, progress: &mut dyn Progress) {
+        std::mem::take(&mut self.notices).iter().for_each(|notice| progress.message(notice));
+    }
+
+    /// What came of it; without an evaluation it was stopped.
+    fn outcome(mut self, evaluation: Option<Evaluation>) -> Finetuned {
+        // One that was stopped before its first step can be gone on with as well.
+        self.claim.keep();
+        Finetuned {
             dir: self.dir.path().to_owned(),
+            stopped: evaluation.is_none(),
             evaluation,
-            best_epoch: best.epoch,
+            best_epoch: self.place.best.map_or(0, |(epoch, _)| epoch),
             epochs: self.place.epochs,
             seconds: self.seconds(),
-            stopped: self.stopped() && !self.is_over(),
             broken: self.place.broken.into_values().collect(),
-        })
+        }
     }
 
     /// True once the last phase has no epoch left.
     fn is_over(&self) -> bool {
-        self.place.phase + 1 == PHASES
-            && (self.place.done >= self.config.epochs || self.place.without_gain >= self.config.patience)
+        self.place.phase + 1 == PHASES && self.phase_is_over(self.config.epochs)
     }
 
-    fn evaluate(&self, progress: &mut dyn Progress) -> Result<Evaluation> {
-        let result = evaluate(self.task.network, &self.test, self.task.device, None, progress)?;
-        result.ok_or_else(|| Error::Invalid("the evaluation was stopped".into()))
+    fn phase_is_over(&self, epochs: u64) -> bool {
+        self.place.done >= epochs || self.place.without_gain >= self.config.patience
     }
 
     /// The head on features that stay as they are.
@@ -273,14 +288,22 @@ impl<'a> Run<'a> {
         self.task.stop.load(Ordering::Relaxed)
     }
 
-    fn phase(&mut self, phase: &mut Phase, progress: &mut dyn Progress) -> Result<()> {
-        while self.place.done < phase.epochs && self.place.without_gain < self.config.patience && !self.stopped() {
-            let gained = self.epoch(phase, progress)?;
+    /// Trains to the phase's end; false when stopped before.
+    fn phase(&mut self, phase: &mut Phase, progress: &mut dyn Progress) -> Result<bool> {
+        while !self.phase_is_over(phase.epochs) {
+            // At an epoch's end the state is written already.
+            if self.stopped() && self.place.batch == 0 {
+                return Ok(false);
+            }
+            let Some(gained) = self.epoch(phase, progress)? else {
+                self.save_state(Some(&phase.sgd))?;
+                return Ok(false);
+            };
             self.place.without_gain = if gained { 0 } else { self.place.without_gain + 1 };
             self.place.done += 1;
             self.place.epochs += 1;
             self.save_state(Some(&phase.sgd))?;
         }
-        Ok(())
+        Ok(true)
     }
 }

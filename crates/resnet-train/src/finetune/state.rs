@@ -1,13 +1,15 @@
-//! `state.safetensors` of a fine-tuning: all that it takes to go on after the last whole epoch.
+//! `state.safetensors` of a fine-tuning: all that it takes to go on.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::{Tensor, Var};
 use resnet_models::weights::{self, LoadOptions};
 use serde::{Deserialize, Serialize};
 
+use super::run::PHASES;
 use crate::optimizer::Sgd;
+use crate::trainer::{Identity, Sums};
 use crate::{Error, Result};
 
 /// The metadata key that the counters stand under.
@@ -26,14 +28,39 @@ pub(super) struct Place {
     pub first: u64,
     /// Steps done.
     pub step: u64,
+    /// Batches done of the epoch under way, images learned from in them, and their losses.
+    #[serde(default)]
+    pub batch: usize,
+    #[serde(default)]
+    pub learned: usize,
+    #[serde(default)]
+    pub sums: Sums,
+    /// Which images the run has.
+    #[serde(default)]
+    pub data: Option<Identity>,
     /// Epochs done in all.
     pub epochs: u64,
-    /// The best epoch, counted from 1, and the loss on the held-back images after it.
+    /// The best epoch, counted from 1, and the loss on the held-back images after it, classes weighted as in training.
     pub best: Option<(u64, f64)>,
+    /// Whether that loss is weighted; before it was not.
+    #[serde(default)]
+    pub weighted: bool,
     /// Images that could not be read.
     pub broken: BTreeMap<usize, String>,
     /// Seconds of the calls before and of this one.
     pub seconds: f64,
+}
+
+impl Place {
+    /// Whether the numbers fit each other, in epochs of so many batches: a damaged file shall not lead anywhere.
+    fn is_possible(&self, batches: usize) -> bool {
+        self.phase < PHASES
+            && self.batch <= batches
+            && self.done <= self.epochs
+            && self.first <= self.step
+            && self.seconds.is_finite()
+            && self.best.is_none_or(|(epoch, _)| epoch <= self.epochs)
+    }
 }
 
 /// What a state holds beside the weights, which are read into the network.
@@ -65,26 +92,49 @@ pub(super) fn save(
     Ok(weights::save(path, &tensors, &BTreeMap::from([(KEY.to_string(), json)]))?)
 }
 
-/// Reads a state, its weights into the network.
-pub(super) fn load(path: &Path, named: &[(String, Var)]) -> Result<State> {
-    let wrong = |message: String| Error::Checkpoint { path: path.to_owned(), message };
-    let mut file = weights::load_with(path, &LoadOptions { keep_names: true, ..LoadOptions::default() })?;
-    let json = file.metadata.get(KEY).ok_or_else(|| wrong("it is no state of a fine-tuning".into()))?;
-    let place: Place =
-        serde_json::from_str(json).map_err(|error| wrong(format!("its metadata cannot be read: {error}")))?;
-    let mut take = |part: &str| -> Result<Vec<Tensor>> {
-        let own = |(name, var): &(String, Var)| match file.tensors.remove(&format!("{part}/{name}")) {
-            Some(t) if t.shape() == var.shape() => Ok(t.to_dtype(var.dtype())?.to_device(var.device())?),
-            Some(t) => Err(wrong(format!("{name} has shape {:?} in it and {:?} in the network", t.dims(), var.dims()))),
-            None => Err(wrong(format!("it has no tensor {part}/{name}: it belongs to another network"))),
+/// A state that was read: where the run stands, before anything is taken from it.
+pub(super) struct Saved {
+    path: PathBuf,
+    pub place: Place,
+    tensors: BTreeMap<String, Tensor>,
+}
+
+impl Saved {
+    /// Reads a file of [`save`]'s.
+    pub(super) fn read(path: &Path) -> Result<Self> {
+        let wrong = |message: String| Error::Checkpoint { path: path.to_owned(), message };
+        let file = weights::load_with(path, &LoadOptions { keep_names: true, ..LoadOptions::default() })?;
+        let json = file.metadata.get(KEY).ok_or_else(|| wrong("it is no state of a fine-tuning".into()))?;
+        let place =
+            serde_json::from_str(json).map_err(|error| wrong(format!("its metadata cannot be read: {error}")))?;
+        Ok(Self { path: path.to_owned(), place, tensors: file.tensors })
+    }
+
+    /// Takes its weights into the network.
+    pub(super) fn load(self, named: &[(String, Var)], batches: usize) -> Result<State> {
+        let Self { path, place, mut tensors } = self;
+        let wrong = |message: String| Error::Checkpoint { path: path.clone(), message };
+        if !place.is_possible(batches) {
+            return Err(wrong("its counters contradict each other: the file is damaged".into()));
+        }
+        let mut take = |part: &str| -> Result<Vec<Tensor>> {
+            let own = |(name, var): &(String, Var)| match tensors.remove(&format!("{part}/{name}")) {
+                Some(t) if t.shape() == var.shape() => Ok(t.to_dtype(var.dtype())?.to_device(var.device())?),
+                Some(t) => {
+                    let (saved, now) = (t.dims(), var.dims());
+                    Err(wrong(format!("{name} has shape {saved:?} in it and {now:?} in the network")))
+                }
+                None => Err(wrong(format!("it has no tensor {part}/{name}: it belongs to another network"))),
+            };
+            named.iter().map(own).collect()
         };
-        named.iter().map(own).collect()
-    };
-    let weights = take("weights")?;
-    let best = place.best.map(|_| take("best")).transpose()?;
-    // Every check comes before the first change.
-    super::steps::restore(named, &weights)?;
-    let velocity = file.tensors.into_iter();
-    let velocity = velocity.filter_map(|(name, t)| Some((name.strip_prefix("velocity/")?.to_string(), t))).collect();
-    Ok(State { place, best, velocity })
+        let weights = take("weights")?;
+        let best = place.best.map(|_| take("best")).transpose()?;
+        // Every check comes before the first change.
+        super::steps::restore(named, &weights)?;
+        let velocity = tensors.into_iter();
+        let velocity =
+            velocity.filter_map(|(name, t)| Some((name.strip_prefix("velocity/")?.to_string(), t))).collect();
+        Ok(State { place, best, velocity })
+    }
 }

@@ -24,13 +24,15 @@ pub(super) fn class_weights(labels: impl Iterator<Item = u32>, classes: usize, b
     counts.iter().map(|&n| if balance && n > 0 { (mean / n as f32).min(GREATEST_WEIGHT) } else { 1.0 }).collect()
 }
 
-/// Cross-entropy with smoothed labels, the images weighted by their classes' weights (f32, (classes,)).
+/// Cross-entropy with smoothed labels and weighted classes (f32, (classes,)), as PyTorch's
+/// `CrossEntropyLoss(weight, label_smoothing)`: what smoothing gives to a class counts by that class's weight.
 pub(super) fn loss(logits: &Tensor, labels: &Tensor, weights: &Tensor, smoothing: f64) -> Result<Tensor> {
     let log = log_softmax(&logits.to_dtype(DType::F32)?, D::Minus1)?;
     let right = log.gather(&labels.unsqueeze(1)?, 1)?.squeeze(1)?;
-    let own = ((right * (1.0 - smoothing))? + (log.mean(D::Minus1)? * smoothing)?)?;
-    let weights = weights.index_select(labels, 0)?;
-    Ok((own * &weights)?.sum_all()?.neg()?.div(&weights.sum_all()?)?)
+    let own = weights.index_select(labels, 0)?;
+    let all = log.broadcast_mul(weights)?.mean(D::Minus1)?;
+    let sum = ((right * &own)? * (1.0 - smoothing))?.add(&(all * smoothing)?)?.sum_all()?;
+    Ok(sum.neg()?.div(&own.sum_all()?)?)
 }
 
 /// The rate at a step: up in a straight line over a tenth of the steps, then down half a cosine.

@@ -111,9 +111,15 @@ pub struct Recipe {
     /// Length of the training in optimizer steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iterations: Option<u64>,
-    /// Images of one forward pass.
+    /// Images of one batch: of an optimizer step, where there is no `accumulation`.
     pub batch_size: usize,
-    /// Forward passes of one optimizer step, whose gradients are averaged.
+    /// Images whose mean and variance a norm takes in training, at most; without it those of the batch. A greater batch is
+    /// passed in even parts, each of which moves the running statistics in turn (ghost batch norm, Hoffer et al. 2017,
+    /// algorithm 1), and the step's gradient is the mean over all images. In published trainings on several devices these
+    /// are the images of one device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub norm_batch_size: Option<usize>,
+    /// Batches of one optimizer step, whose gradients are averaged.
     #[serde(default = "one")]
     pub accumulation: usize,
     /// Decides initial weights, order and augmentation.
@@ -234,6 +240,10 @@ impl Recipe {
                 return invalid(format!("{key} must be 1 or more"));
             }
         }
+        // A mean over one image has no variance where its map is one pixel.
+        if let Some(images @ (0 | 1)) = self.norm_batch_size {
+            return invalid(format!("norm_batch_size = {images} must be 2 or more"));
+        }
         if self.evaluate_every == 0 {
             return invalid("evaluate_every must be 1 or more".into());
         }
@@ -275,6 +285,21 @@ impl Recipe {
             (_, Some(iterations)) => Length::Iterations(iterations),
             (epochs, None) => Length::Epochs(epochs.unwrap_or(1)),
         }
+    }
+
+    /// The length in epochs, by the size of the data set that the recipe names; unknown for images of one's own where it is
+    /// given in iterations.
+    pub(crate) fn length_in_epochs(&self) -> Option<f64> {
+        let images = length::training_images(&self.dataset);
+        match self.length() {
+            Length::Epochs(n) => Some(n as f64),
+            Length::Iterations(n) => images.map(|all| (n as usize * self.batch_size * self.accumulation) as f64 / all),
+        }
+    }
+
+    /// Forward passes of one batch, the last of an epoch apart.
+    pub(crate) fn passes_per_batch(&self) -> usize {
+        self.norm_batch_size.map_or(1, |images| self.batch_size.div_ceil(images))
     }
 
     /// The low rate to begin with, where it applies to this recipe's network.

@@ -10,9 +10,10 @@ pub struct Overrides {
     pub arch: Option<String>,
     /// The data set.
     pub dataset: Option<String>,
-    /// Length in epochs. The schedule's times, and that of a low rate to begin with, are stretched with it.
+    /// Length in epochs. The schedule's times, and that of a low rate to begin with, are stretched with it, a plateau's
+    /// patience too; where the recipe is in iterations of images of one's own, what counts epochs stays as it is.
     pub epochs: Option<u64>,
-    /// Images of one forward pass. The learning rate stays as it is.
+    /// Images of one batch. The learning rate stays as it is.
     pub batch_size: Option<usize>,
     /// The greatest learning rate.
     pub lr: Option<f64>,
@@ -34,6 +35,9 @@ impl Recipe {
         if let Some(epochs) = o.epochs {
             let factor = epochs as f64 / self.length().value();
             self.schedule.stretch(factor);
+            if let Some(before) = self.length_in_epochs() {
+                self.schedule.stretch_patience(epochs as f64 / before);
+            }
             if let Some(hold) = &mut self.hold {
                 hold.stretch(self.iterations.is_some(), factor);
             }

@@ -24,6 +24,7 @@ fn every_embedded_recipe_goes_round_through_toml() {
 fn he2015_is_as_published() {
     let r = Recipe::load("he2015-cifar").unwrap();
     assert_eq!((r.length(), r.batch_size, r.accumulation), (Length::Iterations(64_000), 128, 1));
+    assert_eq!(r.norm_batch_size, Some(64), "two GPUs");
     let want = SgdConfig { momentum: 0.9, nesterov: false, weight_decay: 1e-4, decay_norm_and_bias: true };
     assert_eq!(r.optimizer, OptimizerConfig::Sgd(want));
     let lr = r.schedule.resolve(r.length().unit(391), 64_000).unwrap();
@@ -56,6 +57,7 @@ fn he2016_is_as_published() {
 fn he2015_imagenet_is_as_published() {
     let r = Recipe::load("he2015-imagenet").unwrap();
     assert_eq!((r.length(), r.batch_size, r.schedule.lr()), (Length::Iterations(600_000), 256, 0.1));
+    assert_eq!((r.norm_batch_size, r.passes_per_batch()), (Some(32), 8));
     let want = SgdConfig { momentum: 0.9, nesterov: false, weight_decay: 1e-4, decay_norm_and_bias: true };
     assert_eq!(r.optimizer, OptimizerConfig::Sgd(want));
     assert!(matches!(r.schedule, Schedule::Plateau { gamma: 0.1, .. }));
@@ -68,6 +70,7 @@ fn he2015_imagenet_is_as_published() {
 fn torchvision_v1_is_as_published() {
     let r = Recipe::load("torchvision-v1").unwrap();
     assert_eq!((r.length(), r.batch_size, r.schedule.lr()), (Length::Epochs(90), 256, 0.1));
+    assert_eq!((r.norm_batch_size, r.network.is_empty()), (Some(32), true), "eight devices, no norm that begins at 0");
     let lr = r.schedule.resolve(r.length().unit(10), 900).unwrap();
     for (epoch, want) in [(0, 0.1), (29, 0.1), (30, 0.01), (60, 0.001), (89, 0.001)] {
         assert!((lr.at(epoch * 10) - want).abs() < 1e-12, "epoch {epoch}");
@@ -75,16 +78,40 @@ fn torchvision_v1_is_as_published() {
     assert_eq!(r.augment, [Augment::random_resized_crop(224), Augment::HorizontalFlip { probability: 0.5 }]);
 }
 
-/// Wightman et al. 2021, Table 2, column A3.
+/// Wightman et al. 2021, Table 2, column A3. The rates are timm 1.0.31's:
+///
+/// ```python
+/// import torch
+/// from timm.scheduler import CosineLRScheduler
+/// o = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=8e-3)
+/// s = CosineLRScheduler(o, t_initial=100, lr_min=1e-6, warmup_t=5, warmup_lr_init=1e-4)
+/// for e in range(100):
+///     s.step(e); print(e, "%.9g" % o.param_groups[0]["lr"])
+/// ```
 #[test]
 fn a3_is_as_published() {
     let r = Recipe::load("a3").unwrap();
     assert_eq!((r.length(), r.batch_size, r.repeats, r.ema), (Length::Epochs(100), 2048, 1, None));
     assert_eq!(r.optimizer, OptimizerConfig::Lamb(LambConfig { weight_decay: 0.02, ..LambConfig::default() }));
     let lr = r.schedule.resolve(r.length().unit(10), 1000).unwrap();
-    for (epoch, want) in [(0, 1e-4), (5, 8e-3), (100, 1e-6)] {
-        assert!((lr.at(epoch * 10) - want).abs() < 1e-9, "epoch {epoch}: {}", lr.at(epoch * 10));
+    let timm = [
+        (0, 0.0001),
+        (1, 0.00168),
+        (4, 0.00642),
+        (5, 0.00795075952),
+        (6, 0.00792915786),
+        (25, 0.00682857357),
+        (50, 0.0040005),
+        (75, 0.00117242643),
+        (99, 2.97351182e-06),
+    ];
+    for (epoch, want) in timm {
+        for step in [epoch * 10, epoch * 10 + 9] {
+            assert!((lr.at(step) - want).abs() < 1e-11, "epoch {epoch}, step {step}: {}", lr.at(step));
+        }
     }
+    assert_eq!((r.norm_batch_size, r.passes_per_batch()), (Some(512), 4), "four devices");
+    assert_eq!(r.network["zero_init_last"], true);
     assert_eq!((r.loss.kind, r.loss.label_smoothing), (LossKind::BinaryCrossEntropy, 0.0));
     let mix = r.mix.unwrap();
     assert_eq!((mix.mixup, mix.cutmix), (0.1, 1.0));
@@ -113,6 +140,24 @@ fn the_schedule_stretches_with_the_epochs() {
 }
 
 #[test]
+fn a_plateaus_patience_stretches_with_the_epochs() {
+    let plateau = "[schedule]\nkind = 'plateau'\nlr = 0.1\npatience = 4\n";
+    let patience = |recipe: &Recipe, epochs| {
+        let recipe = recipe.clone().with(&Overrides { epochs: Some(epochs), ..Overrides::default() }).unwrap();
+        let Schedule::Plateau { patience, .. } = recipe.schedule else { panic!("{:?}", recipe.schedule) };
+        patience
+    };
+    let recipe = Recipe::parse(&format!("{SMALL}{plateau}"), "x").unwrap();
+    assert_eq!((patience(&recipe, 4), patience(&recipe, 1), patience(&recipe, 2)), (8.0, 2.0, 4.0));
+    // 600,000 iterations of 256 images are 119.9 epochs of ImageNet.
+    let recipe = Recipe::load("he2015-imagenet").unwrap();
+    assert!((patience(&recipe, 60) - 2.5).abs() < 0.01 && (patience(&recipe, 120) - 5.0).abs() < 0.01);
+    // Of images of one's own nobody knows how many iterations an epoch has.
+    let text = SMALL.replace("epochs = 2", "iterations = 600").replace("shapes", "folder:photos");
+    assert_eq!(patience(&Recipe::parse(&format!("{text}{plateau}"), "x").unwrap(), 60), 4.0);
+}
+
+#[test]
 fn wrong_keys_are_named_with_the_nearest() {
     let m = message(&format!("{SMALL}bach_size = 3\n{CONSTANT}"));
     assert!(m.contains("mine.toml") && m.contains("line 5") && m.contains("did you mean `batch_size`?"), "{m}");
@@ -134,6 +179,7 @@ fn wrong_values_are_named() {
     for (line, key) in [
         ("clip_norm = -1.0", "clip_norm"),
         ("accumulation = 0", "accumulation"),
+        ("norm_batch_size = 1", "norm_batch_size"),
         ("evaluate_every = 0", "evaluate_every"),
         ("iterations = 3", "iterations"),
         ("ema = { decay = 1.5 }", "ema.decay"),

@@ -99,7 +99,7 @@ pub enum ReportError {
         source: png::EncodingError,
     },
     /// The file could not be written.
-    #[error("cannot write {}: {source}; choose a folder that can be written", path.display())]
+    #[error("cannot write {}: {source}", path.display())]
     Write {
         /// The report's path.
         path: PathBuf,
@@ -172,15 +172,13 @@ impl Report {
         Ok(page)
     }
 
-    /// Writes the page to `path`, through a temporary file beside it, so that a reader never sees half a report.
+    /// Writes the page to `path`, whole or not at all, so that a reader never sees half a report.
     ///
     /// # Errors
     /// As [`Report::render`], and when the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), ReportError> {
         let page = self.render()?;
-        let temporary = path.with_extension("html.tmp");
-        std::fs::write(&temporary, page)
-            .and_then(|()| std::fs::rename(&temporary, path))
+        resnet_files::write(path, page.as_bytes())
             .map_err(|source| ReportError::Write { path: path.to_owned(), source })
     }
 }

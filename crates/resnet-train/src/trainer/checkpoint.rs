@@ -1,12 +1,13 @@
 //! `state.safetensors`: weights, velocities, averages and counters in one file, so that no crash can part them.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::{Tensor, Var};
 use resnet_models::weights::{self, LoadOptions};
 use serde::{Deserialize, Serialize};
 
+use super::identity::Identity;
 use super::meter::Sums;
 use super::rate::HoldState;
 use crate::optimizer::{Ema, Optimizer};
@@ -43,6 +44,10 @@ pub struct Counters {
     pub seconds: f64,
     /// Updates of the average of the weights.
     pub ema_updates: u64,
+    /// Whether the average is one of running statistics too; before it was one of weights alone, with the statistics of
+    /// the last step.
+    #[serde(default)]
+    pub ema_statistics: bool,
     /// Batches of an epoch: resuming on another set or batch size would lose the place.
     pub batches_per_epoch: usize,
     /// The best evaluation.
@@ -52,6 +57,9 @@ pub struct Counters {
     /// What the test error has done to the rate.
     #[serde(default)]
     pub plateau: PlateauState,
+    /// Which images the run has.
+    #[serde(default)]
+    pub data: Option<Identity>,
     /// Images that could not be read, and what is wrong with each.
     #[serde(default)]
     pub broken: BTreeMap<usize, String>,
@@ -59,6 +67,20 @@ pub struct Counters {
     pub epoch_sums: Sums,
     /// Loss and accuracy since the last record of the log.
     pub interval_sums: Sums,
+}
+
+impl Counters {
+    /// Whether the numbers fit each other, in epochs of so many steps: a damaged file shall not lead anywhere.
+    fn is_possible(&self, accumulation: usize) -> bool {
+        let steps = |batches: usize| batches.div_ceil(accumulation.max(1)) as u64;
+        let before = self.epoch.checked_mul(steps(self.batches_per_epoch));
+        let step = before.and_then(|before| before.checked_add(steps(self.batch)));
+        self.batch <= self.batches_per_epoch
+            && step == Some(self.step)
+            && self.ended_at <= self.step
+            && self.seconds.is_finite()
+            && self.best.is_none_or(|best| best.epoch <= self.epoch.saturating_add(1))
+    }
 }
 
 /// Writes a checkpoint; a file of that name stays until the new one is complete.
@@ -79,52 +101,74 @@ pub(super) fn save(
     Ok(weights::save(path, &tensors, &BTreeMap::from([(KEY.to_string(), json)]))?)
 }
 
-/// Reads a checkpoint into the network, the optimizer and the average.
-pub(super) fn load(
-    path: &Path,
-    named: &[(String, Var)],
-    optimizer: &mut Optimizer,
-    ema: Option<&mut Ema>,
-) -> Result<Counters> {
-    let wrong = |message: String| Error::Checkpoint { path: path.to_owned(), message };
-    let file = weights::load_with(path, &LoadOptions { keep_names: true, ..LoadOptions::default() })?;
-    let json =
-        file.metadata.get(KEY).ok_or_else(|| wrong(format!("its metadata has no {KEY:?}: not a run's state")))?;
-    let counters: Counters =
-        serde_json::from_str(json).map_err(|error| wrong(format!("its metadata cannot be read: {error}")))?;
-    let mut parts: BTreeMap<&str, BTreeMap<String, Tensor>> = BTreeMap::new();
-    for (name, tensor) in file.tensors {
-        // The optimizer's own are told apart by itself.
-        let known = ["velocity", "moment1", "moment2", "weights", "ema"];
-        let part = known.into_iter().find(|p| name.starts_with(&format!("{p}/")));
-        let part = part.ok_or_else(|| wrong(format!("tensor {name} belongs to no part of a run's state")))?;
-        match part {
-            "weights" | "ema" => parts.entry(part).or_default().insert(name[part.len() + 1..].to_string(), tensor),
-            _ => parts.entry("optimizer").or_default().insert(name, tensor),
-        };
+/// A checkpoint that was read: what it says of the run, before anything is taken from it.
+pub(super) struct Saved {
+    path: PathBuf,
+    pub counters: Counters,
+    tensors: BTreeMap<String, Tensor>,
+}
+
+impl Saved {
+    /// Reads a file of [`save`]'s.
+    pub(super) fn read(path: &Path) -> Result<Self> {
+        let wrong = |message: String| Error::Checkpoint { path: path.to_owned(), message };
+        let file = weights::load_with(path, &LoadOptions { keep_names: true, ..LoadOptions::default() })?;
+        let json =
+            file.metadata.get(KEY).ok_or_else(|| wrong(format!("its metadata has no {KEY:?}: not a run's state")))?;
+        let counters =
+            serde_json::from_str(json).map_err(|error| wrong(format!("its metadata cannot be read: {error}")))?;
+        Ok(Self { path: path.to_owned(), counters, tensors: file.tensors })
     }
-    let mut take = |part| parts.remove(part).unwrap_or_default();
-    let weights = take("weights");
-    // Every check comes before the first change.
-    for (name, var) in named {
-        match weights.get(name) {
-            Some(t) if t.shape() == var.shape() => {}
-            Some(t) => {
-                let (saved, now) = (t.dims(), var.dims());
-                return Err(wrong(format!("{name} has shape {saved:?} in it and {now:?} in the network")));
-            }
-            None => return Err(wrong(format!("it has no weight {name}: it belongs to another network"))),
+
+    /// Takes it into the network, the optimizer and the average.
+    pub(super) fn load(
+        self,
+        accumulation: usize,
+        named: &[(String, Var)],
+        optimizer: &mut Optimizer,
+        ema: Option<&mut Ema>,
+    ) -> Result<Counters> {
+        let Self { path, counters, tensors } = self;
+        let wrong = |message: String| Error::Checkpoint { path: path.clone(), message };
+        if !counters.is_possible(accumulation) {
+            return Err(wrong("its counters contradict each other: the file is damaged".into()));
         }
+        let mut parts: BTreeMap<&str, BTreeMap<String, Tensor>> = BTreeMap::new();
+        for (name, tensor) in tensors {
+            // The optimizer's own are told apart by itself.
+            let known = ["velocity", "moment1", "moment2", "weights", "ema"];
+            let part = known.into_iter().find(|p| name.starts_with(&format!("{p}/")));
+            let part = part.ok_or_else(|| wrong(format!("tensor {name} belongs to no part of a run's state")))?;
+            match part {
+                "weights" | "ema" => parts.entry(part).or_default().insert(name[part.len() + 1..].to_string(), tensor),
+                _ => parts.entry("optimizer").or_default().insert(name, tensor),
+            };
+        }
+        let mut take = |part| parts.remove(part).unwrap_or_default();
+        let weights = take("weights");
+        // Every check comes before the first change.
+        for (name, var) in named {
+            match weights.get(name) {
+                Some(t) if t.shape() == var.shape() => {}
+                Some(t) => {
+                    let (saved, now) = (t.dims(), var.dims());
+                    return Err(wrong(format!("{name} has shape {saved:?} in it and {now:?} in the network")));
+                }
+                None => return Err(wrong(format!("it has no weight {name}: it belongs to another network"))),
+            }
+        }
+        if let Some(name) = weights.keys().find(|name| !named.iter().any(|(n, _)| n == *name)) {
+            return Err(wrong(format!(
+                "it has a weight {name} that the network has not: it belongs to another network"
+            )));
+        }
+        for (name, var) in named {
+            var.set(&weights[name].to_dtype(var.dtype())?.to_device(var.device())?)?;
+        }
+        optimizer.load_state(take("optimizer"), counters.step)?;
+        if let Some(ema) = ema {
+            ema.load_state(&take("ema"), counters.ema_updates)?;
+        }
+        Ok(counters)
     }
-    if let Some(name) = weights.keys().find(|name| !named.iter().any(|(n, _)| n == *name)) {
-        return Err(wrong(format!("it has a weight {name} that the network has not: it belongs to another network")));
-    }
-    for (name, var) in named {
-        var.set(&weights[name].to_dtype(var.dtype())?.to_device(var.device())?)?;
-    }
-    optimizer.load_state(take("optimizer"), counters.step)?;
-    if let Some(ema) = ema {
-        ema.load_state(&take("ema"), counters.ema_updates)?;
-    }
-    Ok(counters)
 }

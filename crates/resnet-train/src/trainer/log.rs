@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// What a record is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,26 +66,33 @@ impl Log {
             })
             .map(|record| line(&record))
             .collect::<Result<_>>()?;
-        let temporary = path.with_extension("jsonl.tmp");
-        std::fs::write(&temporary, kept.concat()).map_err(Error::io("write", &temporary))?;
-        std::fs::rename(&temporary, path).map_err(Error::io("write", path))?;
+        files::write(path, kept.concat().as_bytes())?;
         let file = OpenOptions::new().append(true).open(path).map_err(Error::io("write", path))?;
         Ok(Self { path: path.to_owned(), file })
     }
 
-    /// Appends a record, in one write.
+    /// Appends a record, in one write; where it fails, none of it.
     pub(super) fn write(&mut self, record: &Record) -> Result<()> {
-        self.file.write_all(line(record)?.as_bytes()).map_err(Error::io("write", &self.path))
+        let before = self.file.metadata().map(|file| file.len());
+        let written = self.file.write_all(line(record)?.as_bytes());
+        if let (Err(_), Ok(length)) = (&written, before) {
+            // What cannot be cut off is left out by the next reader.
+            let _ = self.file.set_len(length);
+        }
+        written.map_err(Error::io("write", &self.path))
     }
 }
 
-/// The records of a log; none where there is no file. A last line that was cut off is left out.
+/// The records of a log; none where there is no file. Lines that are no records are left out, as the last one that was
+/// cut off: nothing but curves and tables follows from a log.
 ///
 /// # Errors
 /// When the file cannot be read.
 pub fn read(path: &Path) -> Result<Vec<Record>> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()),
+    match std::fs::read(path) {
+        Ok(text) => {
+            Ok(text.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect())
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(Error::io("read", path)(error)),
     }

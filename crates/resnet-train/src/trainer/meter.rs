@@ -79,7 +79,7 @@ impl Meter {
     }
 
     /// Goes on from what a checkpoint holds.
-    pub(super) fn going_on(self, epoch: Sums, interval: Sums) -> Self {
+    pub(crate) fn going_on(self, epoch: Sums, interval: Sums) -> Self {
         Self { epoch, interval, ..self }
     }
 

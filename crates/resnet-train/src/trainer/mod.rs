@@ -4,7 +4,9 @@
 //! it can be resumed from, bit for bit. [`evaluate`] stands alone.
 
 mod checkpoint;
+mod company;
 mod evaluate;
+pub(crate) mod identity;
 mod log;
 pub(crate) mod meter;
 pub(crate) mod page;
@@ -22,6 +24,7 @@ mod statistics;
 
 pub use checkpoint::{Best, Counters};
 pub use evaluate::evaluate;
+pub use identity::Identity;
 pub use log::{Record, RecordKind, read as read_log};
 pub use meter::Sums;
 pub(crate) use page::duration;
@@ -29,7 +32,7 @@ pub use progress::{Plain, Progress, Silent, Status, Terminal, progress_for_stder
 pub use rate::HoldState;
 pub use revision::{built_from, revision};
 pub use run::{End, Outcome};
-pub(crate) use run_dir::Unbegun;
+pub(crate) use run_dir::Claim;
 pub use run_dir::{RunConfig, RunDir, RunInfo};
 pub use session::{Loading, Session, TrainOptions};
 pub use statistics::reestimate_statistics;

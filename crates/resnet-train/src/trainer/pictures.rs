@@ -1,7 +1,7 @@
 //! The pictures that a run's weights are for, so that whoever uses the weights makes the same of a picture.
 
 use resnet_data::{Augment, Dataset, Filter};
-use resnet_models::{Interpolation, Preprocessing};
+use resnet_models::{Fit, Interpolation, Preprocessing};
 
 use crate::recipe::{Normalization, Recipe};
 
@@ -25,7 +25,7 @@ pub(super) fn preprocessing(recipe: &Recipe, test: &dyn Dataset) -> Option<Prepr
         Filter::Bicubic => Interpolation::Bicubic,
         Filter::Bilinear | Filter::Random => Interpolation::Bilinear,
     };
-    Some(Preprocessing { size, crop: share(size, side), interpolation, mean, std })
+    Some(Preprocessing { size, crop: share(size, side), fit: Fit::Crop, interpolation, mean, std })
 }
 
 /// The share of a side that a crop takes, in billionths, and such that `size / share` rounded down is the side again.

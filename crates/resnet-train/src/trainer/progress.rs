@@ -1,6 +1,6 @@
 //! Who shows a training's progress: the trainer tells, and does not know who listens.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -59,11 +59,11 @@ pub struct Plain;
 
 impl Progress for Plain {
     fn epoch(&mut self, record: &Record, epochs: u64) {
-        eprintln!("{}", epoch_line(record, epochs));
+        write_line(&epoch_line(record, epochs));
     }
 
     fn message(&mut self, text: &str) {
-        eprintln!("{text}");
+        write_line(text);
     }
 }
 
@@ -126,11 +126,11 @@ impl Progress for Terminal {
     }
 
     fn epoch(&mut self, record: &Record, epochs: u64) {
-        self.bar.suspend(|| eprintln!("{}", epoch_line(record, epochs)));
+        self.bar.suspend(|| write_line(&epoch_line(record, epochs)));
     }
 
     fn message(&mut self, text: &str) {
-        self.bar.suspend(|| eprintln!("{text}"));
+        self.bar.suspend(|| write_line(text));
     }
 
     fn finish(&mut self) {
@@ -147,9 +147,14 @@ impl Terminal {
     }
 }
 
-/// A bar where standard error is a terminal, nothing elsewhere.
+/// A bar where standard error is a terminal, a line an epoch elsewhere.
 pub fn progress_for_stderr() -> Box<dyn Progress> {
-    if std::io::stderr().is_terminal() { Box::new(Terminal::default()) } else { Box::new(Silent) }
+    if std::io::stderr().is_terminal() { Box::new(Terminal::default()) } else { Box::new(Plain) }
+}
+
+/// A line on standard error. That nobody can read it is no reason to end a training.
+fn write_line(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 fn epoch_line(r: &Record, epochs: u64) -> String {

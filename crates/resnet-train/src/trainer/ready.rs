@@ -25,6 +25,31 @@ impl Ready {
     }
 }
 
+impl Ready {
+    /// The batch's images in even parts of at most so many; whole where no number is given.
+    pub(crate) fn parts(self, most: Option<usize>) -> Result<Vec<Self>> {
+        let (count, parts) = (self.count, most.map_or(1, |most| self.count.div_ceil(most.max(1)).max(1)));
+        if parts == 1 {
+            return Ok(vec![self]);
+        }
+        let part = |number: usize| -> Result<Self> {
+            let first = number * count / parts;
+            let count = (number + 1) * count / parts - first;
+            let mixed = self.mixed.as_ref().map(|mixed| -> Result<Mixed> {
+                Ok(Mixed { labels: mixed.labels.narrow(0, first, count)?, share: mixed.share })
+            });
+            Ok(Self {
+                images: self.images.narrow(0, first, count)?,
+                labels: self.labels.narrow(0, first, count)?,
+                mixed: mixed.transpose()?,
+                broken: Vec::new(),
+                count,
+            })
+        };
+        (0..parts).map(part).collect()
+    }
+}
+
 /// On a CUDA device the host does not wait for the work that was submitted before.
 #[cfg(feature = "cuda")]
 fn to_device(images: &Tensor, device: &Device) -> candle_core::Result<Tensor> {
@@ -34,4 +59,41 @@ fn to_device(images: &Tensor, device: &Device) -> candle_core::Result<Tensor> {
 #[cfg(not(feature = "cuda"))]
 fn to_device(images: &Tensor, device: &Device) -> candle_core::Result<Tensor> {
     images.to_device(device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_even_and_hold_every_image_once() {
+        let batch = |count: usize| {
+            let range = Tensor::arange(0u32, count as u32, &Device::Cpu).unwrap();
+            let mixed = Some(Mixed { labels: (&range + 100.0).unwrap(), share: 0.75 });
+            let images = range.to_dtype(candle_core::DType::F32).unwrap().reshape((count, 1, 1, 1)).unwrap();
+            Ready { images, labels: range, mixed, broken: Vec::new(), count }
+        };
+        for (count, most, sizes) in [
+            (70, Some(32), &[23, 23, 24][..]),
+            (65, Some(32), &[21, 22, 22]),
+            (256, Some(32), &[32; 8]),
+            (32, Some(32), &[32]),
+            (3, Some(32), &[3]),
+            (7, None, &[7]),
+        ] {
+            let parts = batch(count).parts(most).unwrap();
+            assert_eq!(parts.iter().map(|part| part.count).collect::<Vec<_>>(), sizes);
+            let mut next = 0;
+            for part in parts {
+                let images = part.images.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                let (labels, mixed) = (part.labels.to_vec1::<u32>().unwrap(), part.mixed.unwrap());
+                assert_eq!((images.len(), mixed.share), (part.count, 0.75));
+                for ((image, label), other) in images.iter().zip(labels).zip(mixed.labels.to_vec1::<u32>().unwrap()) {
+                    assert_eq!((*image, label, other), (next as f32, next, next + 100));
+                    next += 1;
+                }
+            }
+            assert_eq!(next as usize, count);
+        }
+    }
 }

@@ -9,13 +9,14 @@ use std::time::Instant;
 use candle_core::Var;
 use resnet_models::Preprocessing;
 
-use super::checkpoint::{self, Best, Counters};
+use super::checkpoint::{Best, Counters, Saved};
+use super::identity::{self, Identity};
 use super::log::Log;
 use super::meter::Meter;
 use super::pictures::preprocessing;
 use super::progress::Progress;
 use super::rate::Rate;
-use super::run_dir::{RunConfig, RunDir, Unbegun};
+use super::run_dir::{Claim, RunConfig, RunDir};
 use super::session::{Session, TrainOptions};
 use crate::metrics::Evaluation;
 use crate::optimizer::{Ema, Optimizer};
@@ -72,8 +73,45 @@ pub(super) struct Run<'a> {
     lr: f64,
     steps_now: u64,
     clock: Clock,
+    /// What is to be said once the run has begun.
+    notices: Vec<String>,
+    /// Whether it was said that a batch of one image is passed over.
+    said_alone: bool,
     // After the log, which is closed first then.
-    unbegun: Unbegun,
+    claim: Claim,
+}
+
+/// What is to be said of a run that goes on.
+///
+/// # Errors
+/// When it is to end before the steps that it has done.
+fn going_on(
+    begun: &RunConfig,
+    now: &RunConfig,
+    counters: &Counters,
+    per_epoch: u64,
+    dir: &RunDir,
+) -> Result<Vec<String>> {
+    let (before, length) = (begun.recipe.length(), now.recipe.length());
+    let (step, steps) = (counters.step, length.steps(per_epoch));
+    if step > steps {
+        let (path, epoch) = (dir.config(), counters.epoch);
+        let (key, done) = ("recipe.epochs".to_string(), format!("{before} and has done {epoch} epochs ({step} steps)"));
+        return Err(Error::ConfigChanged { path, key, before: done, now: length.to_string() });
+    }
+    let dir = dir.path().display();
+    let mut messages = Vec::new();
+    if step == steps && counters.ended_at == steps {
+        messages.push(format!("{dir}: the run is complete after {length}; to go on with it, give more epochs"));
+    } else {
+        messages.push(format!("run directory {dir}: going on at epoch {}, after step {step}", counters.epoch + 1));
+    }
+    if before != length {
+        messages.push(format!(
+            "{length} in place of {before}: from here on the learning rate is that of a training of {length}"
+        ));
+    }
+    Ok(messages)
 }
 
 /// Times of this call.
@@ -97,23 +135,32 @@ impl Clock {
 
 impl<'a> Run<'a> {
     /// Makes the directory or reads its checkpoint.
-    pub(super) fn open(session: &'a Session, options: &'a TrainOptions, progress: &mut dyn Progress) -> Result<Self> {
+    pub(super) fn open(session: &'a Session, options: &'a TrainOptions) -> Result<Self> {
         let recipe = &session.recipe;
-        let (out, name) = (options.out.as_deref(), session.name());
-        let dir = if options.resume { RunDir::resume(out, &name)? } else { RunDir::create(out, &name)? };
-        let unbegun = Unbegun::new(&dir, options.resume);
+        let claim = Claim::take(options.out.as_deref(), &session.name(), options.resume)?;
+        let dir = claim.dir.clone();
         let config = RunConfig { run: session.info(options), recipe: recipe.clone() };
-        dir.write_config(&config, options.resume)?;
+        let (train, test) = (&**session.train.dataset(), &**session.test.dataset());
+        let data = Identity::of(train, test);
 
+        let saved = claim.resumed.then(|| Saved::read(&dir.state())).transpose()?;
+        let mut begun = None;
+        if let Some(saved) = &saved {
+            let before = saved.counters.data;
+            if let Some(difference) = before.and_then(|b| data.difference(&b, [train, test], &dir.images())) {
+                return Err(Error::DataChanged { path: dir.path().to_owned(), difference });
+            }
+            begun = Some(dir.begun_with(&config, before.is_some())?);
+        }
         let named = session.named();
         let mut optimizer = Optimizer::new(&named, recipe.optimizer)?;
         let mut ema = recipe.ema.map(|ema| Ema::new(&named, ema)).transpose()?;
         let batches = session.train.batches();
-        let counters = if options.resume {
-            checkpoint::load(&dir.state(), &named, &mut optimizer, ema.as_mut())?
-        } else {
-            Counters { batches_per_epoch: batches, ..Counters::default() }
+        let counters = match saved {
+            Some(saved) => saved.load(recipe.accumulation, &named, &mut optimizer, ema.as_mut())?,
+            None => Counters { batches_per_epoch: batches, ..Counters::default() },
         };
+        let counters = Counters { data: Some(data), ..counters };
         if counters.batches_per_epoch != batches {
             return Err(Error::Checkpoint {
                 path: dir.state(),
@@ -125,6 +172,25 @@ impl<'a> Run<'a> {
         }
         let per_epoch = batches.div_ceil(recipe.accumulation) as u64;
         let steps = recipe.length().steps(per_epoch);
+        let mut messages = session.notices();
+        messages.extend(claim.notice.clone());
+        if claim.resumed && ema.is_some() && !counters.ema_statistics {
+            messages.push(
+                "the checkpoint is of an older version, whose average has the running statistics of its last step: they \
+                 are averaged from here on"
+                    .into(),
+            );
+        }
+        if let Some(begun) = &begun {
+            messages.extend(going_on(begun, &config, &counters, per_epoch, &dir)?);
+        }
+        dir.write_config(&config, begun)?;
+        if !claim.resumed {
+            dir.write_split(test)?;
+            if let Some(list) = identity::list(train, test)? {
+                crate::files::write(&dir.images(), list.as_bytes())?;
+            }
+        }
         let now = Instant::now();
         let mut run = Self {
             log: Log::open(&dir.log(), counters.step, counters.ended_at)?,
@@ -134,6 +200,8 @@ impl<'a> Run<'a> {
             clock: Clock { began: now, before: counters.seconds, epoch_began: now, epoch_images: 0 },
             lr: 0.0,
             steps_now: 0,
+            notices: Vec::new(),
+            said_alone: false,
             epochs: steps.div_ceil(per_epoch),
             session,
             options,
@@ -145,18 +213,24 @@ impl<'a> Run<'a> {
             ema,
             counters,
             steps,
-            unbegun,
+            claim,
         };
-        if options.resume {
-            let (epoch, step) = (run.counters.epoch + 1, run.counters.step);
-            progress.message(&format!("going on in {} at epoch {epoch}, after step {step}", run.dir.path().display()));
+        if run.claim.resumed {
             // A crash may have come between the two files.
             run.publish(&run.dir.last())?;
         } else {
             // A run that is killed in its first epoch can be resumed as well.
             run.save()?;
+            let (dir, epochs) = (run.dir.path().display(), run.epochs);
+            messages.push(format!("run directory {dir}: {epochs} epochs of {per_epoch} steps"));
         }
+        run.notices = messages;
         Ok(run)
+    }
+
+    /// Says what is to be said at the beginning, once: a run that is refused before says nothing but why.
+    fn announce(&mut self, progress: &mut dyn Progress) {
+        std::mem::take(&mut self.notices).iter().for_each(|notice| progress.message(notice));
     }
 
     /// Trains until the end or until stopped. A run that fails before it has learned from anything leaves no files.
@@ -164,13 +238,16 @@ impl<'a> Run<'a> {
         let result = self.train_epochs(progress);
         // A run that was stopped can be resumed, and that one diverged at its first step is worth knowing.
         if result.as_ref().map_or_else(Error::is_divergence, |_| true) {
-            self.unbegun.keep();
+            self.claim.keep();
         }
         result
     }
 
     fn train_epochs(&mut self, progress: &mut dyn Progress) -> Result<Outcome> {
         let mut evaluation = None;
+        if self.counters.step >= self.steps {
+            self.announce(progress);
+        }
         while self.counters.step < self.steps || self.counters.ended_at < self.steps {
             let complete = self.train_epoch(progress)?;
             if !complete {

@@ -8,6 +8,7 @@ use candle_core::{DType, Device, Var};
 use resnet_data::{Dataset, Loader, LoaderConfig, OnBroken, Transform};
 use resnet_models::{Network, Parameters};
 
+use super::company;
 use super::evaluate::evaluate;
 use super::progress::Progress;
 use super::ready::Ready;
@@ -73,6 +74,8 @@ pub struct Session {
     pub(super) test: Loader,
     pub(super) device: Device,
     loading: Loading,
+    /// Images of an epoch of which the last would be a batch of its own, which is passed over.
+    last_alone: Option<usize>,
     #[cfg(feature = "cuda")]
     resident: Option<super::resident::Resident>,
 }
@@ -139,7 +142,12 @@ impl Session {
         let transform = Transform::new(recipe.augment.clone(), normalize.clone())?;
         let (rank, world_size) = (loading.rank, loading.world_size);
         let own = LoaderConfig { rank, world_size, repeats: recipe.repeats, mix: recipe.mix, ..config.clone() };
-        let train = Loader::new(train, transform, own)?;
+        let mut train = Loader::new(train, transform.clone(), own.clone())?;
+        let mut last_alone = None;
+        if company::is_last_alone(network.graph(), &train)? {
+            last_alone = Some(train.samples());
+            train = Loader::new(train.dataset().clone(), transform, LoaderConfig { drop_last: true, ..own })?;
+        }
         let transform = Transform::new(recipe.test_transform.clone(), normalize)?;
         let test = Loader::new(test, transform, LoaderConfig { shuffle: false, drop_last: false, ..config })?;
         Ok(Self {
@@ -152,6 +160,7 @@ impl Session {
             test,
             device: device.clone(),
             loading,
+            last_alone,
         })
     }
 
@@ -197,7 +206,7 @@ impl Session {
     /// run that fails before its first step, as on images that do not fit, leaves no files.
     pub fn train(&self, options: &TrainOptions, progress: &mut dyn Progress) -> Result<Outcome> {
         with_large_stack(|| {
-            let result = Run::open(self, options, progress).and_then(|mut run| run.go(progress));
+            let result = Run::open(self, options).and_then(|mut run| run.go(progress));
             progress.finish();
             result
         })
@@ -211,6 +220,18 @@ impl Session {
         let result = evaluate(&self.network, &self.test, &self.device, None, progress)?;
         progress.finish();
         result.ok_or_else(|| Error::Invalid("the evaluation was stopped".into()))
+    }
+
+    /// What is to be said of the batches before training begins.
+    pub(super) fn notices(&self) -> Vec<String> {
+        let batch = self.recipe.batch_size;
+        let alone = |images| {
+            format!(
+                "{images} images in batches of {batch}: the last batch of an epoch would hold 1 image, too few for the \
+                 norms' statistics, and is passed over, another image each epoch"
+            )
+        };
+        self.last_alone.map(alone).into_iter().collect()
     }
 
     /// `resnet20-cifar10`: what a run directory is called by default.

@@ -4,6 +4,7 @@ use candle_core::Device;
 use resnet_data::Loader;
 use resnet_models::Network;
 
+use super::company;
 use super::progress::Progress;
 use crate::Result;
 
@@ -26,6 +27,9 @@ pub fn reestimate_statistics(
     for (done, batch) in loader.epoch(0, 0).enumerate() {
         let batch = batch?;
         let count = batch.indices.len();
+        if count == 0 || (count == 1 && company::is_wanted(network.graph(), &batch.images)?) {
+            continue;
+        }
         images += count;
         // With these weights the running mean is that of all images so far.
         let graph = network.graph().with_momentum(count as f64 / images as f64);

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use super::value::{Arena, Id, StorageRef, TensorRef, Value};
+use super::value::{Arena, ArrayRef, Id, StorageRef, TensorRef, Value};
 use crate::weights::element::Element;
 
 /// A class or function named in a pickle.
@@ -23,6 +23,18 @@ pub(crate) enum Global {
     RebuildFromType,
     Storage(Element),
     Dtype(Element),
+    /// `numpy.core.multiarray._reconstruct`, whose values follow.
+    NumpyArray,
+    /// `numpy.core.numeric._frombuffer`, which has them.
+    NumpyBuffer,
+    /// `numpy.dtype`.
+    NumpyDtype,
+    /// `numpy.core.multiarray.scalar`.
+    NumpyScalar,
+    /// `copyreg._reconstructor`, which makes an instance of its first argument.
+    Reconstructor,
+    /// `_codecs.encode`: bytes that were written as text.
+    Encode,
     /// Anything else, `module.name`.
     Other(Rc<str>),
 }
@@ -40,6 +52,12 @@ impl Global {
             ("torch._utils", "_rebuild_tensor_v3") => Self::RebuildTyped,
             ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => Self::RebuildParameter,
             ("torch._tensor", "_rebuild_from_type_v2" | "_rebuild_from_type") => Self::RebuildFromType,
+            ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct") => Self::NumpyArray,
+            ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar") => Self::NumpyScalar,
+            ("numpy.core.numeric" | "numpy._core.numeric", "_frombuffer") => Self::NumpyBuffer,
+            ("numpy", "dtype") => Self::NumpyDtype,
+            ("copyreg" | "copy_reg", "_reconstructor") => Self::Reconstructor,
+            ("_codecs", "encode") => Self::Encode,
             ("torch" | "torch.cuda" | "torch.storage", _) => Element::of_torch_storage(name)
                 .map(Self::Storage)
                 .or_else(|| Element::of_torch_dtype(name).map(Self::Dtype))
@@ -70,7 +88,21 @@ impl Global {
                 _ => None,
             }),
             Self::RebuildFromType => rebuild_from_type(arena, items),
-            Self::Storage(_) | Self::Dtype(_) | Self::Other(_) => None,
+            Self::NumpyArray => Some(Value::EmptyArray),
+            Self::NumpyDtype => items.first().and_then(|&name| dtype(arena, name)),
+            // `(buffer, dtype, shape, order)`
+            Self::NumpyBuffer => match *items {
+                [data, element, shape, order] => values(arena, (shape, element, data), |arena| {
+                    arena.string(order).is_some_and(|order| &**order == "F")
+                }),
+                _ => None,
+            },
+            Self::Encode => items.first().and_then(|&text| arena.string(text)).map(|text| Value::Latin(text.clone())),
+            Self::Reconstructor => items.first().and_then(|&class| match arena.get(class) {
+                Value::Global(class) => Some(class.object()),
+                _ => None,
+            }),
+            Self::NumpyScalar | Self::Storage(_) | Self::Dtype(_) | Self::Other(_) => None,
         };
         value.unwrap_or_else(|| self.object())
     }
@@ -82,10 +114,49 @@ impl Global {
             Self::RebuildTensor | Self::RebuildTyped | Self::RebuildParameter | Self::RebuildFromType => {
                 "torch._utils._rebuild".into()
             }
-            Self::Dict | Self::Sequence | Self::Storage(_) | Self::Dtype(_) => "".into(),
+            Self::NumpyArray | Self::NumpyBuffer => "numpy.ndarray".into(),
+            Self::Dict
+            | Self::Sequence
+            | Self::Storage(_)
+            | Self::Dtype(_)
+            | Self::NumpyDtype
+            | Self::NumpyScalar
+            | Self::Reconstructor
+            | Self::Encode => "".into(),
         };
-        Value::Object { class, items: Vec::new() }
+        Value::object(class)
     }
+}
+
+/// `numpy.dtype("f4")`: its byte order follows.
+fn dtype(arena: &Arena, name: Id) -> Option<Value> {
+    let name: &str = arena.string(name)?;
+    Element::of_numpy(name.trim_start_matches(['<', '|', '='])).map(Value::Element)
+}
+
+/// `(version, order, …)`: a dtype whose order is not big-endian.
+pub(super) fn ordered(arena: &Arena, element: Element, state: Id) -> Option<Value> {
+    let order = arena.string(*arena.sequence(state)?.get(1)?)?;
+    (&**order != ">").then_some(Value::Element(element))
+}
+
+/// `(version, shape, dtype, is_fortran, bytes)`: an array's values.
+pub(super) fn array(arena: &Arena, state: Id) -> Option<Value> {
+    let &[_, shape, element, fortran, data] = arena.sequence(state)? else { return None };
+    values(arena, (shape, element, data), |arena| matches!(arena.get(fortran), Value::Bool(true)))
+}
+
+fn values(
+    arena: &Arena,
+    (shape, element, data): (Id, Id, Id),
+    is_fortran: impl FnOnce(&Arena) -> bool,
+) -> Option<Value> {
+    let Value::Element(element) = arena.get(element) else { return None };
+    if !matches!(arena.get(data), Value::Bytes(_) | Value::Latin(_)) {
+        return None;
+    }
+    let shape = arena.ints(shape, MAX_RANK)?;
+    Some(Value::Array(Rc::new(ArrayRef { element: *element, shape, fortran: is_fortran(arena), data })))
 }
 
 /// A list of pairs, which is how Python 2 pickled an `OrderedDict`, or nothing.

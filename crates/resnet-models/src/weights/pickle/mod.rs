@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 pub(crate) use globals::Global;
 use reader::Reader;
-pub(crate) use value::{Arena, Id, Memo, StorageRef, TensorRef, Value};
+pub(crate) use value::{Arena, ArrayRef, Id, Memo, StorageRef, TensorRef, Value};
 
 /// Why a pickle could not be read, and where.
 #[derive(Debug, thiserror::Error)]
@@ -122,8 +122,7 @@ impl Machine<'_> {
             }
             b'c' | 0x93 | b'i' | 0x82..=0x84 => self.global(op),
             b'R' | 0x81 | 0x92 | b'o' => self.call(op),
-            // Attributes decide nothing about weights.
-            b'b' => self.discard_value(),
+            b'b' => self.build(),
             b'P' | b'Q' => self.persistent(op),
             _ => {
                 let value = self.reader.scalar(op)?;
@@ -260,10 +259,30 @@ impl Machine<'_> {
         let callable = self.pop()?;
         let value = match self.arena.get(callable) {
             Value::Global(global) => global.call(&self.arena, args),
-            Value::Object { class, .. } => Value::Object { class: class.clone(), items: Vec::new() },
-            _ => Value::Object { class: "".into(), items: Vec::new() },
+            Value::Object { class, .. } => Value::object(class.clone()),
+            _ => Value::object(""),
         };
         self.push(value)
+    }
+
+    /// `BUILD`: attributes of an object, and the values of a numpy array.
+    fn build(&mut self) -> Step {
+        let given = self.pop()?;
+        let target = self.peek()?;
+        let array = match self.arena.get(target) {
+            Value::EmptyArray => globals::array(&self.arena, given),
+            Value::Element(element) => globals::ordered(&self.arena, *element, given),
+            _ => None,
+        };
+        match (self.arena.get_mut(target), array) {
+            (Value::Object { state, .. }, _) => *state = Some(given),
+            (value @ (Value::EmptyArray | Value::Element(_)), made) => {
+                *value = made.unwrap_or_else(|| Value::object("numpy.ndarray"))
+            }
+            // Attributes of dicts and the like decide nothing about weights.
+            _ => {}
+        }
+        Ok(())
     }
 
     /// A persistent id is how PyTorch refers to a storage: `("storage", type, key, location,
@@ -271,11 +290,18 @@ impl Machine<'_> {
     fn persistent(&mut self, op: u8) -> Step {
         if op == b'P' {
             self.reader.line()?;
-            return self.push(Value::Object { class: "".into(), items: Vec::new() });
+            return self.push(Value::object(""));
         }
         let id = self.pop()?;
+        // Of whole modules the legacy form keeps the classes so: `("module", class, file, source)`.
+        if let Some(&[tag, class, ..]) = self.arena.sequence(id)
+            && self.arena.string(tag).is_some_and(|tag| &**tag == "module")
+        {
+            self.stack.push(class);
+            return Ok(());
+        }
         let storage = self.storage(id);
-        self.push(storage.map_or_else(|| Value::Object { class: "".into(), items: Vec::new() }, Value::Storage))
+        self.push(storage.map_or_else(|| Value::object(""), Value::Storage))
     }
 
     fn storage(&self, id: Id) -> Option<StorageRef> {

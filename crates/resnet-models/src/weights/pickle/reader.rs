@@ -69,6 +69,12 @@ impl<'a> Reader<'a> {
         self.take(length)
     }
 
+    /// Bytes are the values of numpy's arrays: not copied, as they may be large.
+    fn bytes(&mut self, width: usize) -> Step<Value> {
+        let length = self.counted(width)?.len();
+        Ok(Value::Bytes(self.position - length..self.position))
+    }
+
     /// The value an instruction without operands pushes.
     pub fn scalar(&mut self, op: u8) -> Step<Value> {
         Ok(match op {
@@ -93,10 +99,9 @@ impl<'a> Reader<'a> {
             b'X' | b'T' => text(self.counted(4)?),
             0x8c | b'U' => text(self.counted(1)?),
             0x8d => text(self.counted(8)?),
-            // Bytes: arrays of numpy and the like. Of no use here, so not copied.
-            b'B' => self.counted(4).map(|_| opaque())?,
-            b'C' => self.counted(1).map(|_| opaque())?,
-            0x8e | 0x96 => self.counted(8).map(|_| opaque())?,
+            b'B' => self.bytes(4)?,
+            b'C' => self.bytes(1)?,
+            0x8e | 0x96 => self.bytes(8)?,
             other => return Err(format!("instruction 0x{other:02x} is none that checkpoints use")),
         })
     }
@@ -119,5 +124,5 @@ fn text(bytes: &[u8]) -> Value {
 }
 
 fn opaque() -> Value {
-    Value::Object { class: "".into(), items: Vec::new() }
+    Value::object("")
 }

@@ -24,6 +24,7 @@ fn shown(bytes: &[u8]) -> String {
                 format!("{{{}}}", items.iter().map(pair).collect::<Vec<_>>().join(", "))
             }
             Value::Object { class, .. } => format!("<{class}>"),
+            Value::Bytes(_) => "<>".into(),
             other => format!("{other:?}"),
         }
     }

@@ -1,6 +1,7 @@
 //! The inert values an unpickled file is made of.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::globals::Global;
@@ -53,7 +54,37 @@ pub(crate) enum Value {
     Object {
         class: Rc<str>,
         items: Vec<(Id, Id)>,
+        /// What `BUILD` gave it: its attributes.
+        state: Option<Id>,
     },
+    /// Bytes, where they lie in the pickle.
+    Bytes(Range<usize>),
+    /// Bytes that an older protocol wrote as text, a character a byte.
+    Latin(Rc<str>),
+    /// A numpy array that has not been given its values yet.
+    EmptyArray,
+    /// A numpy array.
+    Array(Rc<ArrayRef>),
+    /// An element type of numpy (`f4`), little-endian where it has more than a byte.
+    Element(Element),
+}
+
+impl Value {
+    /// An instance that nothing is known of but its class.
+    pub fn object(class: impl Into<Rc<str>>) -> Self {
+        Self::Object { class: class.into(), items: Vec::new(), state: None }
+    }
+}
+
+/// A numpy array as a pickle describes it; nothing here has been checked against its bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct ArrayRef {
+    pub element: Element,
+    pub shape: Vec<i64>,
+    /// Whether the first axis is the one whose neighbours lie side by side.
+    pub fortran: bool,
+    /// [`Value::Bytes`] or [`Value::Latin`].
+    pub data: Id,
 }
 
 /// Owner of every value of one pickle.
@@ -120,6 +151,13 @@ impl Arena {
             Value::Sequence(items) => Some(items),
             _ => None,
         }
+    }
+
+    /// Attributes of an object, by name.
+    pub fn attribute(&self, id: Id, name: &str) -> Option<Id> {
+        let Value::Object { state: Some(state), .. } = self.get(id) else { return None };
+        let entries = self.entries(*state)?;
+        entries.iter().rfind(|&&(key, _)| self.string(key).is_some_and(|key| &**key == name)).map(|entry| entry.1)
     }
 
     /// The entries of a dict, or of an object that was filled like one.

@@ -9,12 +9,13 @@ use zip::{CompressionMethod, ZipArchive};
 
 use super::Storages;
 use crate::weights::fault::{Fault, show};
+use crate::weights::foreign;
 use crate::weights::pickle::{Unpickled, unpickle};
 
 /// No file of PyTorch's has a description longer than this (256 MiB).
 const MAX_PICKLE: usize = 1 << 28;
 
-pub(super) struct Archive<'a> {
+pub(in crate::weights) struct Archive<'a> {
     bytes: &'a [u8],
     zip: ZipArchive<Cursor<&'a [u8]>>,
     /// The folder within the archive that everything is in, with its slash.
@@ -37,29 +38,29 @@ impl<'a> Archive<'a> {
             let root = name.strip_suffix("data.pkl")?;
             (root.is_empty() || root.ends_with('/')).then(|| root.to_owned())
         });
-        let Some(root) = root else {
-            return Err(Fault::Unsupported("it is a zip archive without data.pkl: no checkpoint of PyTorch's".into()));
-        };
+        let Some(root) = root else { return Err(Fault::Unsupported(foreign::archive(&names))) };
         if names.iter().any(|name| *name == format!("{root}constants.pkl")) {
             return Err(Fault::Unsupported(
-                "it is a TorchScript program: load it in PyTorch and save its state_dict()".into(),
+                "it is a TorchScript program (torch.jit.save): in Python, torch.save(torch.jit.load(FILE, \
+                 map_location='cpu').state_dict(), 'weights.pth'), and give weights.pth"
+                    .into(),
             ));
         }
-        Ok(Self { bytes, zip, root, checked: 0, seen: HashMap::new(), has_checksums: true })
-    }
-
-    /// The object that the archive describes.
-    pub fn unpickle(&mut self) -> Result<Unpickled, Fault> {
-        self.has_checksums = false;
-        let order = self.part("byteorder")?;
-        self.has_checksums = true;
+        let mut archive = Self { bytes, zip, root, checked: 0, seen: HashMap::new(), has_checksums: false };
+        let order = archive.part("byteorder")?;
         if order.is_some_and(|order| order != b"little") {
             let reason = "its numbers are not little-endian: save it again on a little-endian machine";
             return Err(Fault::Unsupported(reason.into()));
         }
         // A part that is right although its checksum is wrong: there are no checksums.
-        self.seen.clear();
-        self.has_checksums = order.is_none() || self.part("byteorder").is_ok();
+        archive.has_checksums = true;
+        archive.seen.clear();
+        archive.has_checksums = order.is_none() || archive.part("byteorder").is_ok();
+        Ok(archive)
+    }
+
+    /// The object that the archive describes.
+    pub fn unpickle(&mut self) -> Result<Unpickled, Fault> {
         match self.part("data.pkl")? {
             Some(pickle) if pickle.len() <= MAX_PICKLE => Ok(unpickle(pickle)?),
             Some(_) => Err(Fault::Unsupported("its data.pkl is longer than any checkpoint's".into())),

@@ -2,6 +2,7 @@
 //! the machine, the object, the storages' keys), then for each key a count and the raw elements.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::Storages;
@@ -18,12 +19,18 @@ pub(in crate::weights) fn is_legacy(bytes: &[u8]) -> bool {
     head.first() == Some(&0x80) && head.windows(MAGIC.len()).any(|window| window == MAGIC)
 }
 
+/// Where in a legacy file each storage lies.
+pub(in crate::weights) type Ranges = HashMap<Rc<str>, Range<usize>>;
+
 /// The storages of a legacy file, each a part of it.
-pub(super) struct Parts<'a>(HashMap<Rc<str>, &'a [u8]>);
+pub(in crate::weights) struct Parts<'a> {
+    pub bytes: &'a [u8],
+    pub ranges: &'a Ranges,
+}
 
 impl<'a> Storages<'a> for Parts<'a> {
     fn bytes(&mut self, key: &str) -> Result<&'a [u8], Fault> {
-        let part = self.0.get(key).copied();
+        let part = self.ranges.get(key).and_then(|range| self.bytes.get(range.clone()));
         part.ok_or_else(|| Fault::Damaged(format!("storage {} is not in the file", show(key))))
     }
 }
@@ -32,7 +39,7 @@ impl<'a> Storages<'a> for Parts<'a> {
 ///
 /// # Errors
 /// When the file is cut off, of another protocol, or big-endian.
-pub(super) fn open(bytes: &[u8]) -> Result<(Unpickled, Parts<'_>), Fault> {
+pub(in crate::weights) fn open(bytes: &[u8]) -> Result<(Unpickled, Ranges), Fault> {
     let mut rest = bytes;
     let mut next = || -> Result<Unpickled, Fault> {
         let unpickled = unpickle(rest).map_err(|mut error| {
@@ -58,11 +65,12 @@ pub(super) fn open(bytes: &[u8]) -> Result<(Unpickled, Parts<'_>), Fault> {
     }
     let object = next()?;
     let keys = next()?;
-    let parts = storages(&object, &keys, rest)?;
-    Ok((object, parts))
+    let ranges = storages(&object, &keys, rest, bytes.len() - rest.len())?;
+    Ok((object, ranges))
 }
 
-fn storages<'a>(object: &Unpickled, keys: &Unpickled, mut rest: &'a [u8]) -> Result<Parts<'a>, Fault> {
+/// The storages in `rest`, which begins at byte `at` of the file.
+fn storages(object: &Unpickled, keys: &Unpickled, mut rest: &[u8], mut at: usize) -> Result<Ranges, Fault> {
     let mut sizes: HashMap<&str, usize> = HashMap::new();
     for value in object.arena.iter() {
         if let Value::Storage(storage) = value {
@@ -82,8 +90,10 @@ fn storages<'a>(object: &Unpickled, keys: &Unpickled, mut rest: &'a [u8]) -> Res
         let count = i64::from_le_bytes(*count);
         let length = usize::try_from(count).ok().and_then(|count| count.checked_mul(size)).ok_or_else(short)?;
         let (part, after) = after.split_at_checked(length).ok_or_else(short)?;
-        parts.insert(key.clone(), part);
+        at += 8;
+        parts.insert(key.clone(), at..at + part.len());
+        at += part.len();
         rest = after;
     }
-    Ok(Parts(parts))
+    Ok(parts)
 }

@@ -13,7 +13,7 @@ use crate::weights::pickle::TensorRef;
 /// A view: storage, dtype, offset, shape, strides. Tied weights are the same view twice.
 type View = (Rc<str>, &'static str, i64, Vec<i64>, Vec<i64>);
 
-pub(super) struct Materializer {
+pub(in crate::weights) struct Materializer {
     /// Bytes that may still be made. Strides of zero and views that overlap make more of a file
     /// than it holds, honest ones a little, hostile ones terabytes.
     budget: usize,
@@ -28,7 +28,11 @@ impl Materializer {
     /// # Errors
     /// When the tensor reaches outside its storage, is of a dtype that is not read, or is larger
     /// than the file can account for.
-    pub fn tensor<'a>(&mut self, tensor: &TensorRef, storages: &mut impl Storages<'a>) -> Result<Tensor, Fault> {
+    pub fn tensor<'a>(
+        &mut self,
+        tensor: &TensorRef,
+        storages: &mut (impl Storages<'a> + ?Sized),
+    ) -> Result<Tensor, Fault> {
         let storage = &tensor.storage;
         let view =
             (storage.key.clone(), storage.element.name, tensor.offset, tensor.shape.clone(), tensor.stride.clone());
@@ -40,7 +44,7 @@ impl Materializer {
         Ok(made)
     }
 
-    fn make<'a>(&mut self, tensor: &TensorRef, storages: &mut impl Storages<'a>) -> Result<Tensor, Fault> {
+    fn make<'a>(&mut self, tensor: &TensorRef, storages: &mut (impl Storages<'a> + ?Sized)) -> Result<Tensor, Fault> {
         let damaged =
             |what: &str| Fault::Damaged(format!("{what} (shape {:?}, strides {:?})", tensor.shape, tensor.stride));
         let storage = &tensor.storage;

@@ -45,8 +45,7 @@ pub fn save_torch(path: impl AsRef<Path>, tensors: &[(String, Tensor)]) -> Resul
             part(&format!("data/{key}"), &bytes)?;
         }
         part("version", b"3\n")?;
-        let out = zip.finish().map_err(zipped)?;
-        out.into_inner().map_err(|error| write(error.into_error()))
+        zip.finish().map_err(zipped)?.flush().map_err(write)
     })
 }
 

@@ -8,20 +8,26 @@ use crate::metrics;
 use crate::optimizer::Gradients;
 use crate::trainer::meter::{self, Meter};
 use crate::trainer::ready::Ready;
-use crate::trainer::{Progress, Record, RecordKind};
+use crate::trainer::{Progress, Record, RecordKind, Sums, evaluate};
 use crate::{Error, Result};
 
 impl Run<'_> {
-    /// Trains one epoch and evaluates; true where the held-back images' loss is the lowest so far.
-    pub(super) fn epoch(&mut self, phase: &mut Phase, progress: &mut dyn Progress) -> Result<bool> {
-        let (start, epoch) = (Instant::now(), self.place.epochs + 1);
-        let mut meter = Meter::new(self.task.device);
-        let (images, lr) = self.learn(phase, epoch, &mut meter)?;
+    /// Trains what is left of an epoch and evaluates; true where the held-back images' loss, classes weighted as in
+    /// training, is the lowest so far, `None` when stopped before its end.
+    pub(super) fn epoch(&mut self, phase: &mut Phase, progress: &mut dyn Progress) -> Result<Option<bool>> {
+        let (start, epoch, before) = (Instant::now(), self.place.epochs + 1, self.place.learned);
+        if !self.learn(phase, epoch, progress)? {
+            return Ok(None);
+        }
+        let images = self.place.learned;
         if images == 0 {
             return Err(Error::Invalid(format!("{}: no image could be read", self.task.dataset)));
         }
         let trained = start.elapsed().as_secs_f64().max(1e-9);
-        let result = self.evaluate(progress)?;
+        let stop = Some(&*self.task.stop);
+        let Some(result) = evaluate(self.task.network, &self.test, self.task.device, stop, progress)? else {
+            return Ok(None);
+        };
         // In another range than the indices of the images learned from.
         let held_back = result.broken.iter().map(|image| (usize::MAX - image.index, image.message.clone()));
         self.place.broken.extend(held_back);
@@ -29,39 +35,49 @@ impl Run<'_> {
             kind: RecordKind::Epoch,
             epoch,
             step: self.place.step,
-            lr,
-            train_loss: meter.epoch.loss(),
-            train_top1: meter.epoch.top1(),
+            lr: self.rate(phase, self.place.step.saturating_sub(1)),
+            train_loss: self.place.sums.loss(),
+            train_top1: self.place.sums.top1(),
             test_loss: Some(result.loss),
             test_top1: Some(result.top1),
             test_top5: Some(result.top5),
-            images_per_second: images as f64 / trained,
+            images_per_second: (images - before) as f64 / trained,
             seconds: self.seconds(),
         };
         progress.epoch(&record, self.config.head_epochs + self.config.epochs);
         self.records.push(record);
         self.write_log()?;
-        let gained = self.best.as_ref().is_none_or(|best| result.loss < best.loss);
+        let loss = result.weighted_loss(&self.class_weights);
+        let gained = self.best.as_ref().is_none_or(|best| loss < best.loss);
         if gained {
-            let (loss, values) = (result.loss, steps::snapshot(&self.named)?);
+            let values = steps::snapshot(&self.named)?;
             self.best = Some(Best { epoch, loss, values, evaluation: Some(result) });
             self.write_weights()?;
         }
-        Ok(gained)
+        (self.place.batch, self.place.learned, self.place.sums) = (0, 0, Sums::default());
+        Ok(Some(gained))
     }
 
-    /// A step for each batch of the epoch. Gives the number of images, and the rate of the last step.
+    /// The rate of a step, counted from 0 over all phases.
+    fn rate(&self, phase: &Phase, step: u64) -> f64 {
+        let steps = phase.epochs * self.train.batches() as u64;
+        steps::rate(phase.lr, step.saturating_sub(self.place.first), steps)
+    }
+
+    /// A step for each batch that is left of the epoch; false when stopped before its end.
     ///
     /// On a device other than the CPU losses are read at the end; a step waits for the gradient's norm alone. The
     /// optimizer takes the scale that follows from it as a number: were it left on the device, every parameter's gradient
     /// would be multiplied by it in a launch of its own.
-    fn learn(&mut self, phase: &mut Phase, epoch: u64, meter: &mut Meter) -> Result<(usize, f64)> {
-        let steps = phase.epochs * self.train.batches() as u64;
+    fn learn(&mut self, phase: &mut Phase, epoch: u64, progress: &mut dyn Progress) -> Result<bool> {
         let parameters = phase.sgd.parameters();
-        let (mut learned, mut lr) = (0, 0.0);
-        for batch in self.train.epoch(epoch, 0) {
+        let mut meter = Meter::new(self.task.device).going_on(self.place.sums, Sums::default());
+        let batches = self.train.batches();
+        let loader = self.train.clone();
+        for batch in loader.epoch(epoch, self.place.batch) {
             let Ready { images, labels, broken, count, .. } = Ready::new(batch?, self.task.device)?;
             self.place.broken.extend(broken.into_iter().map(|image| (image.index, image.message)));
+            self.place.batch += 1;
             if count == 0 {
                 continue;
             }
@@ -70,8 +86,8 @@ impl Run<'_> {
                 None => images,
             };
             let logits = phase.part.forward_with_fixed_norms(&x)?;
-            let loss = steps::loss(&logits, &labels, &self.class_weights, self.config.label_smoothing)?;
-            lr = steps::rate(phase.lr, self.place.step - self.place.first, steps);
+            let loss = steps::loss(&logits, &labels, &self.device_weights, self.config.label_smoothing)?;
+            let lr = self.rate(phase, self.place.step);
             self.place.step += 1;
             let place = meter::Place { epoch, step: self.place.step, lr };
             meter.push(&loss, metrics::correct(&logits, &labels)?, count, place)?;
@@ -82,10 +98,15 @@ impl Run<'_> {
                 return Err(meter.gradient_not_finite(norm, place));
             }
             phase.sgd.step(&gradients, scale, lr)?;
-            self.unbegun.keep();
-            learned += count;
+            self.claim.keep();
+            self.announce(progress);
+            self.place.learned += count;
+            if self.stopped() && self.place.batch < batches {
+                break;
+            }
         }
         meter.flush()?;
-        Ok((learned, lr))
+        self.place.sums = meter.epoch;
+        Ok(self.place.batch >= batches)
     }
 }

@@ -9,6 +9,7 @@ use super::Run;
 use crate::metrics::{self, Evaluation};
 use crate::optimizer::Gradients;
 use crate::trainer::checkpoint::Best;
+use crate::trainer::company;
 use crate::trainer::evaluate::evaluate;
 use crate::trainer::log::{Record, RecordKind};
 use crate::trainer::meter::{Place, Sums};
@@ -36,9 +37,20 @@ impl Run<'_> {
             let batch = batch?;
             self.report_broken(&batch.broken, progress);
             images += batch.count;
+            let alone = batch.count == 1 && company::is_wanted(self.session.network.graph(), &batch.images)?;
+            if alone && !std::mem::replace(&mut self.said_alone, true) {
+                self.announce(progress);
+                let (broken, number) = (batch.broken.len(), taken + 1);
+                progress.message(&format!(
+                    "batch {number} of {batches} holds 1 image, as {broken} could not be read, too few for the norms' \
+                     statistics: it is passed over, as are others like it"
+                ));
+            }
             lost = lost.or(batch.broken.first().map(|broken| broken.message.clone()));
-            if batch.count > 0 {
-                self.forward_backward(&batch, &mut gradients)?;
+            if batch.count > 0 && !alone {
+                for part in batch.parts(session.recipe.norm_batch_size)? {
+                    self.forward_backward(&part, &mut gradients)?;
+                }
             }
             taken += 1;
             waiting += 1;
@@ -47,6 +59,7 @@ impl Run<'_> {
             }
             waiting = 0;
             self.step(&std::mem::take(&mut gradients))?;
+            self.announce(progress);
             // Only whole steps count: a checkpoint never falls between two batches of one.
             self.counters.batch = taken;
             progress.step(&self.status());
@@ -63,6 +76,9 @@ impl Run<'_> {
 
     /// Says once of each image that it was left out.
     fn report_broken(&mut self, broken: &[Broken], progress: &mut dyn Progress) {
+        if !broken.is_empty() {
+            self.announce(progress);
+        }
         for Broken { index, message } in broken {
             if self.counters.broken.insert(*index, message.clone()).is_none() {
                 progress.message(&format!("left out: {message}"));
@@ -74,14 +90,16 @@ impl Run<'_> {
         let Ready { images, labels, mixed, count, .. } = batch;
         self.lr = self.rate.at(self.counters.step);
         // Dropout repeats from the seed and the place in training alone, so that a resumed run draws the same masks.
-        let pass = self.counters.step * self.session.recipe.accumulation as u64 + gradients.batches() as u64;
+        let recipe = &self.session.recipe;
+        let passes = (recipe.accumulation * recipe.passes_per_batch()) as u64;
+        let pass = self.counters.step * passes + gradients.batches() as u64;
         self.session.network.noise().set(self.session.recipe.seed, pass);
         let logits = self.session.network.forward_t(images, true)?;
         let loss = self.session.recipe.loss.of(&logits, labels, mixed.as_ref())?;
         let (count, place) = (*count, self.place());
         self.meter.push(&loss, metrics::correct(&logits, labels)?, count, place)?;
         gradients.add(&self.trainable, resnet_ops::backward(&loss)?, count)?;
-        self.unbegun.keep();
+        self.claim.keep();
         self.clock.epoch_images += count;
         Ok(())
     }

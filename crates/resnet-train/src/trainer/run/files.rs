@@ -33,6 +33,7 @@ impl Run<'_> {
         self.check_weights()?;
         self.counters.seconds = self.clock.seconds();
         self.counters.ema_updates = self.ema.as_ref().map_or(0, Ema::updates);
+        self.counters.ema_statistics = self.ema.is_some();
         (self.counters.hold, self.counters.plateau) = (self.rate.state, self.rate.plateau);
         (self.counters.epoch_sums, self.counters.interval_sums) = (self.meter.epoch, self.meter.interval);
         checkpoint::save(&self.dir.state(), &self.named, &self.optimizer, self.ema.as_ref(), &self.counters)?;

@@ -1,0 +1,220 @@
+//! Which columns of a parquet file are pictures and labels, and what the hub's library says of them.
+
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+use crate::columns::{Columns, Leaf, Physical};
+use crate::{Error, Result};
+
+/// What columns of pictures are called, the likeliest first.
+const IMAGES: [&str; 14] = [
+    "image",
+    "img",
+    "images",
+    "picture",
+    "photo",
+    "jpg",
+    "jpeg",
+    "png",
+    "webp",
+    "image_bytes",
+    "image_data",
+    "bytes",
+    "data",
+    "content",
+];
+/// What columns of paths to pictures are called, where no column has pictures.
+const PATHS: [&str; 8] = ["image", "img", "file_name", "filename", "file", "path", "image_path", "filepath"];
+/// What columns of labels are called, the likeliest first.
+const LABELS: [&str; 13] = [
+    "label",
+    "labels",
+    "fine_label",
+    "cls",
+    "class",
+    "class_id",
+    "label_id",
+    "target",
+    "category",
+    "y",
+    "class_name",
+    "label_name",
+    "classname",
+];
+
+/// Columns that the user chose.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Chosen {
+    pub(super) image: Option<String>,
+    pub(super) label: Option<String>,
+}
+
+impl Chosen {
+    /// Takes `?image=NAME&label=NAME` from the end of a place.
+    pub(super) fn of(place: &str) -> Result<(&str, Self)> {
+        let mut chosen = Self::default();
+        let Some((rest, choice)) = place.rsplit_once('?').filter(|(_, choice)| choice.contains('=')) else {
+            return Ok((place, chosen));
+        };
+        for pair in choice.split('&') {
+            match pair.split_once('=') {
+                Some(("image", name)) if !name.is_empty() => chosen.image = Some(name.to_string()),
+                Some(("label", name)) if !name.is_empty() => chosen.label = Some(name.to_string()),
+                _ => {
+                    let message = format!("{place}: {pair:?} chooses no column; write ?image=NAME&label=NAME");
+                    return Err(Error::Setting { setting: "pattern", message });
+                }
+            }
+        }
+        Ok((rest, chosen))
+    }
+}
+
+/// A place with these columns chosen, beside those that it chooses already.
+pub(crate) fn with_columns(place: &str, image: Option<&str>, label: Option<&str>) -> Result<String> {
+    let (folder, own) = Chosen::of(place)?;
+    let image = image.map(str::to_string).or(own.image).map(|name| format!("image={name}"));
+    let label = label.map(str::to_string).or(own.label).map(|name| format!("label={name}"));
+    Ok(format!("{folder}?{}", image.into_iter().chain(label).collect::<Vec<_>>().join("&")))
+}
+
+/// The columns that are read, by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// The pictures' bytes.
+    pub(super) bytes: Option<usize>,
+    /// Paths to pictures, for rows that have no bytes.
+    pub(super) paths: Option<usize>,
+    pub(super) label: usize,
+}
+
+/// Chooses a file's columns; what else could have been meant is added to the notes.
+pub(super) fn choose(path: &Path, columns: &Columns, chosen: &Chosen, notes: &mut Vec<String>) -> Result<Taken> {
+    let leaves = columns.leaves();
+    let wrong = |what: &str, flag: &str| {
+        let all: Vec<String> = leaves.iter().map(described).collect();
+        Error::format(path, format!("{what} among {}; choose one as in ?{flag}=NAME", all.join(", ")))
+    };
+    let pictures = pictures(leaves, chosen.image.as_deref());
+    let Some(&(picture, name)) = pictures.first() else {
+        return Err(match &chosen.image {
+            Some(name) => wrong(&format!("no column {name} of pictures"), "image"),
+            None => wrong("no column of pictures", "image"),
+        });
+    };
+    let bytes = !leaves[picture].text;
+    let beside =
+        |leaf: &Leaf| leaf.path == format!("{name}.path") && leaf.physical == Physical::Bytes && !leaf.repeated;
+    let paths = if bytes { leaves.iter().position(beside) } else { Some(picture) };
+    let own = |leaf: &Leaf| leaf.path == name || leaf.path.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+    let named = named_columns(columns);
+    let labels: Vec<usize> = match &chosen.label {
+        Some(wanted) => leaves.iter().position(|leaf| leaf.path == *wanted && is_label(leaf)).into_iter().collect(),
+        None => {
+            let mut labels: Vec<usize> =
+                (0..leaves.len()).filter(|&at| is_label(&leaves[at]) && !own(&leaves[at])).collect();
+            let rank = |at: usize| LABELS.iter().position(|name| leaves[at].path.eq_ignore_ascii_case(name));
+            let rank = |at: usize| rank(at).or_else(|| named.contains(&leaves[at].path).then_some(LABELS.len()));
+            // Nothing but pictures and one column of numbers or words: there is no doubt.
+            if labels.len() > 1 {
+                labels.retain(|&at| rank(at).is_some());
+            }
+            labels.sort_by_key(|&at| rank(at));
+            labels
+        }
+    };
+    let Some(&label) = labels.first() else {
+        return Err(match &chosen.label {
+            Some(name) => wrong(&format!("no column {name} with one label a row"), "label"),
+            None => wrong("no column of labels, one a row,", "label"),
+        });
+    };
+    let others = |others: &mut dyn Iterator<Item = &str>| others.collect::<Vec<_>>().join(", ");
+    if pictures.len() > 1 {
+        let others = others(&mut pictures[1..].iter().map(|(_, name)| *name));
+        notes.push(format!("the pictures are those of column {name}, not of {others} (?image=NAME chooses)"));
+    }
+    if labels.len() > 1 {
+        let others = others(&mut labels[1..].iter().map(|&at| leaves[at].path.as_str()));
+        notes.push(format!(
+            "the labels are those of column {}, not of {others} (?label=NAME chooses)",
+            leaves[label].path
+        ));
+    }
+    Ok(Taken { bytes: bytes.then_some(picture), paths, label })
+}
+
+/// A column's name, and what it holds where it is none that could be chosen.
+fn described(leaf: &Leaf) -> String {
+    let what = match leaf.physical {
+        _ if leaf.repeated => " (lists)",
+        Physical::Float | Physical::Double => " (fractions)",
+        Physical::Other => " (other)",
+        _ => "",
+    };
+    format!("{}{what}", leaf.path)
+}
+
+fn is_label(leaf: &Leaf) -> bool {
+    !leaf.repeated
+        && leaf.physical != Physical::Other
+        && (leaf.physical != Physical::Bytes || leaf.text || !leaf.path.contains('.'))
+}
+
+/// Columns that may be pictures and their names, the likeliest first: bytes, or where there are none paths.
+fn pictures<'a>(leaves: &'a [Leaf], wanted: Option<&'a str>) -> Vec<(usize, &'a str)> {
+    let name = |leaf: &'a Leaf| -> &'a str {
+        let inner = |ending| leaf.path.strip_suffix(ending);
+        inner(".bytes").or_else(|| inner(".path")).unwrap_or(&leaf.path)
+    };
+    let usable = |leaf: &&Leaf| !leaf.repeated && leaf.physical == Physical::Bytes;
+    let listed = |text: bool, known: &[&str]| -> Vec<(usize, &'a str)> {
+        let rank = |name: &str| known.iter().position(|known| name.eq_ignore_ascii_case(known)).unwrap_or(known.len());
+        let found = leaves.iter().enumerate().filter(|(_, leaf)| usable(leaf) && leaf.text == text);
+        let found = found.filter(|(_, leaf)| wanted.is_none_or(|wanted| leaf.path == wanted || name(leaf) == wanted));
+        let mut found: Vec<_> = found.map(|(at, leaf)| (at, name(leaf))).collect();
+        // Text is a path only where its name says so.
+        found.retain(|(_, name)| !text || wanted.is_some() || rank(name) < known.len());
+        found.sort_by_key(|(_, name)| rank(name));
+        found
+    };
+    match listed(false, &IMAGES) {
+        bytes if bytes.is_empty() => listed(true, &PATHS),
+        // Labels may be bytes that nobody called text: they are taken for pictures only where nothing else is.
+        bytes => {
+            let labels = |name: &str| wanted.is_none() && LABELS.contains(&name);
+            let sure: Vec<_> = bytes.iter().copied().filter(|(_, name)| !labels(name)).collect();
+            if sure.is_empty() { bytes } else { sure }
+        }
+    }
+}
+
+/// The features that the hub's library writes into a file: in a key of its own, or within Arrow's schema.
+fn features(columns: &Columns) -> Option<Value> {
+    let own = columns.metadata("huggingface").map(str::to_string).or_else(|| {
+        let schema = STANDARD.decode(columns.metadata("ARROW:schema")?).ok()?;
+        // A table of texts with their lengths before them; this one is JSON and says itself where it ends.
+        let begin = schema.windows(8).position(|bytes| bytes == b"{\"info\":")?;
+        let mut values = serde_json::Deserializer::from_slice(&schema[begin..]).into_iter::<Value>();
+        Some(values.next()?.ok()?.to_string())
+    })?;
+    let mut value: Value = serde_json::from_str(&own).ok()?;
+    Some(value.get_mut("info")?.get_mut("features")?.take())
+}
+
+/// The columns whose classes have names.
+fn named_columns(columns: &Columns) -> Vec<String> {
+    let features = features(columns);
+    let named = |(name, feature): (&String, &Value)| feature.get("names").is_some().then(|| name.clone());
+    features.iter().filter_map(Value::as_object).flatten().filter_map(named).collect()
+}
+
+/// The classes' names of a column.
+pub(super) fn names(columns: &Columns, column: usize) -> Option<Vec<String>> {
+    let features = features(columns)?;
+    let names = features.get(&columns.leaves()[column].path)?.get("names")?.as_array()?;
+    names.iter().map(|name| name.as_str().map(str::to_string)).collect()
+}

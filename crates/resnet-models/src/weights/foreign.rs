@@ -1,0 +1,143 @@
+//! What a file is that holds no weights that are read, and what to do about it.
+
+/// Beginnings that tell a format, and what to say of it.
+const MARKS: &[(&[u8], &str)] = &[
+    (b"version https://git-lfs", "it is a pointer of Git LFS; fetch the file itself with `git lfs pull`"),
+    (b"\x1f\x8b", "it is compressed with gzip; unpack it first (gzip -d)"),
+    (b"\xfd7zXZ\0", "it is compressed with xz; unpack it first (xz -d)"),
+    (b"\x28\xb5\x2f\xfd", "it is compressed with zstd; unpack it first (zstd -d)"),
+    (b"BZh", "it is compressed with bzip2; unpack it first (bzip2 -d)"),
+    (b"\x04\x22\x4d\x18", "it is compressed with lz4; unpack it first (lz4 -d)"),
+    (b"7z\xbc\xaf\x27\x1c", "it is a 7z archive; unpack it first"),
+    (b"Rar!\x1a\x07", "it is a RAR archive; unpack it first"),
+    (b"PK\x05\x06", "it is an empty zip archive"),
+    (b"\x89HDF", "it is an HDF5 file, as Keras writes (.h5); save the weights under PyTorch's names as safetensors"),
+    (b"GGUF", "it is a GGUF file, for llama.cpp and its like; take the safetensors file that it was made from"),
+    (b"\x93NUMPY", "it is one numpy array (.npy) without names; save a dict of arrays as safetensors"),
+    (b"\x89PNG", "it is a picture (PNG), no weights"),
+    (b"\xff\xd8\xff", "it is a picture (JPEG), no weights"),
+    (b"GIF8", "it is a picture (GIF), no weights"),
+    (b"II*\0", "it is a picture (TIFF), no weights"),
+    (b"MM\0*", "it is a picture (TIFF), no weights"),
+    (b"RIFF", "it is a media file (RIFF: WebP, WAV or AVI), no weights"),
+    (b"%PDF", "it is a PDF document, no weights"),
+    (b"PAR1", "it is a parquet file, no weights"),
+    (b"\x7fELF", "it is a program or a library, no weights"),
+    (b"SQLite format 3", "it is a SQLite database, no weights"),
+    (b"ftrt", "it is a TensorRT engine, compiled for one GPU; take the weights that it was made from"),
+    (b"\x12\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0", "it is a parameter file of MXNet; convert it to safetensors"),
+    (b"\x08\x01\x12", "it is a SavedModel of TensorFlow; save the weights under PyTorch's names as safetensors"),
+];
+
+/// Beginnings of text, in small letters, after white space.
+const TEXTS: &[(&str, &str)] = &[
+    ("<!doctype", "it is a web page (HTML); the download went wrong"),
+    ("<html", "it is a web page (HTML); the download went wrong"),
+    ("<head", "it is a web page (HTML); the download went wrong"),
+    ("<?xml", "it is XML, as servers answer errors; the download went wrong"),
+    ("<error", "it is XML, as servers answer errors; the download went wrong"),
+    ("model_checkpoint_path", "it is the list of a TensorFlow checkpoint; save the weights as safetensors"),
+];
+
+/// What a file without a known format is, and the mend.
+pub(super) fn looks_like(bytes: &[u8]) -> String {
+    if bytes.is_empty() {
+        return "it is empty; fetch it again".into();
+    }
+    if bytes.iter().take(4096).all(|&byte| byte == 0) {
+        return "it holds zeros only, as a download that was never filled; fetch it again".into();
+    }
+    let head = &bytes[..bytes.len().min(512)];
+    let text = String::from_utf8_lossy(head).trim_start_matches('\u{feff}').trim_start().to_lowercase();
+    if let Some((_, what)) = TEXTS.iter().find(|(mark, _)| text.starts_with(mark)) {
+        return (*what).into();
+    }
+    if let Some((_, what)) = MARKS.iter().find(|(mark, _)| head.starts_with(mark)) {
+        return (*what).into();
+    }
+    if head.starts_with(b"BM") && head.get(6..10) == Some(&[0; 4]) {
+        return "it is a picture (BMP), no weights".into();
+    }
+    if head.get(4..8) == Some(b"TFL3") {
+        return "it is a TFLite file; take the weights that it was made from".into();
+    }
+    if head.get(257..262) == Some(b"ustar") {
+        return "it is a tar archive; unpack it, or for PyTorch's form before 0.2 load and save it in PyTorch".into();
+    }
+    // The last eight bytes of TensorFlow's index files.
+    if bytes.ends_with(&0xdb47_7524_8b80_fb57u64.to_le_bytes()) {
+        return "it is the index of a TensorFlow checkpoint; save the weights under PyTorch's names as safetensors"
+            .into();
+    }
+    if is_onnx(head) {
+        return "it is an ONNX network, not PyTorch's weights; take the checkpoint that it was exported from".into();
+    }
+    if is_msgpack(head) {
+        return "it is msgpack, as Flax writes (.msgpack); save the weights under PyTorch's names as safetensors"
+            .into();
+    }
+    if head[0] == 0x80 {
+        return "it is a Python pickle, but not one that torch.save wrote".into();
+    }
+    if text.starts_with('{') || text.starts_with('[') {
+        return format!("it is JSON, no weights (it begins with {}); the download may have gone wrong", begin(&text));
+    }
+    if std::str::from_utf8(&head[..head.len().saturating_sub(3)]).is_ok_and(|text| !text.contains('\0')) {
+        return format!("it is text, no weights (it begins with {})", begin(&text));
+    }
+    "its first bytes are not theirs".into()
+}
+
+/// The first words of a text, fit for a message.
+fn begin(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    let shown: String = line.chars().take(60).flat_map(char::escape_debug).collect();
+    format!("\"{shown}\"")
+}
+
+/// A protobuf message whose first field is a small version and whose next is one of those of ONNX's models.
+fn is_onnx(head: &[u8]) -> bool {
+    matches!(head, [0x08, 3..=20, 0x12 | 0x1a | 0x22 | 0x3a | 0x42, ..])
+}
+
+/// A map of a few entries with a string as its first key.
+fn is_msgpack(head: &[u8]) -> bool {
+    let after = match head {
+        [0x81..=0x8f, rest @ ..] | [0xde, _, _, rest @ ..] | [0xdf, _, _, _, _, rest @ ..] => rest,
+        _ => return false,
+    };
+    match after {
+        [size @ 0xa1..=0xbf, text @ ..] => {
+            let text = text.get(..usize::from(size & 0x1f));
+            text.is_some_and(|text| text.iter().all(|byte| byte.is_ascii_graphic()))
+        }
+        [0xd9, ..] => true,
+        _ => false,
+    }
+}
+
+/// What a zip archive is that torch.save did not write, by the names in it.
+pub(super) fn archive(names: &[String]) -> String {
+    let has = |end: &str| names.iter().any(|name| name.ends_with(end));
+    if has("model.weights.h5") {
+        return "it is a Keras model (.keras); save the weights under PyTorch's names as safetensors".into();
+    }
+    if has(".npy") {
+        return "it is a zip of numpy arrays (.npz); in Python, safetensors.numpy.save_file(dict(numpy.load(FILE)), \
+                'weights.safetensors'), and give that"
+            .into();
+    }
+    if has("coremldata.bin") || has("Manifest.json") {
+        return "it is a Core ML package; take the weights that it was made from".into();
+    }
+    let inside: Vec<&str> = names.iter().map(String::as_str).filter(|name| !name.ends_with('/')).collect();
+    if let Some(weights) =
+        inside.iter().find(|name| [".pth", ".pt", ".safetensors", ".bin"].iter().any(|end| name.ends_with(end)))
+    {
+        let shown: String = weights.chars().take(100).flat_map(char::escape_debug).collect();
+        return format!("it is a zip archive without data.pkl, no checkpoint of PyTorch's; unpack it and give {shown}");
+    }
+    let shown: Vec<String> =
+        inside.iter().take(3).map(|name| name.chars().take(40).flat_map(char::escape_debug).collect()).collect();
+    format!("it is a zip archive without data.pkl, no checkpoint of PyTorch's; it holds {}", shown.join(", "))
+}

@@ -1,0 +1,172 @@
+//! Weights in several files: an index that names them, a folder of them, and one of them alone.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::error::WeightsError;
+use super::fault::show;
+
+/// More parts than this no network here has.
+const MOST_PARTS: usize = 1024;
+/// What the names of indices end with.
+const INDEX: &str = ".index.json";
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: std::collections::BTreeMap<String, String>,
+}
+
+/// The parts that an index names, beside it; nothing where this is no index.
+///
+/// # Errors
+/// When a part's name leads elsewhere, or the part is not there.
+pub(super) fn parts(bytes: &[u8], index: &Path) -> Result<Option<Vec<PathBuf>>, WeightsError> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let named = index.to_string_lossy().ends_with(INDEX);
+    let begins = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+    if !begins || !(named || memchr_weight_map(bytes)) {
+        return Ok(None);
+    }
+    let wrong = |reason: String| WeightsError::Unsupported { file: index.to_owned(), reason };
+    let names = match names(bytes, index) {
+        Ok(names) => names,
+        Err(_) if !named => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let folder = index.parent().unwrap_or(Path::new(""));
+    let mut parts = Vec::new();
+    for name in names {
+        let part = folder.join(&name);
+        if !part.is_file() {
+            return Err(wrong(format!(
+                "it is the index of weights in several files, of which {} is not beside it: fetch that too",
+                show(&name)
+            )));
+        }
+        parts.push(part);
+    }
+    Ok(Some(parts))
+}
+
+/// The names of the parts that an index names, each a file beside it.
+///
+/// # Errors
+/// When it cannot be read, is no index, or a name leads elsewhere.
+pub(crate) fn parts_of_index(index: &Path) -> Result<BTreeSet<String>, WeightsError> {
+    let bytes = std::fs::read(index).map_err(|source| WeightsError::Read { file: index.to_owned(), source })?;
+    names(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes), index)
+}
+
+fn names(bytes: &[u8], index: &Path) -> Result<BTreeSet<String>, WeightsError> {
+    let wrong = |reason: String| WeightsError::Unsupported { file: index.to_owned(), reason };
+    let read: Index = serde_json::from_slice(bytes)
+        .map_err(|error| wrong(format!("it is no index of weights in several files ({error})")))?;
+    let names: BTreeSet<String> = read.weight_map.into_values().collect();
+    if names.is_empty() || names.len() > MOST_PARTS {
+        return Err(wrong(format!("its index names {} files of weights", names.len())));
+    }
+    match names.iter().find(|name| name.contains(['/', '\\']) || name.starts_with('.') || name.is_empty()) {
+        Some(name) => Err(wrong(format!("its index names {}, which is no file beside it", show(name)))),
+        None => Ok(names),
+    }
+}
+
+/// Whether the word stands near the beginning, or near the end behind the other key.
+fn memchr_weight_map(bytes: &[u8]) -> bool {
+    let word = b"\"weight_map\"";
+    let has = |bytes: &[u8]| bytes.windows(word.len()).any(|window| window == word);
+    has(&bytes[..bytes.len().min(4096)])
+}
+
+/// The index or the one file of weights in a folder.
+///
+/// # Errors
+/// When there is none, or there are several.
+pub(super) fn in_folder(folder: &Path) -> Result<PathBuf, WeightsError> {
+    let wrong = |reason: String| WeightsError::Unsupported { file: folder.to_owned(), reason };
+    let read = |source| WeightsError::Read { file: folder.to_owned(), source };
+    let mut names: Vec<String> = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(read)? {
+        let name = entry.map_err(read)?.file_name().to_string_lossy().into_owned();
+        if !name.starts_with('.') {
+            names.push(name);
+        }
+    }
+    names.sort();
+    let usual =
+        ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
+    if let Some(name) = usual.iter().find(|usual| names.iter().any(|name| name == *usual)) {
+        return Ok(folder.join(name));
+    }
+    let indices: Vec<&String> = names.iter().filter(|name| name.ends_with(INDEX)).collect();
+    let is_weights = |name: &&String| {
+        [".safetensors", ".pth", ".pt", ".th", ".bin", ".ckpt", ".tar"].iter().any(|end| name.ends_with(end))
+    };
+    let weights: Vec<&String> = names.iter().filter(is_weights).collect();
+    match (&indices[..], &weights[..]) {
+        ([index], _) => Ok(folder.join(index)),
+        ([], [only]) => Ok(folder.join(only)),
+        ([], []) => Err(wrong("it is a folder without weights: name a file".into())),
+        (_, several) => {
+            let shown: Vec<String> = several.iter().take(4).map(|name| show(name)).collect();
+            Err(wrong(format!("it is a folder with several files of weights ({}): name one of them", shown.join(", "))))
+        }
+    }
+}
+
+/// `model-00001-of-00002.safetensors`: the number of this part and of all.
+pub(super) fn one_of_several(file: &Path) -> Option<(usize, usize)> {
+    let stem = file.file_stem()?.to_str()?;
+    let (rest, all) = stem.rsplit_once("-of-")?;
+    let this = rest.rsplit(['-', '_', '.']).next()?;
+    let number = |text: &str| text.parse::<usize>().ok().filter(|_| text.len() >= 2 && text.len() <= 8);
+    let (this, all) = (number(this)?, number(all)?);
+    (all > 1 && this <= all).then_some((this, all))
+}
+
+/// What to do with one part of several.
+pub(super) fn part_alone(file: &Path, this: usize, all: usize) -> WeightsError {
+    let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let whole = name.rsplit_once("-of-").and_then(|(begin, _)| begin.rsplit_once('-')).map(|(stem, _)| stem.to_owned());
+    let ending = file.extension().map(|ending| ending.to_string_lossy().into_owned()).unwrap_or_default();
+    let index = whole.map(|stem| format!("{stem}.{ending}{INDEX}")).unwrap_or_else(|| format!("…{INDEX}"));
+    WeightsError::Unsupported {
+        file: file.to_owned(),
+        reason: format!(
+            "it is part {this} of {all} of weights in several files (shards): give their index, {}, or the folder that holds them all",
+            show(&index)
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_told_by_their_names() {
+        let of = |name: &str| one_of_several(Path::new(name));
+        assert_eq!(of("a/model-00001-of-00002.safetensors"), Some((1, 2)));
+        assert_eq!(of("pytorch_model-00002-of-00002.bin"), Some((2, 2)));
+        assert_eq!(of("model-00001-of-00001.safetensors"), None);
+        assert_eq!(of("best-of-3.pth"), None);
+        assert_eq!(of("model.safetensors"), None);
+    }
+
+    #[test]
+    fn an_index_leads_nowhere_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = folder.path().join("model.safetensors.index.json");
+        for name in ["../secret.safetensors", "/etc/passwd", "a\\\\b", ".hidden", ""] {
+            let json = format!(r#"{{"weight_map": {{"a": "{name}"}}}}"#);
+            assert!(parts(json.as_bytes(), &index).is_err(), "{name}");
+        }
+        std::fs::write(folder.path().join("m-1.safetensors"), "x").unwrap();
+        let json =
+            "\u{feff}{\"metadata\": {}, \"weight_map\": {\"a\": \"m-1.safetensors\", \"b\": \"m-1.safetensors\"}}";
+        assert_eq!(parts(json.as_bytes(), &index).unwrap().unwrap().len(), 1);
+        assert!(parts(b"{\"error\": 1}", Path::new("x.safetensors")).unwrap().is_none());
+    }
+}
