@@ -87,7 +87,7 @@ fn an_empty_class_folder() {
     let dataset = format!("folder:{}", folder.path().display());
     let out = folder.path().join("run");
     let train = resnet(&["train", "--dataset", &dataset, "--out", text(&out)]);
-    assert_refused(&train, &["dog", "no images"]);
+    assert_refused(&train, &["dog", "no readable image"]);
     assert!(!out.exists());
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::ModuleT;
-use common::{fields, json, resnet, succeed, text, weights_file, write_folder, write_png, write_recipe};
+use common::{fields, json, resnet, succeed, text, unexplained, weights_file, write_folder, write_png, write_recipe};
 use resnet_models::{Parameters, weights};
 
 #[test]
@@ -107,9 +107,9 @@ fn a_run_leaves_its_directory_and_its_weights_know_what_they_are() {
     write_folder(&data);
     write_recipe(&recipe, &data);
     let run = resnet(&["train", "--recipe", text(&recipe), "--epochs", "1", "--out", text(&out), "--log"]);
-    let stdout = run.stdout;
+    let stdout = &run.stdout;
     assert_eq!(run.code, Some(0), "{}", run.stderr);
-    let lines: Vec<&str> = run.stderr.lines().collect();
+    let lines = unexplained(&run);
     assert!(lines.len() == 2 && lines[0].contains(text(&out)), "{}", run.stderr);
     assert!(lines[1].starts_with("epoch 1/1: train loss "), "{}", run.stderr);
     assert!(stdout.contains("test accuracy") && stdout.contains("report.html"), "{stdout}");

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Run, assert_refused, command, resnet, text, unexplained, weights_file, write_folder, write_png, write_recipe};
+use common::{
+    Run, assert_refused, command, resnet, text, unexplained, weights_file, write_folder, write_png, write_recipe,
+};
 
 struct Place {
     folder: tempfile::TempDir,

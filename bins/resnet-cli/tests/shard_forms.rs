@@ -48,7 +48,11 @@ fn an_unsorted_shard_is_read_and_told() {
     write_tar(&folder.path().join("train-000000.tar"), &[(0, "0"), (1, "1"), (2, "0"), (3, "1"), (4, "0")]);
     let run = load(&format!("shards:{}", folder.path().display()));
     assert!(run.code == Some(0) && run.stdout.contains("\"images\":5"), "{run:?}");
-    assert!(run.stderr.starts_with("data: shards:") && run.stderr.contains("5 images of 2 classes, 2 (1) to 3 (0) each, in 1 tar file"), "{run:?}");
+    assert!(
+        run.stderr.starts_with("data: shards:")
+            && run.stderr.contains("5 images of 2 classes, 2 (1) to 3 (0) each, in 1 tar file"),
+        "{run:?}"
+    );
 }
 
 #[test]
@@ -78,7 +82,8 @@ fn byte_order_marks_are_no_content() {
     let image = folder.path().join("a.png");
     write_png(&image, 1);
     let predicted = json(&[&["predict"], &network[..], &[text(&image)]].concat());
-    let mut labels: Vec<&str> = predicted[0]["top"].as_array().unwrap().iter().map(|top| top["label"].as_str().unwrap()).collect();
+    let mut labels: Vec<&str> =
+        predicted[0]["top"].as_array().unwrap().iter().map(|top| top["label"].as_str().unwrap()).collect();
     labels.sort_unstable();
     assert_eq!(labels, ["cat", "dog"]);
 }
@@ -95,7 +100,9 @@ fn rows_without_a_picture_are_left_out_and_named() {
     let run = train("skip", &[]);
     assert_eq!(run.code, Some(0), "{run:?}");
     assert!(run.stdout.contains("2 images could not be read"), "{run:?}");
-    for part in ["train-0.parquet, row group 0, row 3", "train-0.parquet, row group 1, row 1", "/home/me/cat.png is no file"] {
+    for part in
+        ["train-0.parquet, row group 0, row 3", "train-0.parquet, row group 1, row 1", "/home/me/cat.png is no file"]
+    {
         assert!(run.stderr.contains(part), "{run:?}");
     }
     assert_refused(&train("fail", &["--on-broken", "fail"]), &["train-0.parquet, row group 0, row 3"]);
@@ -114,7 +121,9 @@ fn columns_are_chosen_by_flag_or_name() {
     assert_eq!(run.code, Some(0), "{run:?}");
     let config = fs::read_to_string(out.join("config.toml")).unwrap();
     assert!(config.contains("pictures?label=colour"), "an evaluation later reads the same column: {config}");
-    let train = |more: &[&str]| resnet(&[&["train", "--recipe", text(&recipe), "--out", text(&folder.path().join("x"))], more].concat());
+    let train = |more: &[&str]| {
+        resnet(&[&["train", "--recipe", text(&recipe), "--out", text(&folder.path().join("x"))], more].concat())
+    };
     assert_refused(&train(&["--label-column", "size"]), &["no column size", "image.bytes, image.path, colour"]);
     assert_refused(&train(&["--dataset", "shapes", "--image-column", "x"]), &["--image-column", "shapes"]);
 }

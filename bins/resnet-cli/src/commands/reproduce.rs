@@ -121,7 +121,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     };
     let data_dir = args.data_dir.clone();
     let mut open = |name: &str| opened(name, data_dir.as_ref());
-    progress.message(&format!("{} at scale {scale} on {}", plan.experiment.title, device::name(&options.device)));
+    output::inform(format!("{} at scale {scale} on {}", plan.experiment.title, device::name(&options.device)));
     let outcome = reproduce(&plan, &options, &mut open, &mut *progress)?;
     let fail_above = plan.config.fail_above;
     if args.json.json {

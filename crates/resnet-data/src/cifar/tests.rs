@@ -150,10 +150,15 @@ fn damaged_pickles_do_no_harm() {
     let folder = tempfile::tempdir().unwrap();
     // Of no images, as what is damaged then is what is read; and of two.
     let files = [pickled("labels", &[], 0), pickled("labels", &[6, 9], 2)];
-    crate::mutations::campaign("pickle", &files, |_| {}, |bytes| {
-        let path = write(folder.path(), "test", bytes);
-        [0, 2].into_iter().any(|records| python::read(&path, Cifar::Ten, records).is_ok())
-    });
+    crate::mutations::campaign(
+        "pickle",
+        &files,
+        |_| {},
+        |bytes| {
+            let path = write(folder.path(), "test", bytes);
+            [0, 2].into_iter().any(|records| python::read(&path, Cifar::Ten, records).is_ok())
+        },
+    );
 }
 
 /// Each call notes the name of what is called: a long one, called often, would fill the memory.

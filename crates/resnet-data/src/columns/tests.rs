@@ -122,7 +122,8 @@ fn kept_finds_are_errors() {
     for name in ["damaged/loops", "damaged/panics"] {
         let read = || -> Result<()> {
             let columns = Columns::open(&path(name))?;
-            for (group, column) in (0..columns.groups()).flat_map(|g| (0..columns.leaves().len()).map(move |c| (g, c))) {
+            for (group, column) in (0..columns.groups()).flat_map(|g| (0..columns.leaves().len()).map(move |c| (g, c)))
+            {
                 columns.values(group, column)?;
             }
             Ok(())

@@ -99,7 +99,10 @@ pub(super) struct Taken {
 pub(super) fn choose(path: &Path, columns: &Columns, chosen: &Chosen, notes: &mut Vec<String>) -> Result<Taken> {
     let leaves = columns.leaves();
     let wrong = |what: &str, flag: &str| {
-        Error::format(path, format!("{what} among {}; choose one as in ?{flag}=NAME", some(leaves.iter().map(described))))
+        Error::format(
+            path,
+            format!("{what} among {}; choose one as in ?{flag}=NAME", some(leaves.iter().map(described))),
+        )
     };
     let pictures = pictures(leaves, chosen.image.as_deref());
     let Some(&(picture, name)) = pictures.first() else {

@@ -64,7 +64,13 @@ impl TarShards {
             notes.extend(said);
             all.extend(samples.into_iter().map(|sample| (shard, sample)));
         }
-        let labelled = labelled(all, &found.files, place, &mut left_out)?;
+        let labelled = labelled(all, &found.files, place, &mut left_out).map_err(|error| match error {
+            // What is strange about a file may well be why no sample of it is whole.
+            Error::Format { path, message } if !notes.is_empty() => {
+                Error::Format { path, message: format!("{message} ({})", notes.join("; ")) }
+            }
+            other => other,
+        })?;
         let labels: Vec<Label> = labelled.iter().map(|(.., label)| label.clone()).collect();
         let Classes { labels, names, words } = classes(&found.files[0], &labels, None)?;
         let mut places = Vec::with_capacity(labels.len());

@@ -80,12 +80,12 @@ pub fn reproduce(
                 Some(done) => done,
                 None if !chosen => continue,
                 None => {
-                    progress.message(&format!("run {number} of {total}: {}, seed {seed}", planned.variant.name));
                     let sets = match &opened {
                         Some((name, sets)) if *name == recipe.dataset => sets.clone(),
                         _ => open(&recipe.dataset)?,
                     };
                     opened = Some((recipe.dataset.clone(), sets.clone()));
+                    progress.message(&format!("run {number} of {total}: {}, seed {seed}", planned.variant.name));
                     match train(plan, &recipe, sets, &dir, options, progress)? {
                         Some(done) => done,
                         None => {

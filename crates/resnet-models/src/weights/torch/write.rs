@@ -29,7 +29,7 @@ pub fn save_torch(path: impl AsRef<Path>, tensors: &[(String, Tensor)]) -> Resul
         let write = |source| WeightsError::Write { file: file.to_owned(), source };
         let zipped = |error: zip::result::ZipError| write(error.into());
         let options = || SimpleFileOptions::default().compression_method(CompressionMethod::Stored).large_file(true);
-        let mut zip = ZipWriter::new(Sink { out: BufWriter::new(out), failed: false });
+        let mut zip = ZipWriter::new(Sink { out: BufWriter::new(out), failed: false, place: 0, end: 0 });
         let mut part = |name: &str, bytes: &[u8]| -> Result<(), WeightsError> {
             zip.start_file(format!("archive/{name}"), options()).map_err(zipped)?;
             zip.write_all(bytes).map_err(write)
@@ -49,19 +49,22 @@ pub fn save_torch(path: impl AsRef<Path>, tensors: &[(String, Tensor)]) -> Resul
     })
 }
 
-/// A file that takes everything once it has failed: dropped after an error, `ZipWriter` writes its end all the same, and
-/// to standard error that it could not.
+/// A file that takes everything once it has failed, and keeps the place: dropped after an error, `ZipWriter` writes its
+/// end all the same, and to standard error that it could not.
 struct Sink<W> {
     out: W,
     failed: bool,
+    place: u64,
+    end: u64,
 }
 
 impl<W: Write> Write for Sink<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.failed {
-            return Ok(bytes.len());
-        }
-        self.out.write(bytes).inspect_err(|_| self.failed = true)
+        let count =
+            if self.failed { bytes.len() } else { self.out.write(bytes).inspect_err(|_| self.failed = true)? };
+        self.place += count as u64;
+        self.end = self.end.max(self.place);
+        Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -70,11 +73,17 @@ impl<W: Write> Write for Sink<W> {
 }
 
 impl<W: Seek> Seek for Sink<W> {
-    fn seek(&mut self, place: SeekFrom) -> io::Result<u64> {
-        if self.failed {
-            return Ok(0);
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let place = match to {
+            SeekFrom::Start(place) => Some(place),
+            SeekFrom::End(by) => self.end.checked_add_signed(by),
+            SeekFrom::Current(by) => self.place.checked_add_signed(by),
+        };
+        self.place = place.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        if !self.failed {
+            self.out.seek(SeekFrom::Start(self.place)).inspect_err(|_| self.failed = true)?;
         }
-        self.out.seek(place).inspect_err(|_| self.failed = true)
+        Ok(self.place)
     }
 }
 
