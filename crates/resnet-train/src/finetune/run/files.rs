@@ -83,6 +83,8 @@ impl Run<'_> {
         self.records = read_log(&self.dir.log())?;
         // The log may be an epoch ahead.
         self.records.truncate(found.place.epochs as usize);
+        // What was cut off or overwritten in it goes.
+        self.write_log()?;
         self.before = found.place.seconds;
         self.velocity = Some(found.velocity);
         self.place = Place { data: Some(data), ..found.place };
