@@ -68,7 +68,7 @@ fn folders_and_patterns_are_classified_and_broken_images_do_not_stop_the_rest() 
     let embed = ["embed", "--arch", "resnet20", "--weights", text(&file), "--output", text(&out)];
     for arguments in [&predict[..], &embed[..]] {
         let run = common::resnet(&[arguments, &[text(&pattern)]].concat());
-        let lines: Vec<&str> = run.stderr.lines().collect();
+        let lines = common::unexplained(&run);
         assert!(run.code == Some(2) && lines.len() == 3, "{run:?}");
         assert!(lines[0].contains("bee/1.png") && lines[1].contains("cat/2.png"), "{run:?}");
         assert!(lines[2].starts_with("error: 2 of 15 images could not be read"), "{run:?}");
