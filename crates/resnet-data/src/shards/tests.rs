@@ -127,10 +127,9 @@ fn broken_shards_and_samples_are_named() {
         assert!(error.contains("a.tar") && error.contains(part) && !error.contains('\n'), "{error}");
     };
     let good = tar_bytes(0..4);
-    for length in (600..good.len() - 1024).step_by(512) {
-        // Within a member's bytes or its header.
-        fails(&good[..length], "truncated");
-    }
+    // Within a header, within a picture, and after one.
+    fails(&good[..1100], "truncated");
+    fails(&good[..1600], "truncated");
     fails(&good[..2048], "it ends after a member");
     fails(b"no tar file at all, but long enough to be looked at", "truncated");
     fails(&[b'x'; 2000], "not a readable tar file");
