@@ -85,7 +85,7 @@ impl Summary {
     pub(super) fn lines(&self, set: &dyn Dataset) -> Vec<String> {
         let Self { split, files, notes, left_out, .. } = self;
         let name = shown(&self.name);
-        let mut lines = vec![format!("{name}, {split}: {} of {} in {files}", many(set.len(), "image"), classes(set))];
+        let mut lines = vec![format!("{name}, {split}: {} of {}, in {files}", many(set.len(), "image"), classes(set))];
         if self.undivided {
             lines.push(format!("{name}: no file's name says its part (train, val, test): each part is all of them"));
         }
@@ -125,7 +125,7 @@ fn classes(set: &dyn Dataset) -> String {
         Some(missing) => {
             let first = if names.len() - present.len() == 1 { "" } else { "the first: " };
             let missing = format!("{} without images ({first}{})", names.len() - present.len(), shown(&names[missing]));
-            format!("{own}, {each}, {missing},")
+            format!("{own}, {each}, {missing}")
         }
     }
 }

@@ -64,13 +64,7 @@ impl TarShards {
             notes.extend(said);
             all.extend(samples.into_iter().map(|sample| (shard, sample)));
         }
-        let labelled = labelled(all, &found.files, place, &mut left_out).map_err(|error| match error {
-            // What is strange about a file may well be why no sample of it is whole.
-            Error::Format { path, message } if !notes.is_empty() => {
-                Error::Format { path, message: format!("{message} ({})", notes.join("; ")) }
-            }
-            other => other,
-        })?;
+        let labelled = labelled(all, &found.files, place, &mut left_out, &notes)?;
         let labels: Vec<Label> = labelled.iter().map(|(.., label)| label.clone()).collect();
         let Classes { labels, names, words } = classes(&found.files[0], &labels, None)?;
         let mut places = Vec::with_capacity(labels.len());
@@ -107,6 +101,7 @@ fn labelled(
     shards: &[PathBuf],
     place: &str,
     left_out: &mut LeftOut,
+    notes: &[String],
 ) -> Result<Vec<(usize, u64, u64, Label)>> {
     let Some((_, first)) = samples.first() else {
         let hint = match left_out.line() {
@@ -141,8 +136,11 @@ fn labelled(
     }
     if kept.is_empty() {
         let why = unclear.unwrap_or("no member beside it is a label");
+        // A shard that is cut may have lost them.
+        let notes: String = notes.iter().map(|note| format!("; {note}")).collect();
         let message = format!(
-            "none of {total} samples has a label ({why}): a number or name in NAME.cls, or under \"label\" in NAME.json, is needed"
+            "none of {total} samples has a label ({why}): a number or name in NAME.cls, or under \"label\" in NAME.json, \
+             is needed{notes}"
         );
         return Err(Error::Format { path: first, message });
     }
