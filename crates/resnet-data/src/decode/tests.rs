@@ -179,6 +179,7 @@ fn tiff_whose_numbers_lie() {
         (262, 32_803, "camera raw"),
         (273, u32::MAX, "truncated"),
         (277, u32::MAX, "samples a pixel"),
+        (277, 3, "3 samples a pixel are not decoded where 1 and alpha are due"),
         (278, 0, "no size"),
         (339, 3, "floating-point samples of 8 bits"),
     ] {

@@ -198,9 +198,12 @@ fn tar_members_stand_in_any_order_among_hidden_ones() {
     assert_eq!((set.len(), set.label(0), set.label(1)), (2, 1, 0));
     assert_eq!(set.image(1).unwrap(), crate::decode::decode(&two, String::new).unwrap());
     let said = set.understood().join(" | ");
-    for part in
-        ["2 images of 2 classes, 1 each, in 1 tar file", "no file's name says its part", "3 hidden members", "1 sample without a label"]
-    {
+    for part in [
+        "2 images of 2 classes, 1 each, in 1 tar file",
+        "no file's name says its part",
+        "3 hidden members",
+        "1 sample without a label",
+    ] {
         assert!(said.contains(part), "{said}");
     }
 }

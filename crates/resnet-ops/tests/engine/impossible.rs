@@ -355,7 +355,7 @@ impl Draws {
         if self.rarely(20) { self.below(6) } else { right }
     }
     fn eps(&mut self) -> f64 {
-        if self.rarely(12) { self.one(&[0., -1e-3, f64::NAN, f64::INFINITY]) } else { 1e-3 }
+        if self.rarely(12) { self.one(&[-1e-3, f64::NAN, f64::INFINITY]) } else { 1e-3 }
     }
     fn dims(&mut self, map: [usize; 4]) -> Vec<usize> {
         let mut dims = map.map(|size| self.channels(size)).to_vec();

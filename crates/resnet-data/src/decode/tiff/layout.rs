@@ -116,8 +116,13 @@ impl<'a> Layout<'a> {
             Photometric::Inks => 4,
             _ => 1,
         };
-        if samples < colours || samples > 8 || (colours == 1 && samples > 2 && !planar) {
-            return Err(format!("{samples} samples a pixel are not decoded where {colours} and alpha are due"));
+        // Beside the colours alpha, or whatever else is said to be no colour: three channels of grey are not a picture.
+        let extras = samples.checked_sub(colours);
+        let ignored = planar && extras == Some(extra.len()) && extra.iter().all(|&kind| kind == 0);
+        if extras.is_none_or(|extras| extras > if colours == 1 { 1 } else { 3 }) && !ignored || samples > 64 {
+            return Err(format!(
+                "{samples} samples a pixel are not decoded where {colours} and alpha are due: {RESAVE}"
+            ));
         }
         let same = bits.iter().take(samples).all(|other| Some(other) == bits.first());
         let bits = bits.first().map_or(1, |&bits| usize::try_from(bits).unwrap_or(usize::MAX));
