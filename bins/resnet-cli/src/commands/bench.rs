@@ -216,7 +216,6 @@ fn load(args: &Args, data: &str) -> anyhow::Result<()> {
         false => resnet_data::open(data, None, Split::Train, &mut ())?,
     };
     tell(&*dataset);
-    output::begin();
     let usual = Preprocessing::default();
     let transform = Transform::resized_crop_and_flip(size, Normalize::channel(usual.mean, usual.std))?;
     let config = LoaderConfig {
