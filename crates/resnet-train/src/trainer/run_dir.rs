@@ -368,7 +368,7 @@ mod tests {
         let claim = take(&out, true).unwrap();
         assert!(!claim.resumed && claim.notice.as_ref().unwrap().contains("begins at its start"));
         drop(claim);
-        std::fs::create_dir(&out).unwrap();
+        std::fs::create_dir_all(&out).unwrap();
         std::fs::write(dir.last(), "weights").unwrap();
         let message = take(&out, true).err().unwrap().to_string();
         assert!(message.contains("last.safetensors") && message.contains("state.safetensors"), "{message}");
