@@ -110,9 +110,12 @@ fn rows_without_a_picture_are_left_out_and_named() {
 
 #[test]
 fn columns_are_chosen_by_flag_or_name() {
-    let named = load(&format!("parquet:{PARQUET}/pictures?image=image&label=colour"));
-    assert!(named.code == Some(0) && named.stdout.contains("\"images\":"), "{named:?}");
     let folder = tempfile::tempdir().unwrap();
+    // Under a name that says no part, as every part.
+    let plain = folder.path().join("a.parquet");
+    std::fs::copy(format!("{PARQUET}/pictures/validation-0.parquet"), &plain).unwrap();
+    let named = load(&format!("parquet:{}?image=image&label=colour", plain.display()));
+    assert!(named.code == Some(0) && named.stdout.contains("\"images\":6"), "{named:?}");
     let dataset = format!("parquet:{PARQUET}/pictures");
     let out = folder.path().join("run");
     let recipe = folder.path().join("recipe.toml");
