@@ -9,7 +9,7 @@ use candle_core::Error;
 ///
 /// let error = Tensor::zeros((2, 3), candle_core::DType::F32, &Device::Cpu)?.reshape((4, 4)).unwrap_err();
 /// let message = resnet_models::message(&error);
-/// assert!(message.contains("shape mismatch") && message.lines().count() == 1, "{message}");
+/// assert!(message.starts_with("Shape mismatch") && message.lines().count() == 1, "{message}");
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 pub fn message(error: &Error) -> String {
