@@ -7,6 +7,9 @@ use std::path::{Component, Path};
 use crate::names::{composed, path_text, shown};
 use crate::{Dataset, Error, Folder, Result, Split};
 
+/// A table of a million long paths has half of it.
+const MOST_BYTES: u64 = 256 << 20;
+
 /// The parts of an undivided folder's images: `split.csv`, with the columns `path`, `class` and `part` (`train` or
 /// `val`). Paths are those within the folder, so that it may be moved; their parts are separated by `/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +74,7 @@ impl SplitTable {
     /// # Errors
     /// [`Error::Io`] where it cannot be read, [`Error::Format`] where it is no such table.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(Error::io(path))?;
+        let bytes = resnet_files::read(path, MOST_BYTES).map_err(Error::io(path))?;
         // Spreadsheets write a byte order mark.
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
         let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bytes);

@@ -1,4 +1,4 @@
-//! Files that are replaced whole or not at all, and folders that one process writes at a time.
+//! Files that are replaced whole or not at all, read within a limit, and folders that one process writes at a time.
 //!
 //! [`replace`] writes a file under a temporary name beside it, has it on the disk, and then gives it its name: whoever
 //! reads sees the old file or the new one, and a full disk, a file-size limit or a crash leaves the old one. [`Lock`]
@@ -16,7 +16,9 @@
 //! ```
 
 mod lock;
+mod read;
 mod replace;
 
 pub use lock::Lock;
+pub use read::read;
 pub use replace::{Replacement, abandon, remove_leftovers, replace, write};

@@ -23,7 +23,7 @@ pub(super) fn read(path: &Path, set: Cifar, records: usize) -> Result<Records> {
     if actual != expected {
         return Err(Error::FileSize { path: path.into(), what: "a batch of CIFAR's binary version", expected, actual });
     }
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let bytes = resnet_files::read(path, expected).map_err(Error::io(path))?;
     let mut pixels = vec![0; records * PIXELS];
     bytes
         .par_chunks_exact(record)

@@ -13,12 +13,9 @@ use crate::{Error, Result};
 /// Reads a file that must hold `records` images.
 pub(super) fn read(path: &Path, set: Cifar, records: usize) -> Result<Records> {
     let wrong = |message: String| Error::format(path, message);
-    // The size is looked at first: a wrong file may be too large to read. Names of files come after the images.
-    let size = path.metadata().map_err(Error::io(path))?.len();
-    if size > (2 * records * PIXELS) as u64 + (1 << 20) {
-        return Err(wrong(format!("{size} bytes are too many for {records} images of CIFAR's Python version")));
-    }
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    // Names of files come after the images.
+    let most = (2 * records * PIXELS) as u64 + (1 << 20);
+    let bytes = resnet_files::read(path, most).map_err(Error::io(path))?;
     let foreign = what_it_is(&bytes[..bytes.len().min(512)]).map(str::to_string);
     let pickle = Pickle::read(&bytes).map_err(|message| {
         let why = foreign.unwrap_or(message);

@@ -28,6 +28,9 @@ const MOST_PIXELS: usize = 178_956_970;
 /// Most rows, and most columns: a row costs time however short it is.
 const LONGEST_SIDE: usize = 1 << 24;
 
+/// The largest file: the most pixels of three 16-bit channels.
+const MOST_BYTES: u64 = 1_100_000_000;
+
 /// Most bytes that decoding may take.
 const MOST_MEMORY: usize = 1_400_000_000;
 
@@ -44,12 +47,17 @@ const MOST_MEMORY: usize = 1_400_000_000;
 /// than 178,956,970 pixels. Other kinds of pictures and files are called what they are ([`kind_of`](crate::kind_of)).
 pub fn read_image(path: impl AsRef<Path>) -> Result<Image> {
     let path = path.as_ref();
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let bytes = read_file(path).map_err(Error::io(path))?;
     let origin = || shown(path);
     if let Kind::Unreadable(kind) = Kind::of(&bytes, path) {
         return Err(Error::Decode { path: origin(), message: format!("{kind} is not decoded: {}", kind.hint) });
     }
     decode(&bytes, origin)
+}
+
+/// The bytes of a picture's file.
+pub(crate) fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    resnet_files::read(path, MOST_BYTES)
 }
 
 /// Decodes the bytes of a picture's file, as they come by network or out of an archive. As [`read_image`].

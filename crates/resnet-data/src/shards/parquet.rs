@@ -241,7 +241,7 @@ impl Dataset for ParquetShards {
         };
         let path = String::from_utf8_lossy(path);
         let name = shown(&*path);
-        let bytes = beside(file, &path).and_then(|file| std::fs::read(file).ok());
+        let bytes = beside(file, &path).and_then(|file| crate::decode::read_file(&file).ok());
         let bytes =
             bytes.ok_or_else(|| broken(format!("the row has no bytes, and {name} is no file beside the shard")))?;
         decode(&bytes, || format!("{} ({name})", self.origin(index)))

@@ -17,12 +17,7 @@ pub(super) fn wrong(path: &Path, message: impl Into<String>) -> Error {
 
 /// Reads a file as a table of fields.
 pub(super) fn read(path: &Path) -> Result<Fields, Error> {
-    let bytes = match path.metadata() {
-        Ok(data) if data.len() > MOST_BYTES => {
-            return Err(wrong(path, format!("{} bytes are no configuration", data.len())));
-        }
-        _ => std::fs::read(path).map_err(|error| wrong(path, error.to_string()))?,
-    };
+    let bytes = resnet_files::read(path, MOST_BYTES).map_err(|error| wrong(path, error.to_string()))?;
     Fields::parse(&bytes).map_err(|message| wrong(path, message))
 }
 

@@ -10,6 +10,8 @@ use super::fault::show;
 
 /// More parts than this no network here has.
 const MOST_PARTS: usize = 1024;
+/// Their index is smaller.
+const MOST_INDEX: u64 = 64 << 20;
 /// What the names of indices end with.
 const INDEX: &str = ".index.json";
 
@@ -55,7 +57,7 @@ pub(super) fn parts(bytes: &[u8], index: &Path) -> Result<Option<Vec<PathBuf>>, 
 /// # Errors
 /// When it cannot be read, is no index, or a name leads elsewhere.
 pub(crate) fn parts_of_index(index: &Path) -> Result<BTreeSet<String>, WeightsError> {
-    let bytes = std::fs::read(index).map_err(|source| WeightsError::Read { file: index.to_owned(), source })?;
+    let bytes = resnet_files::read(index, MOST_INDEX).map_err(|source| WeightsError::Read { file: index.to_owned(), source })?;
     names(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes), index)
 }
 

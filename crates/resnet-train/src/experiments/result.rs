@@ -48,7 +48,7 @@ impl RunResult {
     /// When the file cannot be read or is damaged, or was made by another recipe.
     pub(super) fn read(dir: &Path, recipe: &Recipe) -> Result<Option<Self>> {
         let path = dir.join(FILE);
-        let text = match std::fs::read_to_string(&path) {
+        let text = match crate::files::read_text(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io("read", path)(error)),

@@ -207,7 +207,7 @@ impl Recipe {
                 },
             });
         }
-        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        let text = crate::files::read_text(path).map_err(Error::io("read", path))?;
         Self::parse(&text, name_or_path)
     }
 

@@ -77,7 +77,7 @@ impl RunConfig {
     /// # Errors
     /// When the file cannot be read or is no run's configuration.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        let text = files::read_text(path).map_err(Error::io("read", path))?;
         crate::recipe::parse_toml(&text, &path.display().to_string())
     }
 

@@ -100,7 +100,7 @@ impl Run<'_> {
     /// Whether the run is still the one that began: its length may be another, and where its images and weights lie.
     fn compare(&self, same_data: bool, place: &Place) -> Result<Option<String>> {
         let path = self.dir.config();
-        let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        let text = crate::files::read_text(&path).map_err(Error::io("read", &path))?;
         // Both as text reads: a number of 32 bits is another one when it is written out with 64.
         let table = |text: &str| parse_toml::<toml::Table>(text, &path.display().to_string());
         let (begun, now) = (table(&text)?, table(&self.config_text()?)?);
