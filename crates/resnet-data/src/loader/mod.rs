@@ -273,8 +273,7 @@ impl Source {
                     width: view.size().1,
                     expected_height: height,
                     expected_width: width,
-                    hint: "a batch holds images of one size: add a step that resizes or crops (to learn from photos: \
-                           `resnet finetune`, or `--recipe torchvision-v1`)",
+                    hint: "a batch holds images of one size: add a step that resizes or crops",
                 });
             }
             let length = 3 * height * width;
