@@ -11,7 +11,7 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use candle_nn::{Optimizer, SGD};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use resnet_blocks::{BlockConfig, Conv2d, Layer, Linear, Norm2d, Parameters, ResidualBlock};
+use resnet_blocks::{BlockConfig, Conv2d, GlobalAvgPool2d, Layer, Linear, Norm2d, Parameters, ResidualBlock};
 use resnet_ops::{Graph, Value};
 
 const SIZE: usize = 16;
@@ -21,8 +21,8 @@ const PAIRS: usize = 32;
 fn trunk(parameters: &Parameters) -> Result<Graph> {
     let vb = parameters.builder();
     let mut graph = Graph::builder();
-    let x = Conv2d::new(1, 16, 3, 1, vb.pp("conv1"))?.append(&mut graph, "conv1", Value::default());
-    let x = Norm2d::new(16, vb.pp("bn1"))?.append(&mut graph, "bn1", x);
+    let x = Conv2d::new(1, 16, 3, 1, vb.pp("conv1"))?.append(&mut graph, Value::default());
+    let x = Norm2d::new(16, vb.pp("bn1"))?.append(&mut graph, x);
     let mut x = graph.relu(x);
     let configs = [
         BlockConfig::basic(16, 16),
@@ -31,11 +31,10 @@ fn trunk(parameters: &Parameters) -> Result<Graph> {
         BlockConfig::bottleneck(64, 64),
     ];
     for (i, config) in configs.iter().enumerate() {
-        let path = format!("blocks.{i}");
-        x = ResidualBlock::new(config, vb.pp(&path))?.append(&mut graph, &path, x);
+        x = ResidualBlock::new(config, vb.pp("blocks").pp(i))?.append(&mut graph, x);
     }
-    let x = graph.global_avg_pool("pool", x);
-    let x = Linear::new(64, 8, vb.pp("embedding"))?.append(&mut graph, "embedding", x);
+    let x = GlobalAvgPool2d::new(vb.pp("pool")).append(&mut graph, x);
+    let x = Linear::new(64, 8, vb.pp("embedding"))?.append(&mut graph, x);
     Ok(graph.finish(x))
 }
 

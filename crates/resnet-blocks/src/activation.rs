@@ -1,5 +1,10 @@
+//! What makes a network non-linear.
+
 use resnet_ops::{GraphBuilder, Value};
 use serde::{Deserialize, Serialize};
+
+use crate::Layer;
+use crate::layer::modules;
 
 /// What follows the norms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -14,9 +19,8 @@ pub enum Activation {
     None,
 }
 
-impl Activation {
-    /// Appends it.
-    pub fn append(self, graph: &mut GraphBuilder, x: Value) -> Value {
+impl Layer for Activation {
+    fn append(&self, graph: &mut GraphBuilder, x: Value) -> Value {
         match self {
             Self::Relu => graph.relu(x),
             Self::Silu => {
@@ -27,3 +31,5 @@ impl Activation {
         }
     }
 }
+
+modules!(Activation);

@@ -1,8 +1,13 @@
+//! Strides that are taken by a low-pass filter (Zhang 2019, "Making convolutional networks shift-invariant again").
+
+use candle_nn::VarBuilder;
 use resnet_ops::{AvgPoolConfig, GraphBuilder, Value};
 use serde::{Deserialize, Serialize};
 
-/// A low-pass filter that takes a stride in place of a convolution or max-pool (Zhang 2019, "Making convolutional
-/// networks shift-invariant again").
+use crate::Layer;
+use crate::layer::modules;
+
+/// Which filter takes the stride in place of a convolution or max-pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AntiAlias {
@@ -12,12 +17,28 @@ pub enum AntiAlias {
     Average,
 }
 
-impl AntiAlias {
-    /// Appends it.
-    pub fn append(self, graph: &mut GraphBuilder, path: &str, x: Value, stride: usize) -> Value {
-        match self {
-            Self::Blur => graph.blur_pool(path, x, stride),
-            Self::Average => graph.avg_pool(path, x, AvgPoolConfig::square(stride, stride, false)),
+/// An [`AntiAlias`] filter with its stride: (N, C, H, W) to (N, C, ⌈H / stride⌉, ⌈W / stride⌉), the mean rounding down.
+#[derive(Debug, Clone)]
+pub struct AntiAliasPool {
+    path: String,
+    filter: AntiAlias,
+    stride: usize,
+}
+
+impl AntiAliasPool {
+    /// The builder gives its name alone.
+    pub fn new(filter: AntiAlias, stride: usize, vb: VarBuilder) -> Self {
+        Self { path: vb.prefix(), filter, stride }
+    }
+}
+
+impl Layer for AntiAliasPool {
+    fn append(&self, graph: &mut GraphBuilder, x: Value) -> Value {
+        match self.filter {
+            AntiAlias::Blur => graph.blur_pool(&self.path, x, self.stride),
+            AntiAlias::Average => graph.avg_pool(&self.path, x, AvgPoolConfig::square(self.stride, self.stride, false)),
         }
     }
 }
+
+modules!(AntiAliasPool);

@@ -5,8 +5,9 @@ use candle_nn::VarBuilder;
 use resnet_ops::{ConvConfig, GraphBuilder, Value};
 use serde::{Deserialize, Serialize};
 
-use crate::config::check_size;
-use crate::layers::{at, he, join};
+use crate::conv::he;
+use crate::layer::{at, modules, within};
+use crate::options::check_size;
 use crate::{Conv2d, Layer};
 
 /// Which attention a block has, under the name `se` (or `attn`) as in timm.
@@ -42,19 +43,17 @@ impl Attention {
 
 /// An attention with its parameters.
 #[derive(Debug, Clone)]
-pub enum ChannelAttention {
+pub struct ChannelAttention {
+    path: String,
+    weights: Weights,
+}
+
+#[derive(Debug, Clone)]
+enum Weights {
     /// `se.fc1`, `se.fc2`: 1×1 convolutions with biases.
-    SqueezeExcitation {
-        /// From C to the middle.
-        fc1: Conv2d,
-        /// Back to C.
-        fc2: Conv2d,
-    },
+    SqueezeExcitation { fc1: Conv2d, fc2: Conv2d },
     /// `se.conv.weight` (1, 1, k)
-    EfficientChannel {
-        /// (1, 1, k)
-        weight: Tensor,
-    },
+    EfficientChannel(Tensor),
 }
 
 impl ChannelAttention {
@@ -64,7 +63,7 @@ impl ChannelAttention {
     /// If a size is impossible or the builder lacks a parameter.
     pub fn new(attention: Attention, channels: usize, vb: VarBuilder) -> Result<Self> {
         check_size("channels", channels).map_err(|error| at(&vb, "attention", error))?;
-        Ok(match attention {
+        let weights = match attention {
             Attention::SqueezeExcitation { reduction } => {
                 check_size("reduction", reduction).map_err(|error| at(&vb, "attention", error))?;
                 let middle = squeezed(channels, reduction);
@@ -72,7 +71,7 @@ impl ChannelAttention {
                     Conv2d::with_config(inputs, outputs, (1, 1), ConvConfig::default(), vb.pp(name))?
                         .with_bias(0., vb.pp(name))
                 };
-                Self::SqueezeExcitation {
+                Weights::SqueezeExcitation {
                     fc1: pointwise(channels, middle, "fc1")?,
                     fc2: pointwise(middle, channels, "fc2")?,
                 }
@@ -83,27 +82,30 @@ impl ChannelAttention {
                     let error = Error::Msg(format!("kernel = {kernel}; an odd number to {MOST_KERNEL} is needed"));
                     return Err(at(&vb, "attention", error));
                 }
-                Self::EfficientChannel { weight: vb.pp("conv").get_with_hints((1, 1, kernel), "weight", he())? }
+                Weights::EfficientChannel(vb.pp("conv").get_with_hints((1, 1, kernel), "weight", he())?)
             }
-        })
+        };
+        Ok(Self { path: vb.prefix(), weights })
     }
 }
 
 impl Layer for ChannelAttention {
-    fn append(&self, graph: &mut GraphBuilder, path: &str, x: Value) -> Value {
-        let mean = graph.global_avg_pool(&join(path, "pool"), x);
-        let weights = match self {
-            Self::SqueezeExcitation { fc1, fc2 } => {
-                let y = fc1.append(graph, &join(path, "fc1"), mean);
+    fn append(&self, graph: &mut GraphBuilder, x: Value) -> Value {
+        let mean = graph.global_avg_pool(&within(&self.path, "pool"), x);
+        let weights = match &self.weights {
+            Weights::SqueezeExcitation { fc1, fc2 } => {
+                let y = fc1.append(graph, mean);
                 let y = graph.relu(y);
-                fc2.append(graph, &join(path, "fc2"), y)
+                fc2.append(graph, y)
             }
-            Self::EfficientChannel { weight } => graph.channel_conv(&join(path, "conv"), mean, weight),
+            Weights::EfficientChannel(weight) => graph.channel_conv(&within(&self.path, "conv"), mean, weight),
         };
         let weights = graph.sigmoid(weights);
         graph.mul(x, weights)
     }
 }
+
+modules!(ChannelAttention);
 
 /// The largest kernel along the channels.
 const MOST_KERNEL: usize = (1 << 16) - 1;

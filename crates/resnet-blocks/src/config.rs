@@ -1,9 +1,12 @@
-//! What a residual block is made of.
+//! One block's configuration.
 
 use candle_core::{Result, bail};
+use candle_nn::VarBuilder;
+use resnet_ops::ConvConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::{Activation, AntiAlias, Attention, Naming, NormKind, Order};
+use crate::options::{check_rate, check_size};
+use crate::{AntiAliasPool, Attention, BlockOptions, ChannelAttention, Conv2d, Merge, Norm2d, Order, ShortcutKind};
 
 /// The branch F that the block adds to its shortcut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,67 +49,7 @@ pub enum StrideIn {
     Middle,
 }
 
-/// How the input reaches the addition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ShortcutKind {
-    /// Not at all: a plain network (He et al. 2015, 3.3).
-    None,
-    /// Option A: identity; where the shape changes, subsampled with zero channels split evenly before and after.
-    A,
-    /// Option B: identity; where the shape changes, a 1×1 convolution.
-    B,
-    /// Option C: a 1×1 convolution in every block (He et al. 2016, Fig. 2e).
-    C,
-}
-
-/// How a projection (options B and C) takes the stride.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Projection {
-    /// The convolution has it.
-    #[default]
-    Strided,
-    /// A 2×2 average pooling has it, so that no pixel is left out (He et al. 2019, "Bag of tricks", Fig. 2c: ResNet-D).
-    Pooled,
-    /// A 3×3 convolution has it where it is not 1 (SENet-154).
-    Strided3x3,
-}
-
-/// What happens to shortcut and branch before they are added (He et al. 2016, Table 1 and Fig. 2).
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Merge {
-    /// Nothing: `x + F(x)`.
-    #[default]
-    Identity,
-    /// Both times constants (Fig. 2b).
-    Scaled {
-        /// λ on the shortcut.
-        shortcut: f64,
-        /// The factor of F.
-        branch: f64,
-    },
-    /// `(1 - g) x + g F(x)` with `g = σ(W x + b)`, a 1×1 convolution `gate` (Fig. 2c).
-    ExclusiveGate {
-        /// Initial value of b.
-        bias: f64,
-    },
-    /// `(1 - g) x + F(x)` with the same g (Fig. 2d).
-    ShortcutGate {
-        /// Initial value of b.
-        bias: f64,
-    },
-    /// Dropout on the shortcut (Fig. 2f): in training, values that stay are divided by 1 − rate, as in the layers of
-    /// Caffe, Torch and PyTorch, so that the mean is the input; in evaluation it is the identity. (The paper speaks of
-    /// "a scale of λ with an expectation of 0.5", which is dropout without that division.)
-    Dropout {
-        /// The share that is dropped.
-        rate: f64,
-    },
-}
-
-/// A residual block's configuration.
+/// A residual block's configuration: its sizes, and what it has in common with the network's other blocks.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BlockConfig {
     /// Channels of the input.
@@ -116,43 +59,21 @@ pub struct BlockConfig {
     /// Channels of the 3×3 convolution of a bottleneck, and between the two of a basic branch.
     pub inner: usize,
     /// Channels between a bottleneck's first 1×1 and its 3×3 convolution; `inner` in all but SENet-154.
-    pub entry: usize,
+    pub first: usize,
     /// Groups of the 3×3 convolution of a bottleneck, or of both of a basic branch (Xie et al. 2017: the cardinality).
     pub groups: usize,
     /// Step of the block: 2 halves rows and columns.
     pub stride: usize,
     /// The convolutions.
     pub branch: Branch,
-    /// Where norms and activations stand.
-    pub order: Order,
-    /// What follows the norms.
-    pub activation: Activation,
-    /// The shortcut.
-    pub shortcut: ShortcutKind,
-    /// How a projection takes the stride.
-    pub projection: Projection,
-    /// What happens to both before the addition.
-    pub merge: Merge,
-    /// What weighs the branch's channels.
-    pub attention: Option<Attention>,
-    /// Whether the attention stands before the last convolution, on its input; else behind it and its norm.
-    pub attention_inside: bool,
-    /// What takes the stride of the branch in place of its convolution.
-    pub anti_alias: Option<AntiAlias>,
-    /// The norms.
-    pub norm: NormKind,
-    /// ε of the convolutions' weight standardisation, where there is any.
-    pub standardize: Option<f64>,
     /// Share of the images that skip the branch in training (Huang et al. 2016).
     pub drop_path: f64,
-    /// Whether the branch's last norm begins with scale 0 (original order only).
-    pub zero_init_last: bool,
     /// Pre-activation: whether the input is activated before it splits into branch and shortcut, as in a network's
     /// first unit (He et al. 2016, appendix). Units with a projection always share their activation, as in the
     /// authors' code.
     pub shared_activation: bool,
-    /// What the parameters are called.
-    pub naming: Naming,
+    /// What all blocks have in common.
+    pub options: BlockOptions,
 }
 
 impl BlockConfig {
@@ -162,24 +83,13 @@ impl BlockConfig {
             inputs,
             outputs,
             inner: outputs,
-            entry: outputs,
+            first: outputs,
             groups: 1,
             stride: 1,
             branch: Branch::Basic,
-            order: Order::Original,
-            activation: Activation::Relu,
-            shortcut: ShortcutKind::B,
-            projection: Projection::Strided,
-            merge: Merge::Identity,
-            attention: None,
-            attention_inside: false,
-            anti_alias: None,
-            norm: NormKind::Batch,
-            standardize: None,
             drop_path: 0.,
-            zero_init_last: false,
             shared_activation: false,
-            naming: Naming::Torchvision,
+            options: BlockOptions::default(),
         }
     }
 
@@ -187,7 +97,7 @@ impl BlockConfig {
     pub fn bottleneck(inputs: usize, outputs: usize) -> Self {
         let branch = Branch::Bottleneck(StrideIn::Middle);
         let inner = outputs / branch.expansion();
-        Self { branch, inner, entry: inner, ..Self::basic(inputs, outputs) }
+        Self { branch, inner, first: inner, ..Self::basic(inputs, outputs) }
     }
 
     /// With another stride.
@@ -198,25 +108,25 @@ impl BlockConfig {
 
     /// With another shortcut.
     pub fn with_shortcut(mut self, shortcut: ShortcutKind) -> Self {
-        self.shortcut = shortcut;
+        self.options.shortcut = shortcut;
         self
     }
 
     /// With another order of norm and activation.
     pub fn with_order(mut self, order: Order) -> Self {
-        self.order = order;
+        self.options.order = order;
         self
     }
 
     /// With something done to shortcut and branch before the addition.
     pub fn with_merge(mut self, merge: Merge) -> Self {
-        self.merge = merge;
+        self.options.merge = merge;
         self
     }
 
     /// With another width inside the branch.
     pub fn with_inner(mut self, inner: usize) -> Self {
-        (self.inner, self.entry) = (inner, inner);
+        (self.inner, self.first) = (inner, inner);
         self
     }
 
@@ -228,7 +138,7 @@ impl BlockConfig {
 
     /// With attention over the branch's channels.
     pub fn with_attention(mut self, attention: Attention) -> Self {
-        self.attention = Some(attention);
+        self.options.attention = Some(attention);
         self
     }
 
@@ -240,7 +150,13 @@ impl BlockConfig {
 
     /// With the branch's last norm beginning at scale 0.
     pub fn with_zero_init_last(mut self, zero: bool) -> Self {
-        self.zero_init_last = zero;
+        self.options.zero_init_last = zero;
+        self
+    }
+
+    /// With other options.
+    pub fn with_options(mut self, options: BlockOptions) -> Self {
+        self.options = options;
         self
     }
 
@@ -249,8 +165,8 @@ impl BlockConfig {
     /// # Errors
     /// If a number is impossible or does not go with another; the message names the field.
     pub fn check(&self) -> Result<()> {
-        let &Self { inputs, outputs, inner, entry, groups, stride, .. } = self;
-        let sizes = [("inputs", inputs), ("outputs", outputs), ("inner", inner), ("entry", entry)];
+        let &Self { inputs, outputs, inner, first, groups, stride, .. } = self;
+        let sizes = [("inputs", inputs), ("outputs", outputs), ("inner", inner), ("first", first)];
         for (field, value) in sizes.into_iter().chain([("groups", groups), ("stride", stride)]) {
             check_size(field, value)?;
         }
@@ -258,30 +174,16 @@ impl BlockConfig {
         let grouped: &[_] = match self.branch {
             Branch::Single => &[("inputs", inputs), ("outputs", outputs)],
             Branch::Basic => &[("inputs", inputs), ("inner", inner), ("outputs", outputs)],
-            Branch::Bottleneck(_) => &[("entry", entry), ("inner", inner)],
+            Branch::Bottleneck(_) => &[("first", first), ("inner", inner)],
         };
         if let Some((field, channels)) = grouped.iter().find(|(_, channels)| !channels.is_multiple_of(groups)) {
             bail!("groups = {groups} do not divide {field} = {channels}");
         }
-        if self.shortcut == ShortcutKind::A && outputs < inputs {
+        if self.options.shortcut == ShortcutKind::A && outputs < inputs {
             bail!("shortcut A cannot go from inputs = {inputs} to outputs = {outputs} channels");
         }
         check_rate("drop_path", self.drop_path)?;
-        match self.merge {
-            Merge::Identity => {}
-            Merge::Scaled { shortcut, branch } => {
-                check_finite("merge: shortcut", shortcut)?;
-                check_finite("merge: branch", branch)?;
-            }
-            Merge::ExclusiveGate { bias } | Merge::ShortcutGate { bias } => check_finite("merge: bias", bias)?,
-            Merge::Dropout { rate } => check_rate("merge: rate", rate)?,
-        }
-        match self.standardize {
-            Some(eps) if !(eps >= 0. && eps.is_finite()) => {
-                bail!("standardize = {eps}; it has to be finite and at least 0")
-            }
-            _ => Ok(()),
-        }
+        self.options.check()
     }
 
     pub(crate) fn changes_shape(&self) -> bool {
@@ -289,28 +191,67 @@ impl BlockConfig {
     }
 }
 
-/// Channels, rows or columns of anything: what the operations count in.
-const MOST: usize = i32::MAX as usize;
-
-/// # Errors
-/// If there is nothing of it, or more than can be counted.
-pub(crate) fn check_size(field: &str, value: usize) -> Result<()> {
-    if !(1..=MOST).contains(&value) {
-        bail!("{field} = {value}; 1 to {MOST} are possible");
+/// The layers of a branch, under the names that the network's naming gives them.
+impl BlockConfig {
+    /// The 1×1 convolution of that number.
+    pub(crate) fn conv1x1(
+        &self,
+        number: usize,
+        channels: [usize; 2],
+        stride: usize,
+        vb: &VarBuilder,
+    ) -> Result<Conv2d> {
+        self.conv(number, 1, channels, ConvConfig::square(stride, 0), vb)
     }
-    Ok(())
-}
 
-fn check_rate(field: &str, rate: f64) -> Result<()> {
-    if !(0. ..1.).contains(&rate) {
-        bail!("{field} = {rate} is not in [0, 1)");
+    /// The 3×3 convolution of that number, in groups.
+    pub(crate) fn conv3x3(
+        &self,
+        number: usize,
+        channels: [usize; 2],
+        stride: usize,
+        vb: &VarBuilder,
+    ) -> Result<Conv2d> {
+        self.conv(number, 3, channels, ConvConfig { groups: self.groups, ..ConvConfig::square(stride, 1) }, vb)
     }
-    Ok(())
-}
 
-fn check_finite(field: &str, value: f64) -> Result<()> {
-    if !value.is_finite() {
-        bail!("{field} = {value} is not finite");
+    fn conv(
+        &self,
+        number: usize,
+        kernel: usize,
+        [inputs, outputs]: [usize; 2],
+        config: ConvConfig,
+        vb: &VarBuilder,
+    ) -> Result<Conv2d> {
+        let vb = vb.pp(self.options.naming.conv(number, kernel));
+        // A filter behind it takes the stride.
+        let stride = if self.options.anti_alias.is_some() { (1, 1) } else { config.stride };
+        let conv = Conv2d::with_config(inputs, outputs, (kernel, kernel), ConvConfig { stride, ..config }, vb)?;
+        Ok(conv.with_standardization(self.options.standardize))
     }
-    Ok(())
+
+    /// The norm that belongs to a convolution of that number and kernel.
+    pub(crate) fn norm(&self, number: usize, kernel: usize, channels: usize, vb: &VarBuilder) -> Result<Norm2d> {
+        let vb = vb.pp(self.options.naming.norm(number, kernel));
+        Norm2d::of_kind(self.options.norm, channels, 1., vb)
+    }
+
+    /// Likewise the norm that ends a branch, which may begin as zero.
+    pub(crate) fn last_norm(&self, number: usize, kernel: usize, vb: &VarBuilder) -> Result<Norm2d> {
+        let scale = if self.options.zero_init_last { 0. } else { 1. };
+        let vb = vb.pp(self.options.naming.norm(number, kernel));
+        Norm2d::of_kind(self.options.norm, self.outputs, scale, vb)
+    }
+
+    /// What follows a convolution of that stride.
+    pub(crate) fn anti_alias(&self, stride: usize, vb: &VarBuilder) -> Option<AntiAliasPool> {
+        let filter = self.options.anti_alias.filter(|_| stride > 1)?;
+        Some(AntiAliasPool::new(filter, stride, vb.pp("aa")))
+    }
+
+    /// The attention over that many channels, if there is one.
+    pub(crate) fn attention(&self, channels: usize, vb: &VarBuilder) -> Result<Option<ChannelAttention>> {
+        let vb = vb.pp(self.options.naming.attention());
+        self.options.attention.map(|attention| ChannelAttention::new(attention, channels, vb)).transpose()
+    }
 }

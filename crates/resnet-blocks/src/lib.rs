@@ -22,27 +22,46 @@
 //! Several blocks make one [`resnet_ops::Graph`] when they are appended to one builder: the whole then runs as one
 //! fused operation on the CPU (see [`Layer`]).
 
+mod ablation;
 mod activation;
 mod anti_alias;
 mod attention;
-mod block;
+mod basic;
+mod bottleneck;
 mod config;
-mod layers;
+mod conv;
+mod drop_path;
+mod layer;
+mod linear;
 mod merge;
 mod naming;
 mod norm;
+mod options;
 mod order;
 mod parameters;
+mod pool;
+mod preact;
+mod residual;
 mod shortcut;
 
+pub use ablation::AblationBlock;
 pub use activation::Activation;
-pub use anti_alias::AntiAlias;
+pub use anti_alias::{AntiAlias, AntiAliasPool};
 pub use attention::{Attention, ChannelAttention};
-pub use block::ResidualBlock;
-pub use config::{BlockConfig, Branch, Merge, Projection, ShortcutKind, StrideIn};
-pub use layers::{Conv2d, Layer, Linear};
+pub use basic::BasicBlock;
+pub use bottleneck::Bottleneck;
+pub use config::{BlockConfig, Branch, StrideIn};
+pub use conv::Conv2d;
+pub use drop_path::DropPath;
+pub use layer::Layer;
+pub use linear::Linear;
+pub use merge::Merge;
 pub use naming::Naming;
 pub use norm::{Norm2d, NormKind};
+pub use options::BlockOptions;
 pub use order::Order;
 pub use parameters::Parameters;
-pub use shortcut::Shortcut;
+pub use pool::{AvgPool2d, GlobalAvgPool2d, MaxPool2d};
+pub use preact::{PreActBasic, PreActBottleneck};
+pub use residual::ResidualBlock;
+pub use shortcut::{Projection, Shortcut, ShortcutKind};

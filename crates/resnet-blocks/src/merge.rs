@@ -1,26 +1,59 @@
-//! Shortcut and branch become one.
+//! What becomes of shortcut and branch before and at their addition.
 
 use candle_core::Result;
 use candle_nn::VarBuilder;
 use resnet_ops::graph::DropUnit;
 use resnet_ops::{ConvConfig, GraphBuilder, Value};
+use serde::{Deserialize, Serialize};
 
-use crate::layers::join;
-use crate::{BlockConfig, Conv2d, Layer, Merge};
+use crate::{BlockConfig, Conv2d, Layer};
 
-/// A [`Merge`] with its parameters.
+/// What happens to shortcut and branch before they are added (He et al. 2016, Table 1 and Fig. 2).
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Merge {
+    /// Nothing: `x + F(x)`.
+    #[default]
+    Identity,
+    /// Both times constants (Fig. 2b).
+    Scaled {
+        /// λ on the shortcut.
+        shortcut: f64,
+        /// The factor of F.
+        branch: f64,
+    },
+    /// `(1 - g) x + g F(x)` with `g = σ(W x + b)`, a 1×1 convolution `gate` (Fig. 2c).
+    ExclusiveGate {
+        /// Initial value of b.
+        bias: f64,
+    },
+    /// `(1 - g) x + F(x)` with the same g (Fig. 2d).
+    ShortcutGate {
+        /// Initial value of b.
+        bias: f64,
+    },
+    /// Dropout on the shortcut (Fig. 2f): in training, values that stay are divided by 1 − rate, as in the layers of
+    /// Caffe, Torch and PyTorch, so that the mean is the input; in evaluation it is the identity. (The paper speaks of
+    /// "a scale of λ with an expectation of 0.5", which is dropout without that division.)
+    Dropout {
+        /// The share that is dropped.
+        rate: f64,
+    },
+}
+
+/// The residual addition of a [`Merge`], with its parameters.
 #[derive(Debug, Clone)]
-pub(crate) struct Junction {
+pub(crate) struct ResidualAdd {
     merge: Merge,
     /// `gate`, a 1×1 convolution with bias from the block's input to its output.
     gate: Option<Conv2d>,
 }
 
-impl Junction {
+impl ResidualAdd {
     /// # Errors
     /// If the builder lacks a parameter.
-    pub(crate) fn new(config: &BlockConfig, vb: VarBuilder) -> Result<Self> {
-        let merge = config.merge;
+    pub fn new(config: &BlockConfig, vb: &VarBuilder) -> Result<Self> {
+        let merge = config.options.merge;
         let gate = match merge {
             Merge::ExclusiveGate { bias } | Merge::ShortcutGate { bias } => {
                 let (inputs, outputs, vb) = (config.inputs, config.outputs, vb.pp("gate"));
@@ -34,15 +67,9 @@ impl Junction {
     }
 
     /// The sum; `x` is what shortcut and branch both begin with.
-    pub(crate) fn append(
-        &self,
-        graph: &mut GraphBuilder,
-        path: &str,
-        x: Value,
-        (shortcut, branch): (Value, Value),
-    ) -> Value {
+    pub fn append(&self, graph: &mut GraphBuilder, x: Value, shortcut: Value, branch: Value) -> Value {
         let gate = self.gate.as_ref().map(|gate| {
-            let g = gate.append(graph, &join(path, "gate"), x);
+            let g = gate.append(graph, x);
             graph.sigmoid(g)
         });
         let (shortcut, branch) = match (self.merge, gate) {

@@ -7,8 +7,8 @@ use resnet_ops::{GraphBuilder, NormConfig, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::Layer;
-use crate::config::check_size;
-use crate::layers::{at, join};
+use crate::layer::{at, modules, within};
+use crate::options::check_size;
 
 /// Which norm a network has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -36,7 +36,10 @@ pub enum NormKind {
 /// A norm over a map; parameters `weight`, `bias`, all (C), also `v` or `tau` where the norm ends with an activation, and
 /// for batch norm buffers `running_mean`, `running_var`.
 #[derive(Debug, Clone)]
-pub struct Norm2d(Kind);
+pub struct Norm2d {
+    path: String,
+    kind: Kind,
+}
 
 #[derive(Debug, Clone)]
 enum Kind {
@@ -82,7 +85,7 @@ impl Norm2d {
         check().map_err(|error| at(&vb, "a norm", error))?;
         let get = |name: &str, initial: f64| vb.get_with_hints(channels, name, Init::Const(initial));
         let (weight, bias) = (get("weight", scale)?, get("bias", 0.)?);
-        Ok(Self(match kind {
+        let kind = match kind {
             NormKind::Batch => Kind::Batch(NormParameters {
                 weight: Some(weight),
                 bias: Some(bias),
@@ -93,19 +96,20 @@ impl Norm2d {
             NormKind::Group { groups } => Kind::Group { weight, bias, groups },
             NormKind::EvoS0 { groups } => Kind::EvoS0 { weight, bias, v: get("v", 1.)?, groups },
             NormKind::FilterResponse => Kind::FilterResponse { weight, bias, tau: get("tau", 0.)? },
-        }))
+        };
+        Ok(Self { path: vb.prefix(), kind })
     }
 }
 
 impl Layer for Norm2d {
-    fn append(&self, graph: &mut GraphBuilder, path: &str, x: Value) -> Value {
-        let eps = NormConfig::default().eps;
-        let spread = join(path, "spread");
-        match &self.0 {
+    fn append(&self, graph: &mut GraphBuilder, x: Value) -> Value {
+        let (path, eps) = (&self.path, NormConfig::default().eps);
+        let spread = within(path, "spread");
+        match &self.kind {
             Kind::Batch(parameters) => graph.norm(path, x, parameters),
             Kind::Group { weight, bias, groups } => graph.group_norm(path, x, (weight, bias), *groups, eps),
             Kind::EvoS0 { weight, bias, v, groups } => {
-                let gate = graph.channel_affine(&join(path, "v"), x, v, None);
+                let gate = graph.channel_affine(&within(path, "v"), x, v, None);
                 let gate = graph.sigmoid(gate);
                 let y = graph.divide_by_spread(&spread, x, Spread::Deviation, *groups, eps);
                 let y = graph.mul(y, gate);
@@ -114,8 +118,10 @@ impl Layer for Norm2d {
             Kind::FilterResponse { weight, bias, tau } => {
                 let y = graph.divide_by_spread(&spread, x, Spread::RootMeanSquare, weight.elem_count(), eps);
                 let y = graph.channel_affine(path, y, weight, Some(bias));
-                graph.channel_floor(&join(path, "tau"), y, tau)
+                graph.channel_floor(&within(path, "tau"), y, tau)
             }
         }
     }
 }
+
+modules!(Norm2d);

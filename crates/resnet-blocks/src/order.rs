@@ -1,3 +1,5 @@
+//! Where norm and activation stand.
+
 use serde::{Deserialize, Serialize};
 
 /// Where norm and activation stand (He et al. 2016, Table 2 and Fig. 4).
@@ -35,28 +37,5 @@ impl Order {
     /// Whether norms stand before their convolutions.
     pub fn norm_first(self) -> bool {
         self == Order::PreActivation
-    }
-
-    /// Whether a norm follows a convolution within the branch.
-    pub(crate) fn norm_follows(self, last: bool) -> bool {
-        match self {
-            Order::Original | Order::ReluBeforeAddition | Order::ReluPreActivation => true,
-            Order::NormAfterAddition => !last,
-            Order::PreActivation => false,
-        }
-    }
-
-    /// Whether an activation follows a convolution (and its norm) within the branch.
-    pub(crate) fn activation_follows(self, last: bool) -> bool {
-        match self {
-            Order::Original | Order::NormAfterAddition => !last,
-            Order::ReluBeforeAddition => true,
-            Order::ReluPreActivation | Order::PreActivation => false,
-        }
-    }
-
-    /// Whether an activation follows the addition.
-    pub(crate) fn activation_after_addition(self) -> bool {
-        matches!(self, Order::Original | Order::NormAfterAddition)
     }
 }

@@ -3,9 +3,37 @@
 use candle_core::Result;
 use candle_nn::VarBuilder;
 use resnet_ops::{AvgPoolConfig, ConvConfig, GraphBuilder, Value};
+use serde::{Deserialize, Serialize};
 
-use crate::layers::{at, join};
-use crate::{BlockConfig, Conv2d, Layer, Naming, Norm2d, Projection, ShortcutKind};
+use crate::layer::at;
+use crate::{AvgPool2d, BlockConfig, Conv2d, Layer, Norm2d};
+
+/// How the input reaches the addition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShortcutKind {
+    /// Not at all: a plain network (He et al. 2015, 3.3).
+    None,
+    /// Option A: identity; where the shape changes, subsampled with zero channels split evenly before and after.
+    A,
+    /// Option B: identity; where the shape changes, a 1×1 convolution.
+    B,
+    /// Option C: a 1×1 convolution in every block (He et al. 2016, Fig. 2e).
+    C,
+}
+
+/// How a projection (options B and C) takes the stride.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Projection {
+    /// The convolution has it.
+    #[default]
+    Strided,
+    /// A 2×2 average pooling has it, so that no pixel is left out (He et al. 2019, "Bag of tricks", Fig. 2c: ResNet-D).
+    Pooled,
+    /// A 3×3 convolution has it where it is not 1 (SENet-154).
+    Strided3x3,
+}
 
 /// What is added to the branch.
 #[derive(Debug, Clone)]
@@ -14,7 +42,7 @@ pub enum Shortcut {
     None,
     /// The input.
     Identity,
-    /// The input, subsampled, with zero channels around it (option A).
+    /// Option A: the input, subsampled, with zero channels around it.
     PadSubsample {
         /// Step in rows and columns.
         stride: usize,
@@ -23,18 +51,14 @@ pub enum Shortcut {
         /// Zero channels behind.
         after: usize,
     },
-    /// A convolution and, unless norms stand before convolutions, a norm (options B and C); a pooling may precede.
+    /// Options B and C: a convolution and, unless norms stand before convolutions, a norm; a pooling may precede.
     Projection {
         /// Takes the stride in place of the convolution.
-        pool: Option<AvgPoolConfig>,
+        pool: Option<AvgPool2d>,
         /// `downsample.0`, or `downsample.1` after a pooling
         conv: Conv2d,
         /// `downsample.1`, or `downsample.2` after a pooling
         norm: Option<Norm2d>,
-        /// What these are called.
-        naming: Naming,
-        /// Whether the names count the pooling.
-        pooled: bool,
     },
 }
 
@@ -42,32 +66,40 @@ impl Shortcut {
     /// The shortcut that a block's configuration asks for.
     ///
     /// # Errors
-    /// If the configuration is impossible, as where option A would have to remove channels, or the builder lacks a parameter.
+    /// If the configuration is impossible, as where option A would have to remove channels, or the builder lacks a
+    /// parameter.
     pub fn new(config: &BlockConfig, vb: VarBuilder) -> Result<Self> {
         config.check().map_err(|error| at(&vb, "a shortcut", error))?;
-        Ok(match (config.shortcut, config.changes_shape()) {
-            (ShortcutKind::None, _) => Self::None,
-            (ShortcutKind::A | ShortcutKind::B, false) => Self::Identity,
+        match (config.options.shortcut, config.changes_shape()) {
+            (ShortcutKind::None, _) => Ok(Self::None),
+            (ShortcutKind::A | ShortcutKind::B, false) => Ok(Self::Identity),
             (ShortcutKind::A, true) => {
-                let extra = config.outputs.saturating_sub(config.inputs);
-                Self::PadSubsample { stride: config.stride, before: extra / 2, after: extra - extra / 2 }
+                let extra = config.outputs - config.inputs;
+                Ok(Self::PadSubsample { stride: config.stride, before: extra / 2, after: extra - extra / 2 })
             }
-            (ShortcutKind::B, true) | (ShortcutKind::C, _) => {
-                let (naming, pooled) = (config.naming, config.projection == Projection::Pooled);
-                let pool = (pooled && config.stride > 1).then(|| AvgPoolConfig::square(2, config.stride, true));
-                let stride = if pooled { 1 } else { config.stride };
-                let kernel = if config.projection == Projection::Strided3x3 && stride > 1 { 3 } else { 1 };
-                let (conv_name, norm_name) = naming.projection(pooled);
-                let conv_config = ConvConfig::square(stride, kernel / 2);
-                let size = (kernel, kernel);
-                let conv = Conv2d::with_config(config.inputs, config.outputs, size, conv_config, vb.pp(conv_name))?;
-                let conv = conv.with_standardization(config.standardize);
-                let norm = match config.order.norm_first() {
-                    false => Some(Norm2d::of_kind(config.norm, config.outputs, 1., vb.pp(norm_name))?),
-                    true => None,
-                };
-                Self::Projection { pool, conv, norm, naming, pooled }
-            }
+            (ShortcutKind::B, true) | (ShortcutKind::C, _) => Self::projection(config, &vb),
+        }
+    }
+
+    fn projection(config: &BlockConfig, vb: &VarBuilder) -> Result<Self> {
+        let &BlockConfig { inputs, outputs, stride, options, .. } = config;
+        let pooled = options.projection == Projection::Pooled;
+        let (conv_name, norm_name) = options.naming.projection(pooled);
+        let pool = AvgPoolConfig::square(2, stride, true);
+        let (kernel, conv_stride) = match options.projection {
+            Projection::Strided => (1, stride),
+            Projection::Pooled => (1, 1),
+            Projection::Strided3x3 => (if stride > 1 { 3 } else { 1 }, stride),
+        };
+        let conv_config = ConvConfig::square(conv_stride, kernel / 2);
+        let conv = Conv2d::with_config(inputs, outputs, (kernel, kernel), conv_config, vb.pp(conv_name))?;
+        Ok(Self::Projection {
+            pool: (pooled && stride > 1).then(|| AvgPool2d::new(pool, vb.pp("downsample.pool"))),
+            conv: conv.with_standardization(options.standardize),
+            norm: match options.order.norm_first() {
+                true => None,
+                false => Some(Norm2d::of_kind(options.norm, outputs, 1., vb.pp(norm_name))?),
+            },
         })
     }
 
@@ -77,7 +109,7 @@ impl Shortcut {
     }
 
     /// Appends it; `None` where there is nothing to add.
-    pub fn append(&self, graph: &mut GraphBuilder, path: &str, x: Value) -> Option<Value> {
+    pub fn append(&self, graph: &mut GraphBuilder, x: Value) -> Option<Value> {
         match self {
             Self::None => None,
             Self::Identity => Some(x),
@@ -85,18 +117,19 @@ impl Shortcut {
                 let x = if *stride == 1 { x } else { graph.subsample(x, (*stride, *stride)) };
                 Some(graph.pad_channels(x, *before, *after))
             }
-            Self::Projection { pool, conv, norm, naming, pooled } => {
-                let (conv_name, norm_name) = naming.projection(*pooled);
-                let x = match pool {
-                    Some(pool) => graph.avg_pool(&join(path, "downsample.pool"), x, *pool),
-                    None => x,
-                };
-                let y = conv.append(graph, &join(path, conv_name), x);
-                Some(match norm {
-                    Some(norm) => norm.append(graph, &join(path, norm_name), y),
-                    None => y,
-                })
+            Self::Projection { pool, conv, norm } => {
+                let x = pool.append(graph, x);
+                let x = conv.append(graph, x);
+                Some(norm.append(graph, x))
             }
+        }
+    }
+
+    /// Appends it and its addition to a branch's result (He et al. 2015, eq. 1 and 2); the result alone in a plain network.
+    pub fn add(&self, graph: &mut GraphBuilder, x: Value, branch: Value) -> Value {
+        match self.append(graph, x) {
+            Some(shortcut) => graph.add(branch, shortcut),
+            None => branch,
         }
     }
 }

@@ -4,8 +4,8 @@ use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Result, Tensor, Var};
 use candle_nn::ModuleT;
 use resnet_blocks::{
-    Activation, AntiAlias, Attention, BlockConfig, Branch, Conv2d, Layer, Linear, Merge, Naming, Norm2d, NormKind,
-    Order, Parameters, Projection, ResidualBlock, ShortcutKind, StrideIn,
+    Activation, AntiAlias, Attention, BlockConfig, BlockOptions, Branch, Conv2d, Layer, Linear, Merge, Naming, Norm2d,
+    NormKind, Order, Parameters, Projection, ResidualBlock, ShortcutKind, StrideIn,
 };
 use resnet_ops::{Backend, ConvConfig, Graph, Value};
 
@@ -18,6 +18,12 @@ fn block(branch: Branch, outputs: usize, stride: usize) -> BlockConfig {
         Branch::Bottleneck(_) => BlockConfig::bottleneck(8, outputs),
     };
     BlockConfig { branch, ..config }.with_stride(stride)
+}
+
+fn with(config: BlockConfig, change: impl Fn(&mut BlockOptions)) -> BlockConfig {
+    let mut options = config.options;
+    change(&mut options);
+    config.with_options(options)
 }
 
 /// Branch, order, shortcut, shape.
@@ -73,28 +79,30 @@ fn extended() -> Vec<BlockConfig> {
                     base.with_inner(12).with_groups(4),
                     base.with_attention(Attention::SqueezeExcitation { reduction: 2 }),
                     base.with_attention(Attention::EfficientChannel),
-                    BlockConfig {
-                        attention_inside: true,
-                        activation: Activation::Silu,
-                        naming: Naming::Configurable,
-                        ..base.with_attention(Attention::SqueezeExcitation { reduction: 2 })
-                    },
+                    with(base.with_attention(Attention::SqueezeExcitation { reduction: 2 }), |options| {
+                        (options.attn_last, options.naming) = (false, Naming::Configurable);
+                        options.activation = Activation::Silu;
+                    }),
                     base.with_drop_path(0.4),
-                    BlockConfig { projection: Projection::Pooled, ..base },
-                    BlockConfig { projection: Projection::Strided3x3, entry: 6, inner: 6, ..base },
-                    BlockConfig { anti_alias: Some(AntiAlias::Blur), ..base },
-                    BlockConfig { anti_alias: Some(AntiAlias::Average), inner: 8, entry: 8, ..base },
-                    BlockConfig { norm: NormKind::Group { groups: 2 }, ..base },
-                    BlockConfig { norm: NormKind::EvoS0 { groups: 2 }, activation: Activation::None, ..base },
-                    BlockConfig { norm: NormKind::FilterResponse, activation: Activation::None, ..base },
+                    with(base, |options| options.projection = Projection::Pooled),
+                    with(base.with_inner(6), |options| options.projection = Projection::Strided3x3),
+                    with(base, |options| options.anti_alias = Some(AntiAlias::Blur)),
+                    with(base.with_inner(8), |options| options.anti_alias = Some(AntiAlias::Average)),
+                    with(base, |options| options.norm = NormKind::Group { groups: 2 }),
+                    with(base, |options| {
+                        (options.norm, options.activation) = (NormKind::EvoS0 { groups: 2 }, Activation::None);
+                    }),
+                    with(base, |options| {
+                        (options.norm, options.activation) = (NormKind::FilterResponse, Activation::None);
+                    }),
                     base.with_attention(Attention::ChannelKernel { kernel: 5 }),
-                    BlockConfig { standardize: Some(1e-8), naming: Naming::ResNetV2, ..base },
+                    with(base, |options| (options.standardize, options.naming) = (Some(1e-8), Naming::ResNetV2)),
                 ]);
             }
         }
     }
     // With groups, a basic branch needs inputs and outputs that divide too; average pooling cuts odd columns off.
-    all.retain(|c| c.anti_alias != Some(AntiAlias::Average) || c.stride == 1);
+    all.retain(|c| c.options.anti_alias != Some(AntiAlias::Average) || c.stride == 1);
     all
 }
 
@@ -110,7 +118,7 @@ fn input(dtype: DType) -> Result<Var> {
 
 /// A variable's gradient. Behind a factor of 0 candle leaves gradients out; they are zero.
 fn gradient(config: &BlockConfig, gradients: &GradStore, name: &str, var: &Var) -> Result<Tensor> {
-    match (gradients.get(var.as_tensor()), config.merge) {
+    match (gradients.get(var.as_tensor()), config.options.merge) {
         (Some(gradient), _) => Ok(gradient.clone()),
         (None, Merge::Scaled { shortcut: 0., .. }) if name.starts_with("downsample") => var.zeros_like(),
         (None, _) => panic!("{config:?}: {name} has no gradient"),
@@ -122,7 +130,7 @@ fn results(config: &BlockConfig, dtype: DType, backend: Backend) -> Result<Vec<(
     let parameters = Parameters::new(3, dtype, &Device::Cpu);
     let block = ResidualBlock::new(config, parameters.builder())?;
     let mut graph = Graph::builder();
-    let output = block.append(&mut graph, "", Value::default());
+    let output = block.append(&mut graph, Value::default());
     let graph = graph.finish(output).with_backend(backend);
     let x = input(dtype)?;
     let y = graph.forward_t(x.as_tensor(), true)?;
@@ -280,20 +288,20 @@ fn impossible_numbers_are_errors() {
         ("outputs = 0;", BlockConfig { outputs: 0, ..basic }),
         ("outputs = 18446744073709551615;", BlockConfig { outputs: usize::MAX, ..basic }),
         ("inner = 0;", BlockConfig::bottleneck(8, 3)),
-        ("entry = 0;", BlockConfig { entry: 0, ..BlockConfig::bottleneck(8, 8) }),
+        ("first = 0;", BlockConfig { first: 0, ..BlockConfig::bottleneck(8, 8) }),
         ("groups = 0;", basic.with_groups(0)),
         ("groups = 3 do not divide inputs = 8", basic.with_groups(3)),
         ("groups = 4 do not divide inner = 6", basic.with_inner(6).with_groups(4)),
-        ("groups = 3 do not divide entry = 4", BlockConfig::bottleneck(8, 16).with_groups(3)),
+        ("groups = 3 do not divide first = 4", BlockConfig::bottleneck(8, 16).with_groups(3)),
         ("stride = 0;", basic.with_stride(0)),
         ("stride = 9223372036854775808;", basic.with_stride(1 << 63)),
         (
             "shortcut A cannot go from inputs = 8 to outputs = 4",
             BlockConfig::basic(8, 4).with_shortcut(ShortcutKind::A),
         ),
-        ("standardize = -1;", BlockConfig { standardize: Some(-1.), ..basic }),
-        ("groups = 3 do not divide channels = 8", BlockConfig { norm: NormKind::Group { groups: 3 }, ..basic }),
-        ("groups = 0;", BlockConfig { norm: NormKind::EvoS0 { groups: 0 }, ..basic }),
+        ("standardize = -1;", with(basic, |options| options.standardize = Some(-1.))),
+        ("groups = 3 do not divide channels = 8", with(basic, |options| options.norm = NormKind::Group { groups: 3 })),
+        ("groups = 0;", with(basic, |options| options.norm = NormKind::EvoS0 { groups: 0 })),
         ("kernel = 4;", basic.with_attention(Attention::ChannelKernel { kernel: 4 })),
         ("kernel = 18446744073709551615;", basic.with_attention(Attention::ChannelKernel { kernel: usize::MAX })),
         ("reduction = 0;", basic.with_attention(squeezed(0))),
@@ -365,7 +373,7 @@ fn parameters_are_named_where_they_are_not_what_is_asked_for() -> Result<()> {
 #[test]
 fn inputs_that_do_not_fit_are_errors_that_name_the_layer() -> Result<()> {
     let parameters = Parameters::new(3, DType::F32, &Device::Cpu);
-    let config = BlockConfig { anti_alias: Some(AntiAlias::Blur), ..BlockConfig::basic(4, 8).with_stride(2) };
+    let config = with(BlockConfig::basic(4, 8).with_stride(2), |options| options.anti_alias = Some(AntiAlias::Blur));
     let block = ResidualBlock::new(&config, parameters.builder())?;
     for (dims, words) in [
         ([2, 3, 5, 5], ["conv1: conv2d: ", "takes 4 channels; the input has 3"]),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use resnet_blocks::{
-    Attention, BlockConfig, Branch, Layer, Merge, Naming, Order, Parameters, ResidualBlock, ShortcutKind,
+    Attention, BlockConfig, BlockOptions, Branch, Layer, Merge, Naming, Order, Parameters, ResidualBlock, ShortcutKind,
 };
 use resnet_ops::{Backend, Graph, Value};
 use serde::Deserialize;
@@ -55,13 +55,16 @@ impl Described {
         BlockConfig {
             branch: self.branch,
             stride: self.stride,
-            order: self.order,
-            shortcut: self.shortcut,
-            merge: self.merge,
             shared_activation: self.shared,
             groups: self.groups.unwrap_or(1),
-            attention: self.attention,
-            naming: self.naming,
+            options: BlockOptions {
+                order: self.order,
+                shortcut: self.shortcut,
+                merge: self.merge,
+                attention: self.attention,
+                naming: self.naming,
+                ..BlockOptions::default()
+            },
             ..base
         }
     }
@@ -85,7 +88,7 @@ fn ours(config: &BlockConfig, dtype: DType, backend: Backend) -> Result<BTreeMap
         var.set(&filled(&name, var.dims(), dtype))?;
     }
     let mut graph = Graph::builder();
-    let output = block.append(&mut graph, "", Value::default());
+    let output = block.append(&mut graph, Value::default());
     let graph = graph.finish(output).with_backend(backend);
     let x = Var::from_tensor(&filled("input", &[3, 8, 6, 5], dtype))?;
     let y = graph.forward_t(x.as_tensor(), true)?;
@@ -139,7 +142,7 @@ fn every_variant_is_compared() {
         let branch = move |c: &BlockConfig| matches!(c.branch, Branch::Bottleneck(_)) == bottleneck;
         for order in Order::ALL {
             for shortcut in [ShortcutKind::A, ShortcutKind::B, ShortcutKind::C] {
-                assert!(count(&|c| branch(c) && c.order == order && c.shortcut == shortcut) >= 2);
+                assert!(count(&|c| branch(c) && c.options.order == order && c.options.shortcut == shortcut) >= 2);
             }
             for merge in [
                 Merge::Scaled { shortcut: 0., branch: 1. },
@@ -148,13 +151,17 @@ fn every_variant_is_compared() {
                 Merge::ExclusiveGate { bias: -6. },
                 Merge::ShortcutGate { bias: 0. },
             ] {
-                assert_eq!(count(&|c| branch(c) && c.order == order && c.merge == merge), 2, "{order:?} {merge:?}");
+                assert_eq!(
+                    count(&|c| branch(c) && c.options.order == order && c.options.merge == merge),
+                    2,
+                    "{order:?} {merge:?}"
+                );
             }
         }
-        let attention = |a: &dyn Fn(Attention) -> bool| count(&|c| branch(c) && c.attention.is_some_and(a));
+        let attention = |a: &dyn Fn(Attention) -> bool| count(&|c| branch(c) && c.options.attention.is_some_and(a));
         assert_eq!(attention(&|a| matches!(a, Attention::SqueezeExcitation { .. })), 2);
         assert_eq!(attention(&|a| a == Attention::EfficientChannel), 2);
-        assert_eq!(count(&|c| branch(c) && c.naming == Naming::ResNetV2 && c.groups == 1), 2);
+        assert_eq!(count(&|c| branch(c) && c.options.naming == Naming::ResNetV2 && c.groups == 1), 2);
     }
     assert!(count(&|c| c.groups == 4) >= 4 && count(&|c| c.groups == 1 && c.inner == c.outputs / 2) >= 2);
     assert_eq!(crc32("123456789"), 0xCBF4_3926, "the rule's names are hashed as zlib does");

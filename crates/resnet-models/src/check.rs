@@ -64,7 +64,7 @@ impl Config {
             ("groups", self.groups),
             ("group_width", self.group_width),
             ("group_size", self.group_size.unwrap_or(1)),
-            ("entry_reduction", self.entry_reduction),
+            ("reduce_first", self.reduce_first),
             ("final_features", self.final_features.unwrap_or(1)),
         ] {
             channels(field, "is", number, MOST_CHANNELS)?;
@@ -76,20 +76,20 @@ impl Config {
         if !(0.0..1.0).contains(&self.drop_path) {
             return wrong("drop_path", format!("{} is not in [0, 1)", self.drop_path));
         }
-        if self.standardize.is_some_and(|eps| !(eps.is_finite() && eps > 0.0)) {
+        if self.block.standardize.is_some_and(|eps| !(eps.is_finite() && eps > 0.0)) {
             return wrong("standardize", "is no positive number".into());
         }
-        match self.attention {
+        match self.block.attention {
             Some(Attention::SqueezeExcitation { reduction: 0 }) => return wrong("attention", "reduces by 0".into()),
             Some(Attention::ChannelKernel { kernel }) if kernel % 2 == 0 || kernel > 1001 => {
                 return wrong("attention", format!("has a kernel of {kernel}, which is not odd or too large"));
             }
             _ => {}
         }
-        if let NormKind::Group { groups: 0 } | NormKind::EvoS0 { groups: 0 } = self.norm {
+        if let NormKind::Group { groups: 0 } | NormKind::EvoS0 { groups: 0 } = self.block.norm {
             return wrong("norm", "has 0 groups".into());
         }
-        let finite = match self.merge {
+        let finite = match self.block.merge {
             Merge::Identity => true,
             Merge::Scaled { shortcut, branch } => shortcut.is_finite() && branch.is_finite(),
             Merge::ExclusiveGate { bias } | Merge::ShortcutGate { bias } => bias.is_finite(),
@@ -117,8 +117,8 @@ impl Config {
             if inner == 0 || inner > MOST_CHANNELS as u128 {
                 return wrong("group_width", format!("gives stage {} {inner} inner channels", stage + 1));
             }
-            if inner / (self.entry_reduction as u128) == 0 {
-                return wrong("entry_reduction", format!("leaves stage {} no channels", stage + 1));
+            if inner / (self.reduce_first as u128) == 0 {
+                return wrong("reduce_first", format!("leaves stage {} no channels", stage + 1));
             }
             let size = self.group_size.unwrap_or(1) as u128;
             if self.group_size.is_some() && inner % size != 0 {
@@ -143,7 +143,7 @@ impl Config {
         let mut all: u128 = 0;
         for (_, block) in self.block_configs() {
             let [inputs, entry, inner, outputs] =
-                [block.inputs, block.entry, block.inner, block.outputs].map(|channels| channels as u128);
+                [block.inputs, block.first, block.inner, block.outputs].map(|channels| channels as u128);
             let groups = (block.groups as u128).max(1);
             let conv = |from: u128, to: u128, pixels: u128, groups: u128| {
                 from.checked_mul(to)?.checked_mul(pixels)?.checked_div(groups)

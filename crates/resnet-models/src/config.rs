@@ -1,9 +1,6 @@
 //! A network as data: what the registry's names stand for.
 
-use resnet_blocks::{
-    Activation, AntiAlias, Attention, BlockConfig, Branch, Merge, Naming, NormKind, Order, Projection, ShortcutKind,
-    StrideIn,
-};
+use resnet_blocks::{BlockConfig, BlockOptions, Branch, Naming, ShortcutKind, StrideIn};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -72,46 +69,25 @@ pub struct Config {
     /// Channels of one group, where that is fixed and the number of groups follows; in place of `groups`.
     pub group_size: Option<usize>,
     /// How many times fewer channels a bottleneck's first convolution has than its 3×3.
-    pub entry_reduction: usize,
-    /// Where norms and activations stand.
-    pub order: Order,
-    /// What follows the norms.
-    pub activation: Activation,
+    pub reduce_first: usize,
     /// Pre-activation: whether the first block's input is activated before it splits into branch and shortcut (He et al.
     /// 2016, appendix). timm's networks leave it out.
     pub shared_first_activation: bool,
     /// Pre-activation: whether a norm and an activation follow the last block (He et al. 2016, appendix). kuangliu's
     /// networks for CIFAR leave them out.
     pub final_norm: bool,
-    /// The shortcuts.
-    pub shortcut: ShortcutKind,
-    /// How projections take the stride.
-    pub projection: Projection,
-    /// What happens to shortcut and branch before they are added.
-    pub merge: Merge,
-    /// What weighs each branch's channels.
-    pub attention: Option<Attention>,
-    /// Whether the attention stands before each branch's last convolution instead of behind it.
-    pub attention_inside: bool,
-    /// What takes the strides in place of convolutions and max-pool.
-    pub anti_alias: Option<AntiAlias>,
-    /// The norms.
-    pub norm: NormKind,
-    /// ε of the convolutions' weight standardisation, where there is any.
-    pub standardize: Option<f64>,
     /// Stochastic depth: the share of the images that skip the last branch in training. For the others it grows from 0
     /// with the depth: for branch l of L it is `l / L` of this (Huang et al. 2016, eq. 4).
     pub drop_path: f64,
-    /// Whether each block's last norm begins with scale 0 (original order only).
-    pub zero_init_last: bool,
     /// Channels of a 1×1 convolution between the last block and the head, where there is one.
     pub final_features: Option<usize>,
-    /// What the parameters are called.
-    pub naming: Naming,
     /// Number of classes; with 0 there is no head, and the network ends with the features.
     pub classes: usize,
     /// Rows and columns of the images that the network was published for.
     pub image_size: usize,
+    /// What all blocks have in common, and stem and head with them; written as fields of the configuration.
+    #[serde(flatten)]
+    pub block: BlockOptions,
 }
 
 impl Default for Config {
@@ -131,25 +107,14 @@ impl Default for Config {
             groups: 1,
             group_width: 64,
             group_size: None,
-            entry_reduction: 1,
-            order: Order::Original,
-            activation: Activation::Relu,
+            reduce_first: 1,
             shared_first_activation: true,
             final_norm: true,
-            shortcut: ShortcutKind::B,
-            projection: Projection::Strided,
-            merge: Merge::Identity,
-            attention: None,
-            attention_inside: false,
-            anti_alias: None,
-            norm: NormKind::Batch,
-            standardize: None,
             drop_path: 0.,
-            zero_init_last: false,
             final_features: None,
-            naming: Naming::Torchvision,
             classes: 1000,
             image_size: 224,
+            block: BlockOptions::default(),
         }
     }
 }
@@ -163,9 +128,9 @@ impl Config {
             stem_channels: 16,
             blocks: vec![blocks; 3],
             widths: vec![16, 32, 64],
-            shortcut: ShortcutKind::A,
             classes: 10,
             image_size: 32,
+            block: BlockOptions { shortcut: ShortcutKind::A, ..BlockOptions::default() },
             ..Self::default()
         }
     }
@@ -200,8 +165,14 @@ impl Config {
             Err(error) => return Err(wrong(error.to_string())),
         };
         for (field, value) in changes {
+            // Names that version 0.1 wrote.
+            let (field, value) = match (field.as_str(), value) {
+                ("entry_reduction", value) => ("reduce_first", value.clone()),
+                ("attention_inside", Value::Bool(inside)) => ("attn_last", Value::Bool(!inside)),
+                (field, value) => (field, value.clone()),
+            };
             match fields.get_mut(field) {
-                Some(old) => *old = value.clone(),
+                Some(old) => *old = value,
                 None => {
                     let names = fields.keys().cloned().collect::<Vec<_>>().join(", ");
                     return Err(wrong(format!("there is no field {field:?} (there are {names})")));
@@ -223,7 +194,7 @@ impl Config {
 
     /// What the classifier is called: `fc`, or `head.fc` in timm's pre-activation and configurable networks.
     pub fn head(&self) -> &'static str {
-        match self.naming {
+        match self.block.naming {
             Naming::Torchvision => "fc",
             Naming::ResNetV2 | Naming::Configurable => "head.fc",
         }
@@ -242,7 +213,7 @@ impl Config {
                         width * self.group_width / 64 * self.groups
                     }
                 };
-                let path = match self.naming {
+                let path = match self.block.naming {
                     Naming::Torchvision => format!("layer{}.{block}", stage + 1),
                     Naming::ResNetV2 => format!("stages.{stage}.blocks.{block}"),
                     Naming::Configurable => format!("stages.{stage}.{block}"),
@@ -251,33 +222,20 @@ impl Config {
                     inputs,
                     outputs,
                     inner,
-                    entry: inner / self.entry_reduction.max(1),
+                    first: inner / self.reduce_first.max(1),
                     groups: self.group_size.map_or(self.groups, |size| inner / size.max(1)),
                     stride: if stage > 0 && block == 0 { 2 } else { 1 },
                     branch,
-                    order: self.order,
-                    activation: self.activation,
-                    shortcut: self.shortcut,
-                    projection: self.projection,
-                    merge: self.merge,
-                    attention: self.attention,
-                    attention_inside: self.attention_inside,
-                    anti_alias: self.anti_alias,
-                    norm: self.norm,
-                    standardize: self.standardize,
                     drop_path: self.drop_path * (all.len() + 1) as f64 / total as f64,
-                    zero_init_last: self.zero_init_last,
                     shared_activation: self.shared_first_activation && all.is_empty(),
-                    naming: self.naming,
+                    options: self.block,
                 };
                 let config = match self.pruned.get(all.len()) {
-                    Some(&[entry, inner, left]) => BlockConfig {
-                        entry,
-                        inner,
-                        outputs: left,
-                        attention: self.attention.map(|attention| attention.sized_for(outputs)),
-                        ..whole
-                    },
+                    Some(&[first, inner, left]) => {
+                        let attention = self.block.attention.map(|attention| attention.sized_for(outputs));
+                        let options = BlockOptions { attention, ..self.block };
+                        BlockConfig { first, inner, outputs: left, options, ..whole }
+                    }
                     None => whole,
                 };
                 inputs = config.outputs;

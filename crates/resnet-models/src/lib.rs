@@ -78,8 +78,8 @@ pub use outputs::Outputs;
 pub use preprocessing::{BadPreprocessing, Fit, Interpolation, Preprocessing};
 pub use registry::{Entry, NETWORKS, config, entry, names};
 pub use resnet_blocks::{
-    Activation, AntiAlias, Attention, Branch, Merge, Naming, NormKind, Order, Parameters, Projection, ShortcutKind,
-    StrideIn,
+    Activation, AntiAlias, Attention, BlockOptions, Branch, Merge, Naming, NormKind, Order, Parameters, Projection,
+    ShortcutKind, StrideIn,
 };
 pub use resnet_ops::{Backend, Graph, Inference, Noise, Value};
 pub use summary::{LayerSummary, Summary, summarise, summary};

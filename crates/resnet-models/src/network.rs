@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Result, Tensor};
 use candle_nn::{ModuleT, VarBuilder};
-use resnet_blocks::{Conv2d, Layer, Linear, Naming, Norm2d, ResidualBlock};
+use resnet_blocks::{Conv2d, GlobalAvgPool2d, Layer, Linear, Naming, Norm2d, ResidualBlock};
 use resnet_ops::{Backend, Graph, GraphBuilder, Inference, Noise, Value};
 
 use crate::stem::stem;
@@ -152,7 +152,7 @@ impl Network {
 fn blocks(config: &Config, graph: &mut GraphBuilder, mut x: Value, vb: &VarBuilder) -> Result<Vec<(String, Value)>> {
     let mut blocks = Vec::new();
     for (path, block) in config.block_configs() {
-        x = ResidualBlock::new(&block, vb.pp(&path))?.append(graph, &path, x);
+        x = ResidualBlock::new(&block, vb.pp(&path))?.append(graph, x);
         blocks.push((path, x));
     }
     Ok(blocks)
@@ -169,34 +169,34 @@ fn stage_ends(config: &Config, blocks: &[(String, Value)]) -> Vec<Value> {
 }
 
 fn head(config: &Config, graph: &mut GraphBuilder, mut x: Value, vb: &VarBuilder) -> Result<Value> {
-    if config.order.norm_first() && config.final_norm {
-        let name = match config.naming {
+    if config.block.order.norm_first() && config.final_norm {
+        let name = match config.block.naming {
             Naming::Torchvision | Naming::Configurable => "bn1",
             Naming::ResNetV2 => "norm",
         };
-        x = Norm2d::of_kind(config.norm, config.map_channels(), 1., vb.pp(name))?.append(graph, name, x);
+        x = Norm2d::of_kind(config.block.norm, config.map_channels(), 1., vb.pp(name))?.append(graph, x);
     }
-    if config.order.is_pre_activation() && config.final_norm {
-        x = config.activation.append(graph, x);
+    if config.block.order.is_pre_activation() && config.final_norm {
+        x = config.block.activation.append(graph, x);
     }
     let features = config.features();
     if config.final_features.is_some() {
         let vb = vb.pp("final_conv");
         let conv = Conv2d::new(config.map_channels(), features, 1, 1, vb.pp("conv"))?;
-        x = conv.append(graph, "final_conv.conv", x);
-        x = Norm2d::of_kind(config.norm, features, 1., vb.pp("bn"))?.append(graph, "final_conv.bn", x);
-        x = config.activation.append(graph, x);
+        x = conv.append(graph, x);
+        x = Norm2d::of_kind(config.block.norm, features, 1., vb.pp("bn"))?.append(graph, x);
+        x = config.block.activation.append(graph, x);
     }
-    x = graph.global_avg_pool("avgpool", x);
+    x = GlobalAvgPool2d::new(vb.pp("avgpool")).append(graph, x);
     if config.classes == 0 {
         return Ok(x);
     }
-    let (name, vb) = (config.head(), vb.pp(config.head()));
-    let linear = match config.naming {
+    let vb = vb.pp(config.head());
+    let linear = match config.block.naming {
         Naming::Torchvision | Naming::Configurable => Linear::new(features, config.classes, vb)?,
         Naming::ResNetV2 => Linear::pointwise(features, config.classes, vb)?,
     };
-    Ok(linear.append(graph, name, x))
+    Ok(linear.append(graph, x))
 }
 
 impl ModuleT for Network {

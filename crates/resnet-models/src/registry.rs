@@ -1,6 +1,6 @@
 //! The networks by name, in one table.
 
-use resnet_blocks::{Branch, Order, ShortcutKind, StrideIn};
+use resnet_blocks::{BlockOptions, Branch, Order, ShortcutKind, StrideIn};
 
 use crate::weights::nearest;
 use crate::{Config, Error, Stem, old_names, timm};
@@ -174,13 +174,14 @@ impl Entry {
         match self.family {
             Family::Timm(row) => row.config(),
             Family::ImageNet { blocks, branch, shortcut } => {
-                Config { name, blocks: blocks.to_vec(), branch, shortcut, ..Config::default() }
+                let block = BlockOptions { shortcut, ..BlockOptions::default() };
+                Config { name, blocks: blocks.to_vec(), branch, block, ..Config::default() }
             }
             Family::ImageNetOnCifar { blocks, branch, order } => Config {
                 name,
                 blocks: blocks.to_vec(),
                 branch,
-                order,
+                block: BlockOptions { order, ..BlockOptions::default() },
                 stem: Stem::Cifar,
                 final_norm: false,
                 shared_first_activation: false,
@@ -189,7 +190,8 @@ impl Entry {
                 ..Config::default()
             },
             Family::Cifar { blocks, branch, order, shortcut } => {
-                Config { branch, order, shortcut, ..Config::cifar(&name, blocks) }
+                let block = BlockOptions { order, shortcut, ..BlockOptions::default() };
+                Config { branch, block, ..Config::cifar(&name, blocks) }
             }
         }
     }

@@ -2,8 +2,8 @@
 
 use candle_core::Result;
 use candle_nn::VarBuilder;
-use resnet_blocks::{AntiAlias, Conv2d, Layer, Naming, Norm2d};
-use resnet_ops::{AvgPoolConfig, ConvConfig, GraphBuilder, PoolConfig, Value};
+use resnet_blocks::{AntiAlias, AntiAliasPool, AvgPool2d, Conv2d, Layer, MaxPool2d, Naming, Norm2d};
+use resnet_ops::{AvgPoolConfig, GraphBuilder, PoolConfig, Value};
 
 use crate::{Config, Stem, StemPool};
 
@@ -20,13 +20,13 @@ pub(crate) fn stem(config: &Config, graph: &mut GraphBuilder, vb: &VarBuilder) -
     let (mut inputs, mut x) = (config.in_chans, Value::default());
     for (i, &(outputs, kernel, stride)) in layers.iter().enumerate() {
         let (conv_name, norm_name) = names(config, i, layers.len());
-        x = convolution(config, graph, vb, (&conv_name, x), (inputs, outputs, kernel, stride))?;
+        x = convolution(config, [inputs, outputs], kernel, stride, vb.pp(conv_name))?.append(graph, x);
         let last = i + 1 == layers.len();
-        if !(last && config.order.norm_first()) {
-            x = Norm2d::of_kind(config.norm, outputs, 1., vb.pp(&norm_name))?.append(graph, &norm_name, x);
+        if !(last && config.block.order.norm_first()) {
+            x = Norm2d::of_kind(config.block.norm, outputs, 1., vb.pp(norm_name))?.append(graph, x);
         }
-        if !(last && config.order.is_pre_activation()) {
-            x = config.activation.append(graph, x);
+        if !(last && config.block.order.is_pre_activation()) {
+            x = config.block.activation.append(graph, x);
         }
         inputs = outputs;
     }
@@ -40,7 +40,7 @@ pub(crate) fn stem(config: &Config, graph: &mut GraphBuilder, vb: &VarBuilder) -
 /// Convolution and norm of that position.
 fn names(config: &Config, position: usize, count: usize) -> (String, String) {
     let number = position + 1;
-    match (config.naming, count) {
+    match (config.block.naming, count) {
         (Naming::Torchvision, 1) => ("conv1".into(), "bn1".into()),
         // A sequence of convolutions, norms and ReLUs, whose last norm stands outside.
         (Naming::Torchvision, _) if number == count => (format!("conv1.{}", 3 * position), "bn1".into()),
@@ -54,42 +54,35 @@ fn names(config: &Config, position: usize, count: usize) -> (String, String) {
 
 fn convolution(
     config: &Config,
-    graph: &mut GraphBuilder,
-    vb: &VarBuilder,
-    (name, x): (&str, Value),
-    (inputs, outputs, kernel, stride): (usize, usize, usize, usize),
-) -> Result<Value> {
-    let conv_config = ConvConfig::square(stride, kernel / 2);
-    let conv = Conv2d::with_config(inputs, outputs, (kernel, kernel), conv_config, vb.pp(name))?;
-    Ok(conv.with_standardization(config.standardize).append(graph, name, x))
+    [inputs, outputs]: [usize; 2],
+    kernel: usize,
+    stride: usize,
+    vb: VarBuilder,
+) -> Result<Conv2d> {
+    Ok(Conv2d::new(inputs, outputs, kernel, stride, vb)?.with_standardization(config.block.standardize))
 }
 
-fn pool(config: &Config, graph: &mut GraphBuilder, vb: &VarBuilder, mut x: Value) -> Result<Value> {
-    let channels = config.stem_channels;
-    Ok(match (config.stem_pool, config.anti_alias) {
+fn pool(config: &Config, graph: &mut GraphBuilder, vb: &VarBuilder, x: Value) -> Result<Value> {
+    let (channels, vb) = (config.stem_channels, vb.pp("maxpool"));
+    let max = |stride, padding, vb| MaxPool2d::new(PoolConfig::square(3, stride, padding), vb);
+    Ok(match (config.stem_pool, config.block.anti_alias) {
         (StemPool::Convolution, filter) => {
-            let stride = if filter.is_some() { 1 } else { 2 };
-            x = convolution(config, graph, vb, ("maxpool.0", x), (channels, channels, 3, stride))?;
-            let norm = match filter {
-                Some(filter) => {
-                    x = filter.append(graph, "maxpool.1", x, 2);
-                    "maxpool.2"
-                }
-                None => "maxpool.1",
-            };
-            x = Norm2d::of_kind(config.norm, channels, 1., vb.pp(norm))?.append(graph, norm, x);
-            config.activation.append(graph, x)
+            let (stride, norm) = if filter.is_some() { (1, "2") } else { (2, "1") };
+            let x = convolution(config, [channels; 2], 3, stride, vb.pp("0"))?.append(graph, x);
+            let x = filter.map(|filter| AntiAliasPool::new(filter, 2, vb.pp("1"))).append(graph, x);
+            let x = Norm2d::of_kind(config.block.norm, channels, 1., vb.pp(norm))?.append(graph, x);
+            config.block.activation.append(graph, x)
         }
         // The mean stands in for both, the maximum and the filter.
-        (_, Some(AntiAlias::Average)) => graph.avg_pool("maxpool", x, AvgPoolConfig::square(2, 2, false)),
+        (_, Some(AntiAlias::Average)) => AvgPool2d::new(AvgPoolConfig::square(2, 2, false), vb).append(graph, x),
         (StemPool::MaxOverZeros, None) => {
-            x = graph.zero_pad(x, (1, 1));
-            graph.max_pool("maxpool", x, PoolConfig::square(3, 2, 0))
+            let x = graph.zero_pad(x, (1, 1));
+            max(2, 0, vb).append(graph, x)
         }
         (_, Some(AntiAlias::Blur)) => {
-            x = graph.max_pool("maxpool.0", x, PoolConfig::square(3, 1, 1));
-            AntiAlias::Blur.append(graph, "maxpool.1", x, 2)
+            let x = max(1, 1, vb.pp("0")).append(graph, x);
+            AntiAliasPool::new(AntiAlias::Blur, 2, vb.pp("1")).append(graph, x)
         }
-        (StemPool::Max | StemPool::None, None) => graph.max_pool("maxpool", x, PoolConfig::square(3, 2, 1)),
+        (StemPool::Max | StemPool::None, None) => max(2, 1, vb).append(graph, x),
     })
 }

@@ -23,7 +23,7 @@ enum Part {
     /// Groups of the 3×3 convolutions, and the width of each for every 64 channels.
     Groups(usize, usize),
     /// So many times fewer channels in front of the 3×3 convolutions.
-    Entry(usize),
+    ReduceFirst(usize),
     /// 3×3 convolutions in the projections.
     Down3x3,
     /// Squeeze and excitation with that reduction.
@@ -147,7 +147,7 @@ pub(crate) const ROWS: &[Row] = &[
     v1("seresnext101_32x8d", [3, 4, 23, 3], BOTTLENECK, &[Groups(32, 8), Se(16)]),
     v1("seresnext101d_32x8d", [3, 4, 23, 3], BOTTLENECK, &[Deep(32), AvgDown, Groups(32, 8), Se(16)]),
     v1("seresnext101_64x4d", [3, 4, 23, 3], BOTTLENECK, &[Groups(64, 4), Se(16)]),
-    v1("senet154", [3, 8, 36, 3], BOTTLENECK, &[Deep(64), Groups(64, 4), Entry(2), Down3x3, Se(16)]),
+    v1("senet154", [3, 8, 36, 3], BOTTLENECK, &[Deep(64), Groups(64, 4), ReduceFirst(2), Down3x3, Se(16)]),
     v1("resnetblur18", [2, 2, 2, 2], Basic, &[Blur]),
     v1("resnetblur50", [3, 4, 6, 3], BOTTLENECK, &[Blur]),
     v1("resnetblur50d", [3, 4, 6, 3], BOTTLENECK, &[Deep(32), AvgDown, Blur]),
@@ -206,58 +206,56 @@ impl Row {
     }
 
     pub(crate) fn config(&self) -> Config {
-        let plain =
+        let mut config =
             Config { name: self.name.into(), blocks: self.blocks.to_vec(), branch: self.branch, ..Config::default() };
-        let plain = match self.module {
-            Module::ResNet => plain,
-            Module::ResNetV2 => Config {
-                order: Order::PreActivation,
-                shared_first_activation: false,
-                naming: Naming::ResNetV2,
-                ..plain
-            },
-            Module::ByobNet => {
-                Config { activation: Activation::Silu, attention_inside: true, naming: Naming::Configurable, ..plain }
+        match self.module {
+            Module::ResNet => {}
+            Module::ResNetV2 => {
+                config.shared_first_activation = false;
+                (config.block.order, config.block.naming) = (Order::PreActivation, Naming::ResNetV2);
             }
-        };
-        self.parts.iter().fold(plain, |config, part| part.added_to(config))
+            Module::ByobNet => {
+                config.block.activation = Activation::Silu;
+                (config.block.attn_last, config.block.naming) = (false, Naming::Configurable);
+            }
+        }
+        self.parts.iter().for_each(|part| part.add_to(&mut config));
+        config
     }
 }
 
 impl Part {
-    fn added_to(self, config: Config) -> Config {
+    fn add_to(self, config: &mut Config) {
+        let block = &mut config.block;
         match self {
-            Deep(w) => Config { stem: Stem::Deep { widths: [w, w] }, stem_channels: 2 * w, ..config },
-            Tiered(w) => Config { stem: Stem::Deep { widths: [3 * w / 4, w] }, stem_channels: 2 * w, ..config },
-            ConvPool => Config { stem_pool: StemPool::Convolution, ..config },
-            AvgDown => Config { projection: Projection::Pooled, ..config },
-            Groups(groups, group_width) => Config { groups, group_width, ..config },
-            Entry(entry_reduction) => Config { entry_reduction, ..config },
-            Down3x3 => Config { projection: Projection::Strided3x3, ..config },
-            Se(reduction) => Config { attention: Some(Attention::SqueezeExcitation { reduction }), ..config },
-            Eca => Config { attention: Some(Attention::EfficientChannel), ..config },
-            Blur => Config { anti_alias: Some(AntiAlias::Blur), ..config },
-            Average => Config { anti_alias: Some(AntiAlias::Average), ..config },
-            GroupSize(size) => Config { group_size: Some(size), ..config },
-            NoPool => Config { stem_pool: StemPool::None, ..config },
-            Widths(third, fourth) => Config { widths: [&config.widths[..2], &[third, fourth]].concat(), ..config },
-            Final(features) => Config { final_features: Some(features), ..config },
-            GroupNorm => Config { norm: NormKind::Group { groups: 32 }, ..config },
-            Wide(factor) => Config {
-                stem_channels: config.stem_channels * factor,
-                widths: config.widths.iter().map(|width| width * factor).collect(),
-                ..config
-            },
-            Bit => Config {
-                norm: NormKind::Group { groups: 32 },
-                standardize: Some(1e-8),
-                stem_pool: StemPool::MaxOverZeros,
-                ..config
-            },
-            EvoNorm => Config { norm: NormKind::EvoS0 { groups: 32 }, activation: Activation::None, ..config },
-            FilterResponse => Config { norm: NormKind::FilterResponse, activation: Activation::None, ..config },
-            Pruned(blocks) => Config { pruned: blocks.to_vec(), ..config },
-            Stages(branches, widths) => Config { branches: branches.to_vec(), widths: widths.to_vec(), ..config },
+            Deep(w) => (config.stem, config.stem_channels) = (Stem::Deep { widths: [w, w] }, 2 * w),
+            Tiered(w) => (config.stem, config.stem_channels) = (Stem::Deep { widths: [3 * w / 4, w] }, 2 * w),
+            ConvPool => config.stem_pool = StemPool::Convolution,
+            AvgDown => block.projection = Projection::Pooled,
+            Groups(groups, group_width) => (config.groups, config.group_width) = (groups, group_width),
+            ReduceFirst(times) => config.reduce_first = times,
+            Down3x3 => block.projection = Projection::Strided3x3,
+            Se(reduction) => block.attention = Some(Attention::SqueezeExcitation { reduction }),
+            Eca => block.attention = Some(Attention::EfficientChannel),
+            Blur => block.anti_alias = Some(AntiAlias::Blur),
+            Average => block.anti_alias = Some(AntiAlias::Average),
+            GroupSize(size) => config.group_size = Some(size),
+            NoPool => config.stem_pool = StemPool::None,
+            Widths(third, fourth) => config.widths[2..].copy_from_slice(&[third, fourth]),
+            Final(features) => config.final_features = Some(features),
+            GroupNorm => block.norm = NormKind::Group { groups: 32 },
+            Wide(factor) => {
+                config.stem_channels *= factor;
+                config.widths.iter_mut().for_each(|width| *width *= factor);
+            }
+            Bit => {
+                (block.norm, block.standardize) = (NormKind::Group { groups: 32 }, Some(1e-8));
+                config.stem_pool = StemPool::MaxOverZeros;
+            }
+            EvoNorm => (block.norm, block.activation) = (NormKind::EvoS0 { groups: 32 }, Activation::None),
+            FilterResponse => (block.norm, block.activation) = (NormKind::FilterResponse, Activation::None),
+            Pruned(blocks) => config.pruned = blocks.to_vec(),
+            Stages(branches, widths) => (config.branches, config.widths) = (branches.to_vec(), widths.to_vec()),
         }
     }
 }

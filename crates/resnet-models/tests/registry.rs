@@ -6,8 +6,8 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::ModuleT;
 use resnet_models::weights::{AssignOptions, assign, load, save};
 use resnet_models::{
-    Attention, Branch, Config, Merge, NETWORKS, Network, Order, Parameters, ShortcutKind, StrideIn, create, names,
-    summary,
+    Attention, BlockOptions, Branch, Config, Merge, NETWORKS, Network, Order, Parameters, ShortcutKind, StrideIn,
+    create, names, summary,
 };
 use resnet_ops::graph::Op;
 
@@ -165,24 +165,26 @@ fn variants() -> Vec<Config> {
         Merge::ShortcutGate { bias: -6. },
         Merge::Dropout { rate: 0.5 },
     ];
-    let mut all = Vec::new();
+    let (mut all, usual) = (Vec::new(), BlockOptions::default());
     for branch in [Branch::Basic, Branch::Bottleneck(StrideIn::First)] {
         let shortcut = if branch == Branch::Basic { ShortcutKind::A } else { ShortcutKind::B };
-        let base = Config { branch, shortcut, drop_path: 0.5, ..Config::cifar("variant", 1) };
+        let base =
+            Config { branch, drop_path: 0.5, block: BlockOptions { shortcut, ..usual }, ..Config::cifar("variant", 1) };
         for order in Order::ALL {
-            all.extend(merges.map(|merge| Config { order, merge, ..base.clone() }));
-            all.push(Config { order, shortcut: ShortcutKind::C, ..base.clone() });
+            let with = |block| Config { block, ..base.clone() };
+            all.extend(merges.map(|merge| with(BlockOptions { order, merge, ..base.block })));
+            all.push(with(BlockOptions { order, shortcut: ShortcutKind::C, ..base.block }));
             // Closed shortcuts, as a factor of 0 leaves them, would teach a projection nothing.
             let closed = Merge::Scaled { shortcut: 0., branch: 1. };
-            all.push(Config { order, merge: closed, shortcut: ShortcutKind::A, ..base.clone() });
+            all.push(with(BlockOptions { order, merge: closed, shortcut: ShortcutKind::A, ..base.block }));
         }
         let attention = Some(Attention::SqueezeExcitation { reduction: 16 });
-        all.push(Config { attention, ..base.clone() });
+        all.push(Config { block: BlockOptions { attention, ..base.block }, ..base.clone() });
         all.push(Config { widths: vec![32, 64, 128], ..base });
     }
     // ResNeXt (Xie et al. 2017), and a bottleneck twice as wide within.
     let bottleneck = Branch::Bottleneck(StrideIn::Middle);
-    let base = Config { branch: bottleneck, shortcut: ShortcutKind::B, ..Config::cifar("variant", 1) };
+    let base = Config { branch: bottleneck, block: usual, ..Config::cifar("variant", 1) };
     all.push(Config { groups: 4, group_width: 32, ..base.clone() });
     all.push(Config { group_width: 128, ..base });
     all
@@ -308,7 +310,8 @@ fn orders_are_those_of_figure_four() {
         (Order::ReluPreActivation, "CN RCNRCNA RCNRCNA RCNRCNA R"),
         (Order::PreActivation, "C NRCNRCA NRCNRCA NRCNRCA NR"),
     ] {
-        let config = Config { order, ..Config::cifar("order", 1) };
+        let cifar = Config::cifar("order", 1);
+        let config = Config { block: BlockOptions { order, ..cifar.block }, ..cifar };
         let network = Network::new(&config, Parameters::zeros(DType::F32, &Device::Cpu).builder()).unwrap();
         let letters = network.graph().nodes().iter().filter_map(|node| match node.op {
             Op::Conv { .. } => Some('C'),

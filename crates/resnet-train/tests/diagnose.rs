@@ -1,7 +1,7 @@
 //! Diagnostics against what the papers derive.
 
 use candle_core::{DType, Device, Tensor};
-use resnet_models::{Config, Merge, Network, Parameters, create};
+use resnet_models::{BlockOptions, Config, Merge, Network, Parameters, create};
 use resnet_train::diagnose::{
     Batch, ShatteredConfig, autocorrelation, brown_noise, identity, scaling, shattered, signal, white_noise,
 };
@@ -70,7 +70,8 @@ fn the_gradient_is_the_sum_of_equation_five() {
 fn nothing_is_dropped_while_gradients_are_compared() {
     let preact = resnet_models::config("preact_resnet20").unwrap();
     let depth = Config { drop_path: 0.5, ..preact.clone() };
-    let shortcut = Config { merge: Merge::Dropout { rate: 0.5 }, ..preact.clone() };
+    let shortcut =
+        Config { block: BlockOptions { merge: Merge::Dropout { rate: 0.5 }, ..preact.block }, ..preact.clone() };
     let rows = |config: &Config| {
         let parameters = Parameters::new(3, DType::F32, &Device::Cpu);
         identity(&Network::new(config, parameters.builder()).unwrap(), &batch(2)).unwrap()

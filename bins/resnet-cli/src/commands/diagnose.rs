@@ -210,7 +210,7 @@ fn scalings(
     if let Some(wrong) = args.lambda.iter().find(|lambda| !lambda.is_finite()) {
         return Err(bad_input(format!("--lambda {wrong} must be a number")));
     }
-    let pre = networks.iter().find(|measured| measured.network.config().order.is_pre_activation());
+    let pre = networks.iter().find(|measured| measured.network.config().block.order.is_pre_activation());
     let Some(Measured { name: arch, network, parameters }) = pre else {
         let why = "scaling needs a pre-activation network, and --arch or --weights names none: try preact_resnet56";
         return left_out(args, text, bad_input(why));

@@ -104,8 +104,8 @@ fn pictures(weights: &Fields) -> Result<(usize, Option<Preprocessing>), String> 
 
 /// The network with an argument of timm's `create_model`. What acts in training alone, and what is so anyway, changes
 /// nothing; what the network cannot be is named.
-fn argued(config: Config, name: &str, value: &Value, all: &Fields) -> Result<Config, String> {
-    let plain = config.naming == Naming::Torchvision && config.order == Order::Original;
+fn argued(mut config: Config, name: &str, value: &Value, all: &Fields) -> Result<Config, String> {
+    let plain = config.block.naming == Naming::Torchvision && config.block.order == Order::Original;
     let cannot = || Err(format!("`{name}` {} is not supported", shown(value)));
     match name {
         // The number of classes is the weights' own.
@@ -121,9 +121,11 @@ fn argued(config: Config, name: &str, value: &Value, all: &Fields) -> Result<Con
         "channels" => Ok(Config { widths: stages(all, name, &config, MOST_CHANNELS)?, ..config }),
         "cardinality" => Ok(Config { groups: positive(all, name, MOST_CHANNELS)?, ..config }),
         "base_width" => Ok(Config { group_width: positive(all, name, MOST_CHANNELS)?, ..config }),
-        "block_reduce_first" => Ok(Config { entry_reduction: positive(all, name, 64)?, ..config }),
-        "avg_down" if value == true => Ok(Config { projection: Projection::Pooled, ..config }),
-        "avg_down" if value == false => Ok(Config { projection: Projection::Strided, ..config }),
+        "block_reduce_first" => Ok(Config { reduce_first: positive(all, name, 64)?, ..config }),
+        "avg_down" if value.is_boolean() => {
+            config.block.projection = if value == true { Projection::Pooled } else { Projection::Strided };
+            Ok(config)
+        }
         "replace_stem_pool" if value == true => Ok(Config { stem_pool: StemPool::Convolution, ..config }),
         "replace_stem_pool" if value == false => Ok(config),
         "stem_width" | "stem_type" => stem(config, all),
@@ -178,6 +180,8 @@ fn stem(config: Config, all: &Fields) -> Result<Config, String> {
 
 #[cfg(test)]
 mod tests {
+    use resnet_blocks::BlockOptions;
+
     use super::*;
 
     fn read(json: &str) -> Result<ModelConfig, String> {
@@ -229,7 +233,7 @@ mod tests {
             Config {
                 stem: Stem::Deep { widths: [24; 2] },
                 stem_channels: 48,
-                projection: Projection::Pooled,
+                block: BlockOptions { projection: Projection::Pooled, ..plain.block },
                 ..plain.clone()
             }
         );

@@ -52,7 +52,7 @@ pub struct Scaling {
 /// When the network has no shortcut or something after the addition (which equation (8) leaves out), a weight is
 /// missing, or the batch does not fit the network.
 pub fn scaling(config: &Config, weights: &Parameters, lambda: f64, batch: &Batch) -> Result<Scaling> {
-    if !config.order.is_pre_activation() || config.shortcut == ShortcutKind::None {
+    if !config.block.order.is_pre_activation() || config.block.shortcut == ShortcutKind::None {
         return Err(Error::Invalid(format!(
             "{}: equation (8) is about shortcuts with nothing after the addition: choose a pre-activation network, as \
              preact_resnet56",

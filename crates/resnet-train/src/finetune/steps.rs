@@ -54,7 +54,7 @@ pub(super) fn share(name: &str, network: &Network, config: &FinetuneConfig) -> f
         rest.split('.').next()?.parse().ok()
     };
     // Behind the last stage stand the head, the last norm of pre-activation networks and the last 1×1 convolution of others.
-    let last_norm = if network.config().order.norm_first() { "bn1." } else { "norm." };
+    let last_norm = if network.config().block.order.norm_first() { "bn1." } else { "norm." };
     let behind = [network.config().head(), "norm.", "final_conv.", last_norm];
     // torchvision's names count stages from 1, timm's pre-activation networks from 0.
     let stage = match (number("layer"), number("stages.")) {
