@@ -77,6 +77,15 @@ impl Failure {
         Self::new(format!("only {found} of {expected} bytes arrived"), "try again").transient()
     }
 
+    /// More bytes arrived than were promised, or than such a file may have.
+    pub fn too_long(found: u64, promised: Option<u64>) -> Self {
+        let message = match promised {
+            Some(promised) => format!("more than the {promised} bytes that were promised arrived"),
+            None => format!("after {found} bytes it had no end, and no length was told"),
+        };
+        Self::new(message, "check HF_ENDPOINT and the proxy")
+    }
+
     /// The answer is none of a hub.
     pub fn no_hub(answer: &Answer) -> Self {
         if answer.is_page() {

@@ -180,6 +180,11 @@ impl Download<'_> {
                     file.write_all(&buffer[..count]).map_err(Error::io(path))?;
                     self.progress.advance(count as u64);
                     length += count as u64;
+                    if length > size.unwrap_or_else(|| most(self.file)) {
+                        // More than was promised, or an answer without an end.
+                        remove(path)?;
+                        break Err(Failure::too_long(length, size));
+                    }
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => break Err(Failure::cut(&error)),
@@ -210,6 +215,11 @@ impl Download<'_> {
             _ => Ok(()),
         }
     }
+}
+
+/// Most bytes of a file whose length no server tells.
+fn most(file: &str) -> u64 {
+    if file.ends_with(".json") || file.ends_with(".txt") { 64 << 20 } else { 16 << 30 }
 }
 
 /// Where a content lies until it is complete.

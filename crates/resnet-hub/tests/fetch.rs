@@ -264,3 +264,15 @@ fn no_server_is_an_error() {
     get(&hub, &mut Log::default()).unwrap_err();
     assert!(server.log()[0].path.starts_with("/below/datasets/uoft-cs"), "{:?}", server.log()[0]);
 }
+
+#[test]
+fn an_answer_without_length_is_not_read_for_ever() {
+    let path = "/timm/resnet18.a1_in1k/resolve/main/config.json";
+    let files = BTreeMap::from([(path.to_string(), vec![b' '; (64 << 20) + 1])]);
+    let (server, cache) = (Server::start(files, Mood::Chunked).unwrap(), tempfile::tempdir().unwrap());
+    let repository = Repository::model("timm/resnet18.a1_in1k").unwrap();
+    let error = server.hub(cache.path()).fetch(&repository, "config.json", &mut ()).unwrap_err().to_string();
+    assert!(error.contains("no length was told") && error.contains("config.json"), "{error}");
+    let folder = cache.path().join("models--timm--resnet18.a1_in1k/blobs");
+    assert_eq!(folder.read_dir().unwrap().count(), 0, "nothing of it stays");
+}

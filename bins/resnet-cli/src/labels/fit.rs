@@ -9,7 +9,7 @@ use std::sync::Arc;
 use clap::ValueEnum;
 use resnet_data::{Dataset, composed, imagenet, shown};
 
-use self::names::{Names, loosely, nearest};
+use self::names::{Found, Names, loosely, nearest};
 use super::relabelled::Relabelled;
 use crate::failure::bad_input;
 
@@ -195,14 +195,15 @@ impl Fit<'_> {
                 let names = Names::new(known, self.is_imagenet(known, own, open));
                 let (mut loose, mut missing) = (Vec::new(), Vec::new());
                 for &class in open {
-                    match names.find(&own[class]) {
-                        Some((found, exact)) => {
+                    match names.find(own, class) {
+                        Found::One(found, exact) => {
                             take(class, found as usize);
                             if !exact {
                                 loose.push(format!("{} = {}", shown(&own[class]), shown(names.name(found))));
                             }
                         }
-                        None => missing.push(&own[class]),
+                        Found::Several(classes) => return Err(self.ambiguous(&own[class], &classes)),
+                        Found::Nothing => missing.push(&own[class]),
                     }
                 }
                 match (missing.is_empty(), known) {
@@ -235,15 +236,25 @@ impl Fit<'_> {
         let near = missing.iter().find_map(|name| Some((name, nearest(name, known?)?)));
         let hint = near.map_or(String::new(), |(name, near)| format!(" ({} may be {})", shown(name), shown(near)));
         let example = missing.first().map(shown).unwrap_or_default();
-        let (are, of) = if missing.len() == 1 { ("is no class", "") } else { ("are no classes", "each of ") };
+        let (are, what) = if missing.len() == 1 { ("is no class", "it") } else { ("are no classes", "each of them") };
         let order = if known.is_some_and(|known| known.len() == own.len()) { "; or --match position" } else { "" };
         bad_input(format!(
-            "--dataset {}: {} {are} of the weights{hint}; {}; say what {of}them is with --map {example}=CLASS, or leave \
+            "--dataset {}: {} {are} of the weights{hint}; {}; say what {what} is with --map {example}=CLASS, or leave \
              it out with --map {example}={order}",
             self.dataset,
             list(missing.iter().copied()),
             self.network(known)
         ))
+    }
+
+    fn ambiguous(&self, name: &str, classes: &[u32]) -> anyhow::Error {
+        let numbers: Vec<String> = classes.iter().map(u32::to_string).collect();
+        let (dataset, name, count) = (self.dataset, shown(name), classes.len());
+        let known = match count {
+            1 => format!("is class {} of the weights, and of more than one class here", numbers[0]),
+            _ => format!("is the name of {count} classes of the weights: {}", numbers.join(" and ")),
+        };
+        bad_input(format!("--dataset {dataset}: {name} {known}; say which it is with --map {name}=NUMBER"))
     }
 
     fn other_number(&self, have: usize) -> anyhow::Error {

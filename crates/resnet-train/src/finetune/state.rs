@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Tensor, Var};
-use resnet_models::weights::{self, LoadOptions};
+use resnet_models::weights;
 use serde::{Deserialize, Serialize};
 
 use super::run::PHASES;
 use crate::optimizer::Sgd;
-use crate::trainer::{Identity, Sums};
+use crate::trainer::{Identity, Sums, read_state};
 use crate::{Error, Result};
 
 /// The metadata key that the counters stand under.
@@ -103,7 +103,7 @@ impl Saved {
     /// Reads a file of [`save`]'s.
     pub(super) fn read(path: &Path) -> Result<Self> {
         let wrong = |message: String| Error::Checkpoint { path: path.to_owned(), message };
-        let file = weights::load_with(path, &LoadOptions { keep_names: true, ..LoadOptions::default() })?;
+        let file = read_state(path)?;
         let json = file.metadata.get(KEY).ok_or_else(|| wrong("it is no state of a fine-tuning".into()))?;
         let place =
             serde_json::from_str(json).map_err(|error| wrong(format!("its metadata cannot be read: {error}")))?;

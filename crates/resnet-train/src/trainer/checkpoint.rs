@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Tensor, Var};
-use resnet_models::weights::{self, LoadOptions};
+use resnet_models::weights::{self, Checkpoint, LoadOptions, WeightsError};
 use serde::{Deserialize, Serialize};
 
 use super::identity::Identity;
@@ -101,6 +101,20 @@ pub(super) fn save(
     Ok(weights::save(path, &tensors, &BTreeMap::from([(KEY.to_string(), json)]))?)
 }
 
+/// The tensors and the metadata of a run's state, whose own file it is: there is nothing to fetch again.
+pub(crate) fn read_state(path: &Path) -> Result<Checkpoint> {
+    let options = LoadOptions { keep_names: true, ..LoadOptions::default() };
+    weights::load_with(path, &options).map_err(|error| {
+        let reason = match error {
+            WeightsError::Damaged { reason, .. } | WeightsError::Unsupported { reason, .. } => reason,
+            WeightsError::UnknownFormat { found, .. } => found.split("; fetch").next().unwrap_or_default().to_string(),
+            other => return other.into(),
+        };
+        let message = format!("it is damaged: {reason}; the run cannot go on: begin another, in another folder");
+        Error::Checkpoint { path: path.to_owned(), message }
+    })
+}
+
 /// A checkpoint that was read: what it says of the run, before anything is taken from it.
 pub(super) struct Saved {
     path: PathBuf,
@@ -112,7 +126,7 @@ impl Saved {
     /// Reads a file of [`save`]'s.
     pub(super) fn read(path: &Path) -> Result<Self> {
         let wrong = |message: String| Error::Checkpoint { path: path.to_owned(), message };
-        let file = weights::load_with(path, &LoadOptions { keep_names: true, ..LoadOptions::default() })?;
+        let file = read_state(path)?;
         let json =
             file.metadata.get(KEY).ok_or_else(|| wrong(format!("its metadata has no {KEY:?}: not a run's state")))?;
         let counters =

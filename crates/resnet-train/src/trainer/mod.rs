@@ -22,6 +22,7 @@ mod run_dir;
 mod session;
 mod statistics;
 
+pub(crate) use checkpoint::read_state;
 pub use checkpoint::{Best, Counters};
 pub use evaluate::evaluate;
 pub use identity::Identity;

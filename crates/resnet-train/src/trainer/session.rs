@@ -108,11 +108,7 @@ impl Session {
     ) -> Result<Self> {
         recipe.check()?;
         if train.classes() != test.classes() {
-            return Err(Error::Invalid(format!(
-                "the training set has {} classes and the test set {}, or in another order",
-                train.classes().len(),
-                test.classes().len()
-            )));
+            return Err(other_classes(train.classes(), test.classes()));
         }
         recipe.normalize = recipe.normalize.measured(&*train, loading.on_broken)?;
         let normalize = recipe.normalize.resolve(&*train)?;
@@ -264,4 +260,18 @@ impl Session {
             classes: self.train.dataset().classes().to_vec(),
         }
     }
+}
+
+/// Sets whose labels mean different things.
+fn other_classes(train: &[String], test: &[String]) -> Error {
+    let at = train.iter().zip(test).take_while(|(a, b)| a == b).count();
+    let name = |classes: &[String]| classes.get(at).map_or("none".into(), |name| name.escape_debug().to_string());
+    Error::Invalid(format!(
+        "the training set has {} classes and the test set {}, and class {at} is {} in one and {} in the other: give both the \
+         same names in the same order",
+        train.len(),
+        test.len(),
+        name(train),
+        name(test)
+    ))
 }

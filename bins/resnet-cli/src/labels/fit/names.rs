@@ -7,8 +7,17 @@ use resnet_data::imagenet;
 /// The network's classes by name.
 pub(super) struct Names<'a> {
     known: &'a [String],
-    exact: HashMap<String, u32>,
+    exact: HashMap<String, Vec<u32>>,
     loose: HashMap<String, Option<u32>>,
+}
+
+/// What a name may be.
+pub(super) enum Found {
+    /// A class, and whether that is its very name.
+    One(u32, bool),
+    /// Classes of one name: ImageNet has two cranes.
+    Several(Vec<u32>),
+    Nothing,
 }
 
 impl<'a> Names<'a> {
@@ -16,13 +25,13 @@ impl<'a> Names<'a> {
         let known = known.unwrap_or_default();
         let mut names = Self { known, exact: HashMap::new(), loose: HashMap::new() };
         for (class, name) in (0..).zip(known) {
-            names.exact.entry(name.clone()).or_insert(class);
+            names.exact.entry(name.clone()).or_default().push(class);
             names.add(loosely(name), class);
             // ImageNet's classes have several names: `tench, Tinca tinca`.
             name.split(", ").skip(usize::from(!name.contains(", "))).for_each(|part| names.add(loosely(part), class));
         }
         if imagenet {
-            names.exact.extend((0..).zip(imagenet::wnids()).map(|(class, wnid)| (wnid.to_owned(), class)));
+            names.exact.extend((0..).zip(imagenet::wnids()).map(|(class, wnid)| (wnid.to_owned(), vec![class])));
         }
         names
     }
@@ -35,10 +44,18 @@ impl<'a> Names<'a> {
             .or_insert(Some(class));
     }
 
-    /// The class of a name, and whether it is that very name.
-    pub(super) fn find(&self, name: &str) -> Option<(u32, bool)> {
-        let exact = self.exact.get(name).map(|&class| (class, true));
-        exact.or_else(|| self.loose.get(&loosely(name)).copied().flatten().map(|class| (class, false)))
+    /// The network's class for one of a data set's. Where both have a name as often, the first is the first.
+    pub(super) fn find(&self, own: &[String], class: usize) -> Found {
+        let name = &own[class];
+        if let Some(exact) = self.exact.get(name) {
+            let alike = |classes: &[String]| classes.iter().filter(|other| *other == name).count();
+            return match exact.get(alike(&own[..class])) {
+                Some(&found) if alike(own) == exact.len() => Found::One(found, true),
+                _ => Found::Several(exact.clone()),
+            };
+        }
+        let loose = self.loose.get(&loosely(name)).copied().flatten();
+        loose.map_or(Found::Nothing, |found| Found::One(found, false))
     }
 
     pub(super) fn name(&self, class: u32) -> &str {

@@ -93,3 +93,18 @@ fn folders_of_wnids_get_imagenet_numbers() {
     assert_eq!(labels(&["n01440764", "n02123045"], &names, &[], None).unwrap().0, [0, 281]);
     assert!(unnamed(&["n01440764", "cats"], 1000, None).is_err());
 }
+
+#[test]
+fn a_name_of_two_classes_is_paired_or_refused() {
+    let known = ["crane", "bee", "crane"];
+    assert_eq!(labels(&["crane", "crane", "bee"], &known, &[], None).unwrap().0, [0, 2, 1], "the first is the first");
+    let error = labels(&["crane", "bee"], &known, &[], None).unwrap_err();
+    assert!(
+        error.contains("crane is the name of 2 classes of the weights: 0 and 2")
+            && error.contains("--map crane=NUMBER"),
+        "{error}"
+    );
+    assert_eq!(labels(&["crane", "bee"], &known, &["crane=2"], None).unwrap().0, [2, 1]);
+    let error = labels(&["bee", "ant", "bee"], &["ant", "bee", "cat"], &[], None).unwrap_err();
+    assert!(error.contains("bee is class 1 of the weights, and of more than one class here"), "{error}");
+}
