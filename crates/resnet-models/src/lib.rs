@@ -115,5 +115,5 @@ pub fn create_changed(
 
 /// The README's programs are compiled, so that they stay right.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;
