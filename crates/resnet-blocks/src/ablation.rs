@@ -43,7 +43,7 @@ impl AblationBlock {
     /// # Errors
     /// If the builder lacks a parameter.
     pub fn new(config: &BlockConfig, vb: VarBuilder) -> Result<Self> {
-        let &BlockConfig { inputs, first, inner, outputs, stride, options, .. } = config;
+        let &BlockConfig { inputs, first, inner, outputs, stride, dilation, options, .. } = config;
         // Channels, kernel and stride of each convolution.
         let convs: &[([usize; 2], usize, usize)] = match config.branch {
             Branch::Single => &[([inputs, outputs], 3, stride)],
@@ -62,7 +62,7 @@ impl AblationBlock {
                 attention: if last && !options.attn_last { config.attention(channels[0], &vb)? } else { None },
                 conv: match kernel {
                     1 => config.conv1x1(number, channels, stride, &vb)?,
-                    _ => config.conv3x3(number, channels, stride, &vb)?,
+                    _ => config.conv3x3(number, channels, stride, dilation[usize::from(last && number == 2)], &vb)?,
                 },
                 norm: match options.order {
                     Order::PreActivation => config.norm(number, kernel, channels[0], &vb)?,

@@ -33,12 +33,12 @@ impl BasicBlock {
     /// # Errors
     /// If the builder lacks a parameter.
     pub fn new(config: &BlockConfig, vb: VarBuilder) -> Result<Self> {
-        let &BlockConfig { inputs, inner, outputs, stride, .. } = config;
+        let &BlockConfig { inputs, inner, outputs, stride, dilation: [dilation1, dilation2], .. } = config;
         Ok(Self {
-            conv1: config.conv3x3(1, [inputs, inner], stride, &vb)?,
+            conv1: config.conv3x3(1, [inputs, inner], stride, dilation1, &vb)?,
             bn1: config.norm(1, 3, inner, &vb)?,
             anti_alias: config.anti_alias(stride, &vb),
-            conv2: config.conv3x3(2, [inner, outputs], 1, &vb)?,
+            conv2: config.conv3x3(2, [inner, outputs], 1, dilation2, &vb)?,
             bn2: config.last_norm(2, 3, &vb)?,
             attention: config.attention(outputs, &vb)?,
             drop_path: DropPath(config.drop_path),

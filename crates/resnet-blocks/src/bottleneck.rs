@@ -40,7 +40,7 @@ impl Bottleneck {
     /// # Errors
     /// If the builder lacks a parameter.
     pub fn new(config: &BlockConfig, vb: VarBuilder) -> Result<Self> {
-        let &BlockConfig { inputs, first, inner, outputs, stride, .. } = config;
+        let &BlockConfig { inputs, first, inner, outputs, stride, dilation: [dilation, _], .. } = config;
         // The paper has the stride in the first convolution, torchvision and all that followed in the 3×3 ("v1.5").
         let (stride1, stride2) = match config.branch {
             Branch::Bottleneck(StrideIn::First) => (stride, 1),
@@ -50,7 +50,7 @@ impl Bottleneck {
         Ok(Self {
             conv1: config.conv1x1(1, [inputs, first], stride1, &vb)?,
             bn1: config.norm(1, 1, first, &vb)?,
-            conv2: config.conv3x3(2, [first, inner], stride2, &vb)?,
+            conv2: config.conv3x3(2, [first, inner], stride2, dilation, &vb)?,
             bn2: config.norm(2, 3, inner, &vb)?,
             anti_alias: config.anti_alias(stride2, &vb),
             inner_attention: if attn_last { None } else { config.attention(inner, &vb)? },

@@ -6,7 +6,9 @@ use resnet_ops::ConvConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::options::{check_rate, check_size};
-use crate::{AntiAliasPool, Attention, BlockOptions, ChannelAttention, Conv2d, Merge, Norm2d, Order, ShortcutKind};
+use crate::{
+    AntiAliasPool, Attention, BlockOptions, ChannelAttention, Conv2d, Merge, Norm2d, Order, Projection, ShortcutKind,
+};
 
 /// The branch F that the block adds to its shortcut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +66,9 @@ pub struct BlockConfig {
     pub groups: usize,
     /// Step of the block: 2 halves rows and columns.
     pub stride: usize,
+    /// Distance of the taps of 3×3 convolutions, in pixels: of the one that may have the stride, and of one behind it
+    /// (Yu & Koltun 2016). A stage whose stride is taken away has a greater one in its place.
+    pub dilation: [usize; 2],
     /// The convolutions.
     pub branch: Branch,
     /// Share of the images that skip the branch in training (Huang et al. 2016).
@@ -86,6 +91,7 @@ impl BlockConfig {
             first: outputs,
             groups: 1,
             stride: 1,
+            dilation: [1, 1],
             branch: Branch::Basic,
             drop_path: 0.,
             shared_activation: false,
@@ -167,7 +173,9 @@ impl BlockConfig {
     pub fn check(&self) -> Result<()> {
         let &Self { inputs, outputs, inner, first, groups, stride, .. } = self;
         let sizes = [("inputs", inputs), ("outputs", outputs), ("inner", inner), ("first", first)];
-        for (field, value) in sizes.into_iter().chain([("groups", groups), ("stride", stride)]) {
+        let [first_dilation, dilation] = self.dilation;
+        let steps = [("groups", groups), ("stride", stride), ("dilation", first_dilation), ("dilation", dilation)];
+        for (field, value) in sizes.into_iter().chain(steps) {
             check_size(field, value)?;
         }
         // What the convolutions with groups read and write.
@@ -181,6 +189,10 @@ impl BlockConfig {
         }
         if self.options.shortcut == ShortcutKind::A && outputs < inputs {
             bail!("shortcut A cannot go from inputs = {inputs} to outputs = {outputs} channels");
+        }
+        let pools = self.options.anti_alias.is_some() || self.options.projection == Projection::Pooled;
+        if self.dilation != [1, 1] && pools {
+            bail!("dilation does not go with anti_alias, nor with a projection that pools");
         }
         check_rate("drop_path", self.drop_path)?;
         self.options.check()
@@ -210,9 +222,11 @@ impl BlockConfig {
         number: usize,
         channels: [usize; 2],
         stride: usize,
+        dilation: usize,
         vb: &VarBuilder,
     ) -> Result<Conv2d> {
-        self.conv(number, 3, channels, ConvConfig { groups: self.groups, ..ConvConfig::square(stride, 1) }, vb)
+        let dilated = ConvConfig { dilation: (dilation, dilation), ..ConvConfig::square(stride, dilation) };
+        self.conv(number, 3, channels, ConvConfig { groups: self.groups, ..dilated }, vb)
     }
 
     fn conv(

@@ -39,14 +39,14 @@ impl PreActBasic {
     /// # Errors
     /// If the builder lacks a parameter.
     pub fn new(config: &BlockConfig, vb: VarBuilder) -> Result<Self> {
-        let &BlockConfig { inputs, inner, outputs, stride, .. } = config;
+        let &BlockConfig { inputs, inner, outputs, stride, dilation: [dilation1, dilation2], .. } = config;
         let shortcut = Shortcut::new(config, vb.clone())?;
         Ok(Self {
             bn1: config.norm(1, 3, inputs, &vb)?,
-            conv1: config.conv3x3(1, [inputs, inner], stride, &vb)?,
+            conv1: config.conv3x3(1, [inputs, inner], stride, dilation1, &vb)?,
             anti_alias: config.anti_alias(stride, &vb),
             bn2: config.norm(2, 3, inner, &vb)?,
-            conv2: config.conv3x3(2, [inner, outputs], 1, &vb)?,
+            conv2: config.conv3x3(2, [inner, outputs], 1, dilation2, &vb)?,
             attention: config.attention(outputs, &vb)?,
             drop_path: DropPath(config.drop_path),
             shared_activation: config.shared_activation || shortcut.is_projection(),
@@ -105,7 +105,7 @@ impl PreActBottleneck {
     /// # Errors
     /// If the builder lacks a parameter.
     pub fn new(config: &BlockConfig, vb: VarBuilder) -> Result<Self> {
-        let &BlockConfig { inputs, first, inner, outputs, stride, .. } = config;
+        let &BlockConfig { inputs, first, inner, outputs, stride, dilation: [dilation, _], .. } = config;
         let (stride1, stride2) = match config.branch {
             Branch::Bottleneck(StrideIn::First) => (stride, 1),
             _ => (1, stride),
@@ -115,7 +115,7 @@ impl PreActBottleneck {
             bn1: config.norm(1, 1, inputs, &vb)?,
             conv1: config.conv1x1(1, [inputs, first], stride1, &vb)?,
             bn2: config.norm(2, 3, first, &vb)?,
-            conv2: config.conv3x3(2, [first, inner], stride2, &vb)?,
+            conv2: config.conv3x3(2, [first, inner], stride2, dilation, &vb)?,
             anti_alias: config.anti_alias(stride2, &vb),
             bn3: config.norm(3, 1, inner, &vb)?,
             conv3: config.conv1x1(3, [inner, outputs], 1, &vb)?,

@@ -82,16 +82,20 @@ impl Shortcut {
     }
 
     fn projection(config: &BlockConfig, vb: &VarBuilder) -> Result<Self> {
-        let &BlockConfig { inputs, outputs, stride, options, .. } = config;
+        let &BlockConfig { inputs, outputs, stride, dilation, options, .. } = config;
         let pooled = options.projection == Projection::Pooled;
         let (conv_name, norm_name) = options.naming.projection(pooled);
         let pool = AvgPoolConfig::square(2, stride, true);
         let (kernel, conv_stride) = match options.projection {
             Projection::Strided => (1, stride),
             Projection::Pooled => (1, 1),
-            Projection::Strided3x3 => (if stride > 1 { 3 } else { 1 }, stride),
+            Projection::Strided3x3 => (if stride > 1 || dilation[1] > 1 { 3 } else { 1 }, stride),
         };
-        let conv_config = ConvConfig::square(conv_stride, kernel / 2);
+        let first_dilation = if kernel > 1 { dilation[0] } else { 1 };
+        let conv_config = ConvConfig {
+            dilation: (first_dilation, first_dilation),
+            ..ConvConfig::square(conv_stride, kernel / 2 * first_dilation)
+        };
         let conv = Conv2d::with_config(inputs, outputs, (kernel, kernel), conv_config, vb.pp(conv_name))?;
         Ok(Self::Projection {
             pool: (pooled && stride > 1).then(|| AvgPool2d::new(pool, vb.pp("downsample.pool"))),

@@ -1,6 +1,6 @@
 //! Configurations that make no sense, and how large a network is before any of it is made.
 
-use resnet_blocks::{Attention, Branch, Merge, NormKind};
+use resnet_blocks::{Attention, Branch, Merge, NormKind, Projection};
 
 use crate::{Config, Error, Stem};
 
@@ -76,6 +76,10 @@ impl Config {
         if !(0.0..1.0).contains(&self.drop_path) {
             return wrong("drop_path", format!("{} is not in [0, 1)", self.drop_path));
         }
+        if !(0.0..1.0).contains(&self.drop_rate) {
+            return wrong("drop_rate", format!("{} is not in [0, 1)", self.drop_rate));
+        }
+        self.check_output_stride()?;
         if self.block.standardize.is_some_and(|eps| !(eps.is_finite() && eps > 0.0)) {
             return wrong("standardize", "is no positive number".into());
         }
@@ -99,6 +103,19 @@ impl Config {
             return wrong("merge", "has a number that cannot be used".into());
         }
         self.check_blocks()
+    }
+
+    fn check_output_stride(&self) -> Result<(), Error> {
+        let wrong = |message: String| Err(Error::Field { name: self.name.clone(), field: "output_stride", message });
+        match self.output_stride {
+            32 => Ok(()),
+            8 | 16 if self.stem == Stem::Cifar => wrong("goes with a stem for ImageNet".into()),
+            8 | 16 if self.block.anti_alias.is_some() || self.block.projection == Projection::Pooled => {
+                wrong("does not go with anti_alias, nor with projections that pool".into())
+            }
+            8 | 16 => Ok(()),
+            other => wrong(format!("is {other}, not 8, 16 or 32")),
+        }
     }
 
     /// The channels that follow from the fields; none of the products overflows, as each factor was checked.

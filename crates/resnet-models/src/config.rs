@@ -79,6 +79,11 @@ pub struct Config {
     /// Stochastic depth: the share of the images that skip the last branch in training. For the others it grows from 0
     /// with the depth: for branch l of L it is `l / L` of this (Huang et al. 2016, eq. 4).
     pub drop_path: f64,
+    /// Share of the features that training drops before the head (Srivastava et al. 2014).
+    pub drop_rate: f64,
+    /// Pixels of the image that one of the last map is wide: 32, or 16 or 8 with dilated convolutions in place of the
+    /// last strides (Yu & Koltun 2016), for a stem for ImageNet.
+    pub output_stride: usize,
     /// Channels of a 1×1 convolution between the last block and the head, where there is one.
     pub final_features: Option<usize>,
     /// Number of classes; with 0 there is no head, and the network ends with the features.
@@ -111,6 +116,8 @@ impl Default for Config {
             shared_first_activation: true,
             final_norm: true,
             drop_path: 0.,
+            drop_rate: 0.,
+            output_stride: 32,
             final_features: None,
             classes: 1000,
             image_size: 224,
@@ -203,7 +210,15 @@ impl Config {
     /// Path and configuration of every block, in order.
     pub fn block_configs(&self) -> Vec<(String, BlockConfig)> {
         let (total, mut inputs, mut all) = (self.blocks.iter().sum::<usize>(), self.stem_channels, Vec::new());
+        // The image's pixels that one of a map is wide, and the distance of a convolution's taps.
+        let (mut reduction, mut dilation) = (4, 1);
         for (stage, (&blocks, &width)) in self.blocks.iter().zip(&self.widths).enumerate() {
+            let (mut stride, mut first_dilation) = (if stage > 0 { 2 } else { 1 }, dilation);
+            if self.stem != Stem::Cifar && reduction >= self.output_stride.max(1) {
+                dilation *= stride;
+                stride = 1;
+            }
+            reduction *= stride;
             let branch = self.branches.get(stage).copied().unwrap_or(self.branch);
             for block in 0..blocks {
                 let outputs = width * branch.expansion();
@@ -224,7 +239,8 @@ impl Config {
                     inner,
                     first: inner / self.reduce_first.max(1),
                     groups: self.group_size.map_or(self.groups, |size| inner / size.max(1)),
-                    stride: if stage > 0 && block == 0 { 2 } else { 1 },
+                    stride: if block == 0 { stride } else { 1 },
+                    dilation: [first_dilation, dilation],
                     branch,
                     drop_path: self.drop_path * (all.len() + 1) as f64 / total as f64,
                     shared_activation: self.shared_first_activation && all.is_empty(),
@@ -238,7 +254,7 @@ impl Config {
                     }
                     None => whole,
                 };
-                inputs = config.outputs;
+                (inputs, first_dilation) = (config.outputs, dilation);
                 all.push((path, config));
             }
         }

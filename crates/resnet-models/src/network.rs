@@ -3,9 +3,10 @@
 use candle_core::{DType, Result, Tensor};
 use candle_nn::{ModuleT, VarBuilder};
 use resnet_blocks::{Conv2d, GlobalAvgPool2d, Layer, Linear, Naming, Norm2d, ResidualBlock};
+use resnet_ops::graph::DropUnit;
 use resnet_ops::{Backend, Graph, GraphBuilder, Inference, Noise, Value};
 
-use crate::stem::stem;
+use crate::stem::{Stemmed, stem};
 use crate::{Config, Error};
 
 /// A residual (or plain) network: images (N, C, H, W) of C = `in_chans` channels, mostly 3, to logits (N, classes); with
@@ -20,7 +21,7 @@ pub struct Network {
     graph: Graph,
     stem: Value,
     blocks: Vec<(String, Value)>,
-    /// The part of the graph that computes each stage from the one before.
+    /// The part of the graph that computes the stem's map, and each stage from the one before.
     stages: Vec<Graph>,
 }
 
@@ -32,12 +33,12 @@ impl Network {
     pub fn new(config: &Config, vb: VarBuilder) -> Result<Self> {
         config.check().map_err(candle_core::Error::wrap)?;
         let mut graph = Graph::builder();
-        let stem = stem(config, &mut graph, &vb)?;
+        let Stemmed { map, pooled: stem } = stem(config, &mut graph, &vb)?;
         let blocks = blocks(config, &mut graph, stem, &vb)?;
         let features = blocks.last().map_or(stem, |(_, output)| *output);
         let logits = head(config, &mut graph, features, &vb)?;
         let graph = graph.finish(logits);
-        let ends = stage_ends(config, &blocks);
+        let ends: Vec<Value> = std::iter::once(map).chain(stage_ends(config, &blocks)).collect();
         let begins = std::iter::once(graph.input()).chain(ends.iter().copied());
         let stages = begins.zip(&ends).map(|(from, &to)| graph.between(from, to)).collect::<Result<_>>()?;
         Ok(Self { config: config.clone(), graph, stem, blocks, stages })
@@ -73,18 +74,29 @@ impl Network {
         Ok(Self { config: self.config.clone().with_classes(0), graph, ..self.clone() })
     }
 
-    /// The maps after the given stages, counted from 1, for images (N, 3, H, W): in the ImageNet networks stage s has
-    /// rows and columns of H / 2^(s + 1), that is strides of 4 to 32. As in evaluation; gradients flow.
+    /// The maps after the given stages, counted from 1, for images (N, C, H, W): in the ImageNet networks stage s has
+    /// rows and columns of H / 2^(s + 1), that is strides of 4 to 32; stage 0 is the stem's map before its pooling, of
+    /// stride 2. As in evaluation; gradients flow.
     ///
     /// # Errors
     /// [`Error::NoStage`], or if the images do not fit.
     pub fn features(&self, x: &Tensor, stages: &[usize]) -> std::result::Result<Vec<Tensor>, Error> {
-        if let Some(&asked) = stages.iter().find(|&&stage| stage == 0 || stage > self.stages.len()) {
-            return Err(Error::NoStage { asked, stages: self.stages.len() });
+        self.features_t(x, stages, false)
+    }
+
+    /// As [`Network::features`]; in training norms take their batch's statistics and branches are dropped, as a backbone
+    /// does that is trained under another head.
+    ///
+    /// # Errors
+    /// As [`Network::features`].
+    pub fn features_t(&self, x: &Tensor, stages: &[usize], train: bool) -> std::result::Result<Vec<Tensor>, Error> {
+        let last = self.stages.len() - 1;
+        if let Some(&asked) = stages.iter().find(|&&stage| stage > last) {
+            return Err(Error::NoStage { asked, stages: last });
         }
-        let mut maps = vec![x.clone()];
-        for stage in &self.stages[..stages.iter().copied().max().unwrap_or(0)] {
-            let map = stage.forward_t(&maps[maps.len() - 1], false)?;
+        let mut maps: Vec<Tensor> = Vec::new();
+        for stage in &self.stages[..stages.iter().max().map_or(0, |&most| most + 1)] {
+            let map = stage.forward_t(maps.last().unwrap_or(x), train)?;
             maps.push(map);
         }
         Ok(stages.iter().map(|&stage| maps[stage].clone()).collect())
@@ -191,6 +203,7 @@ fn head(config: &Config, graph: &mut GraphBuilder, mut x: Value, vb: &VarBuilder
     if config.classes == 0 {
         return Ok(x);
     }
+    x = graph.dropout(x, config.drop_rate, DropUnit::Value);
     let vb = vb.pp(config.head());
     let linear = match config.block.naming {
         Naming::Torchvision | Naming::Configurable => Linear::new(features, config.classes, vb)?,

@@ -7,8 +7,16 @@ use resnet_ops::{AvgPoolConfig, GraphBuilder, PoolConfig, Value};
 
 use crate::{Config, Stem, StemPool};
 
+/// What a stem gives.
+pub(crate) struct Stemmed {
+    /// The map before the pooling.
+    pub map: Value,
+    /// What the first block takes.
+    pub pooled: Value,
+}
+
 /// Appends the stem. Its last norm and activation are left to the first block where that begins with them.
-pub(crate) fn stem(config: &Config, graph: &mut GraphBuilder, vb: &VarBuilder) -> Result<Value> {
+pub(crate) fn stem(config: &Config, graph: &mut GraphBuilder, vb: &VarBuilder) -> Result<Stemmed> {
     let layers = match config.stem {
         Stem::Cifar => vec![(config.stem_channels, 3, 1)],
         Stem::ImageNet => vec![(config.stem_channels, 7, 2)],
@@ -30,11 +38,12 @@ pub(crate) fn stem(config: &Config, graph: &mut GraphBuilder, vb: &VarBuilder) -
         }
         inputs = outputs;
     }
-    match config.stem {
-        Stem::Cifar => Ok(x),
-        Stem::Deep { .. } if config.stem_pool == StemPool::None => Ok(x),
-        Stem::ImageNet | Stem::Deep { .. } => pool(config, graph, vb, x),
-    }
+    let pooled = match config.stem {
+        Stem::Cifar => x,
+        Stem::Deep { .. } if config.stem_pool == StemPool::None => x,
+        Stem::ImageNet | Stem::Deep { .. } => pool(config, graph, vb, x)?,
+    };
+    Ok(Stemmed { map: x, pooled })
 }
 
 /// Convolution and norm of that position.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Device};
 use candle_nn::ModuleT;
-use resnet_models::{NETWORKS, Parameters, create};
+use resnet_models::{NETWORKS, Network, Parameters, config, create};
 use rule::{crc32, filled};
 use serde::Deserialize;
 
@@ -82,6 +82,57 @@ fn logits_equal_those_of_timm() {
     }
     println!("largest difference: {:.1e} ({})", largest.1, largest.0);
     assert!(ALWAYS.iter().all(|name| all.contains_key(*name)));
+}
+
+#[derive(Deserialize)]
+struct Row {
+    name: String,
+    arguments: Arguments,
+    maps: Vec<[usize; 2]>,
+    logits: Vec<f32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Arguments {
+    output_stride: Option<usize>,
+    in_chans: Option<usize>,
+    num_classes: Option<usize>,
+    drop_rate: Option<f64>,
+    layers: Option<Vec<usize>>,
+}
+
+/// golden/timm_arguments.py: networks made with arguments of timm's `create_model`.
+#[test]
+fn arguments_of_timm_make_timms_networks() {
+    let rows: Vec<Row> = serde_json::from_str(include_str!("golden/timm_arguments.json")).unwrap();
+    for Row { name, arguments, maps, logits } in rows {
+        let mut config = config(&name).unwrap();
+        config.output_stride = arguments.output_stride.unwrap_or(config.output_stride);
+        config.in_chans = arguments.in_chans.unwrap_or(config.in_chans);
+        config.classes = arguments.num_classes.unwrap_or(config.classes);
+        config.drop_rate = arguments.drop_rate.unwrap_or(config.drop_rate);
+        config.blocks = arguments.layers.unwrap_or(config.blocks);
+        let parameters = Parameters::zeros(DType::F32, &Device::Cpu);
+        let network = Network::new(&config, parameters.builder()).unwrap();
+        for (parameter, var) in parameters.named() {
+            var.set(&filled(&parameter, var.dims(), DType::F32)).unwrap();
+        }
+        let x = filled("input", &[1, config.in_chans, 75, 75], DType::F32);
+        let all: Vec<usize> = (0..maps.len()).collect();
+        let found = network.features(&x, &all).unwrap();
+        let sizes: Vec<[usize; 2]> = found.iter().map(|map| [map.dims()[2], map.dims()[3]]).collect();
+        assert_eq!(sizes, maps, "{name}");
+        let ours = network.forward_t(&x, false).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let largest = logits.iter().fold(0f32, |m, v| m.max(v.abs()));
+        for (ours, theirs) in ours.iter().zip(&logits) {
+            assert!((ours - theirs).abs() <= 1e-4 * largest, "{name}: {ours}, timm has {theirs}");
+        }
+        if config.drop_rate > 0. {
+            let trained = network.forward_t(&x, true).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            assert_ne!(trained, ours, "{name}: dropout acts in training");
+        }
+    }
 }
 
 #[test]

@@ -109,12 +109,11 @@ fn argued(mut config: Config, name: &str, value: &Value, all: &Fields) -> Result
     let cannot = || Err(format!("`{name}` {} is not supported", shown(value)));
     match name {
         // The number of classes is the weights' own.
-        "num_classes" | "pretrained" | "drop_rate" | "drop_path_rate" | "drop_block_rate" | "zero_init_last" => {
-            Ok(config)
-        }
+        "num_classes" | "pretrained" | "drop_path_rate" | "drop_block_rate" | "zero_init_last" => Ok(config),
+        "drop_rate" => Ok(Config { drop_rate: all.number(name)?.unwrap_or_default(), ..config }),
         "in_chans" => Ok(Config { in_chans: positive(all, name, MOST_CHANNELS)?, ..config }),
         "global_pool" if value == "avg" => Ok(config),
-        "output_stride" if value == 32 => Ok(config),
+        "output_stride" => Ok(Config { output_stride: positive(all, name, 32)?, ..config }),
         "features_only" | "scriptable" | "exportable" if value == false => Ok(config),
         _ if !plain => cannot(),
         "layers" => Ok(Config { blocks: stages(all, name, &config, 1000)?, ..config }),
@@ -226,7 +225,7 @@ mod tests {
         };
         let plain = with("resnet18", "{}").unwrap().network;
         let usual = r#"{"in_chans": 3, "num_classes": 5, "global_pool": "avg", "drop_rate": 0.1, "norm_layer": null}"#;
-        assert_eq!(with("resnet18", usual).unwrap().network, plain);
+        assert_eq!(with("resnet18", usual).unwrap().network, Config { drop_rate: 0.1, ..plain.clone() });
         let deep = with("resnet18", r#"{"stem_type": "deep", "stem_width": 24, "avg_down": true}"#).unwrap().network;
         assert_eq!(
             deep,
@@ -239,13 +238,15 @@ mod tests {
         );
         let d = crate::config("resnet18d").unwrap();
         assert_eq!(with("resnet18d", r#"{"stem_width": 32}"#).unwrap().network, d);
+        let dilated = with("resnet18", r#"{"output_stride": 8}"#).unwrap().network;
+        assert_eq!(dilated, Config { output_stride: 8, ..plain.clone() });
         assert_eq!(with("resnet18", r#"{"in_chans": 4}"#).unwrap().network, Config { in_chans: 4, ..plain.clone() });
         let wide = with("resnet50", r#"{"base_width": 128, "layers": [1, 1, 1, 1]}"#).unwrap().network;
         assert_eq!((wide.group_width, wide.blocks), (128, vec![1; 4]));
         for (arch, arguments, part) in [
             ("resnet18", r#"{"in_chans": 0}"#, "`in_chans` 0"),
             ("resnet18", r#"{"block_args": {"attn_layer": "se"}}"#, "`block_args`"),
-            ("resnet18", r#"{"output_stride": 8}"#, "`output_stride` 8"),
+            ("resnet18", r#"{"output_stride": 64}"#, "`output_stride` 64"),
             ("resnet18", r#"{"layers": [2, 2, 2]}"#, "`layers`"),
             ("resnet18", r#"{"layers": [2, 2, 2, 1000000000000]}"#, "`layers`"),
             ("resnet18", r#"{"base_width": 0}"#, "`base_width` 0"),
