@@ -83,5 +83,10 @@ impl Images {
 
 /// Images a batch that keep the processor busy without filling the memory.
 pub fn batch_size(size: usize) -> usize {
-    if size > 64 { 16 } else { 128 }
+    match size {
+        ..=64 => 128,
+        ..=256 => 16,
+        // Maps grow with the square.
+        _ => (16 * 256 * 256 / (size * size)).max(1),
+    }
 }

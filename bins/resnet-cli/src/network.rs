@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::Device;
-use resnet_data::{Dataset, Division, Filter, Normalize, Split, Transform};
+use resnet_data::{Dataset, Division, Filter, Normalize, Split, Transform, shown};
 use resnet_models::hub::NewHead;
 use resnet_models::{Network, Outputs, Parameters, Preprocessing, PretrainedOptions, from_pretrained_with};
 use resnet_train::recipe::Normalization;
@@ -17,6 +17,9 @@ use serde::de::DeserializeOwned;
 use crate::args::{DatasetArgs, NormalizeArgs, WeightsArgs};
 use crate::failure::bad_input;
 use crate::output::{self, Download};
+
+/// Pictures of more rows are meant only where somebody says so: no published network takes them.
+const MOST_SAID: usize = 1024;
 
 /// A network with its weights, and what is known of them.
 pub struct Loaded {
@@ -182,9 +185,9 @@ impl Loaded {
         dataset: Option<&Arc<dyn Dataset>>,
     ) -> anyhow::Result<Transform> {
         if self.preprocessing.is_some() {
-            return Ok(self.preprocessing(flags).transform()?);
+            return Ok(self.preprocessing(flags)?.transform()?);
         }
-        let (size, normalize) = (self.image_size(flags), self.normalize(flags, data)?);
+        let (size, normalize) = (self.image_size(flags)?, self.normalize(flags, data)?);
         Ok(match flags.crop_pct {
             Some(crop) => {
                 let pictures = Preprocessing { size, crop, ..Preprocessing::default() };
@@ -204,21 +207,24 @@ impl Loaded {
     }
 
     /// The pictures that the network takes: as the flags say, else as the weights say, else the usual ones.
-    pub fn preprocessing(&self, flags: &NormalizeArgs) -> Preprocessing {
-        let size = self.image_size(flags);
+    ///
+    /// # Errors
+    /// As [`Loaded::image_size`].
+    pub fn preprocessing(&self, flags: &NormalizeArgs) -> anyhow::Result<Preprocessing> {
+        let size = self.image_size(flags)?;
         // Thumbnails are taken whole.
         let usual = Preprocessing { crop: if size >= 128 { 0.875 } else { 1.0 }, ..Preprocessing::default() };
         let mut own = self.preprocessing.unwrap_or(usual);
         if let (None, Some(Normalization::Channel { mean, std })) = (self.preprocessing, &self.normalize) {
             (own.mean, own.std) = (*mean, *std);
         }
-        Preprocessing {
+        Ok(Preprocessing {
             size,
             crop: flags.crop_pct.unwrap_or(own.crop),
             mean: flags.mean.unwrap_or(self.alike(own.mean)),
             std: flags.std.unwrap_or(self.alike(own.std)),
             ..own
-        }
+        })
     }
 
     /// What pictures are resized with: as the weights say, else bilinearly.
@@ -226,9 +232,29 @@ impl Loaded {
         self.preprocessing.map_or(Filter::Bilinear, |own| own.interpolation.into())
     }
 
+    /// # Errors
+    /// Where the network's output for a file is no number.
+    pub fn must_be_finite(&self, output: &[f32], path: &Path) -> anyhow::Result<()> {
+        if output.iter().all(|value| value.is_finite()) {
+            return Ok(());
+        }
+        let (name, path) = (&self.name, shown(path));
+        Err(bad_input(format!("{name}: the network's output for {path} is not finite; these weights cannot be used")))
+    }
+
     /// Rows and columns of the network's input.
-    pub fn image_size(&self, flags: &NormalizeArgs) -> usize {
+    ///
+    /// # Errors
+    /// Where a file asks for so large ones that they take gigabytes, and no flag does.
+    pub fn image_size(&self, flags: &NormalizeArgs) -> anyhow::Result<usize> {
         let own = self.preprocessing.map_or(self.network.config().image_size, |own| own.size);
-        flags.image_size.map_or(own, |size| size as usize)
+        match flags.image_size {
+            Some(size) => Ok(size as usize),
+            None if own > MOST_SAID => Err(bad_input(format!(
+                "{}: it asks for pictures of {own}x{own} pixels, which take gigabytes: if that is meant, say --image-size {own}",
+                self.name
+            ))),
+            None => Ok(own),
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::names::shown;
+use crate::names::{plain, shown};
 
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -41,7 +41,7 @@ pub enum Error {
         actual: u64,
     },
     /// A file's content does not follow its format.
-    #[error("{}: {message}", shown(path))]
+    #[error("{}: {}", shown(path), plain(message))]
     Format {
         /// The file.
         path: PathBuf,
@@ -49,13 +49,13 @@ pub enum Error {
         message: String,
     },
     /// A shard that could be opened cannot be read further on.
-    #[error("{message}")]
+    #[error("{}", plain(message))]
     Shard {
         /// What is wrong, and in which file.
         message: String,
     },
     /// A file with an image's extension is no readable image.
-    #[error("{path}: not a readable image ({message}); remove or replace it")]
+    #[error("{path}: not a readable image ({}); remove or replace it", plain(message))]
     Decode {
         /// The file, or the file and the record.
         path: String,
@@ -93,7 +93,7 @@ pub enum Error {
         found: String,
     },
     /// A folder that may be understood in two ways.
-    #[error("{}: {message}", shown(path))]
+    #[error("{}: {}", shown(path), plain(message))]
     Layout {
         /// The folder.
         path: PathBuf,
@@ -109,7 +109,7 @@ pub enum Error {
         hint: String,
     },
     /// A setting that cannot work.
-    #[error("{setting}: {message}")]
+    #[error("{setting}: {}", plain(message))]
     Setting {
         /// The setting, e.g. `batch_size`.
         setting: &'static str,

@@ -37,13 +37,28 @@ pub fn is_escaped(path: &Path) -> bool {
 pub fn shown(path: impl AsRef<Path>) -> String {
     escaped(path.as_ref(), |c| match c {
         '\\' if !cfg!(windows) => Some("\\\\".into()),
+        c => unprintable(c),
+    })
+}
+
+/// Text on one line, without what would move a terminal's cursor: of libraries that quote a file's bytes.
+pub(crate) fn plain(text: &str) -> Cow<'_, str> {
+    if text.chars().all(|c| unprintable(c).is_none()) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.trim().chars().map(|c| unprintable(c).unwrap_or_else(|| c.into())).collect())
+}
+
+/// What stands for a character that is not to be printed.
+fn unprintable(c: char) -> Option<String> {
+    match c {
         c if c.is_control() => Some(c.escape_default().to_string()),
         // Marks that reorder the text around them, and other line ends.
         '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => {
             Some(c.escape_unicode().to_string())
         }
         _ => None,
-    })
+    }
 }
 
 /// A path's text, with some characters replaced, and every byte that is no part of one.

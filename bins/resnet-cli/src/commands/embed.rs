@@ -44,7 +44,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let grey = loaded.takes_grey()?;
     loaded.tell();
     let transform = loaded.transform(&args.normalize, &args.data, None)?;
-    let images = Images::new(&args.images.images, transform, &args.loader, loaded.image_size(&args.normalize), grey)?;
+    let images = Images::new(&args.images.images, transform, &args.loader, loaded.image_size(&args.normalize)?, grey)?;
     if images.files().searched().iter().any(|searched| !searched.left_out.is_empty()) {
         folders::tell_files(images.files());
     }
@@ -57,6 +57,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         let features = embedding.forward(&batch.to_device(&device)?)?;
         let features = features.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.to_vec2::<f32>()?;
         for (path, values) in paths.iter().zip(features) {
+            loaded.must_be_finite(&values, path)?;
             writer.push(path, &values)?;
         }
         complete = true;

@@ -95,14 +95,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     output::begin();
     let result = if args.crop == Crop::Center {
         let transform = loaded.transform(&args.normalize, &args.data, Some(&dataset))?;
-        let loader = Loader::new(dataset, transform, loader_config(&args, &loaded))?;
+        let loader = Loader::new(dataset, transform, loader_config(&args, &loaded)?)?;
         let mut progress = progress_for_stderr();
         let result = evaluate(&network, &loader, &device, None, &mut *progress)?;
         progress.finish();
         result.ok_or_else(|| anyhow::anyhow!("the evaluation was stopped"))?
     } else {
         let normalize = loaded.normalize(&args.normalize, &args.data)?;
-        let views = Views::new(args.crop.into(), loaded.image_size(&args.normalize), &normalize)?;
+        let views = Views::new(args.crop.into(), loaded.image_size(&args.normalize)?, &normalize)?;
         let views = views.with_filter(loaded.filter())?;
         many_views(&network, &*dataset, &views, &device)?
     };
@@ -169,7 +169,7 @@ fn many_views(
 fn reestimate(args: &Args, loaded: &Loaded, name: &str, device: &Device) -> anyhow::Result<()> {
     let train = loaded.open(&args.data, name, Split::Train)?;
     let transform = loaded.transform(&args.normalize, &args.data, Some(&train))?;
-    let config = LoaderConfig { shuffle: true, ..loader_config(args, loaded) };
+    let config = LoaderConfig { shuffle: true, ..loader_config(args, loaded)? };
     let loader = Loader::new(train, transform, config)?;
     let mut progress = progress_for_stderr();
     reestimate_statistics(&loaded.network, &loader, device, &mut *progress)?;
@@ -177,14 +177,14 @@ fn reestimate(args: &Args, loaded: &Loaded, name: &str, device: &Device) -> anyh
     Ok(())
 }
 
-fn loader_config(args: &Args, loaded: &Loaded) -> LoaderConfig {
-    let usual = batch_size(loaded.image_size(&args.normalize));
-    LoaderConfig {
+fn loader_config(args: &Args, loaded: &Loaded) -> anyhow::Result<LoaderConfig> {
+    let usual = batch_size(loaded.image_size(&args.normalize)?);
+    Ok(LoaderConfig {
         batch_size: args.loader.batch_size.map_or(usual, |n| n as usize),
         workers: args.loader.workers(),
         on_broken: OnBroken::Skip,
         ..LoaderConfig::default()
-    }
+    })
 }
 
 fn sentence(e: &Evaluated) -> String {

@@ -31,7 +31,7 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<()> {
     let loaded = network::load(&args.network, &Device::Cpu)?;
     loaded.tell();
-    let pictures = loaded.preprocessing(&args.normalize);
+    let pictures = loaded.preprocessing(&args.normalize)?;
     let mut metadata = BTreeMap::from([
         ("arch".to_owned(), loaded.network.config().name.clone()),
         ("preprocessing".to_owned(), serde_json::to_string(&pictures)?),

@@ -113,7 +113,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         network: &loaded.network,
         parameters: &loaded.parameters,
         pretrained: &loaded.name,
-        preprocessing: loaded.preprocessing(&args.normalize),
+        preprocessing: loaded.preprocessing(&args.normalize)?,
         train,
         test,
         dataset: &dataset,

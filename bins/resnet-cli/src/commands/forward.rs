@@ -50,6 +50,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     let logits = loaded.network.forward_t(&check(&input, config.in_chans, &args)?.to_device(&device)?, false)?;
     let logits = logits.to_dtype(DType::F32)?.to_device(&candle_core::Device::Cpu)?;
+    loaded.must_be_finite(&logits.flatten_all()?.to_vec1::<f32>()?, &args.input)?;
     weights::save(&args.output, &[(name.to_owned(), logits)], &BTreeMap::new())?;
     Ok(())
 }

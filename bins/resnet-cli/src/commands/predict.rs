@@ -90,7 +90,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let outputs = meaning(&loaded, args.outputs)?;
     let names = class_names(&loaded, &args.data)?;
     let transform = loaded.transform(&args.normalize, &args.data, None)?;
-    let images = Images::new(&args.images.images, transform, &args.loader, loaded.image_size(&args.normalize), grey)?;
+    let images = Images::new(&args.images.images, transform, &args.loader, loaded.image_size(&args.normalize)?, grey)?;
     folders::tell_files(images.files());
     let network = args.inference.ready(loaded.network.graph())?;
     images.for_each_batch("classifying", |batch, paths| {
@@ -98,12 +98,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         let logits = logits.to_dtype(DType::F32)?.to_device(&Device::Cpu)?;
         let probabilities = outputs.probabilities(&logits)?.to_vec2::<f32>()?;
         for ((path, probabilities), logits) in paths.iter().zip(probabilities).zip(logits.to_vec2::<f32>()?) {
-            if logits.iter().any(|logit| !logit.is_finite()) {
-                let (name, path) = (&loaded.name, shown(path));
-                return Err(bad_input(format!(
-                    "{name}: the network's output for {path} is not finite; these weights cannot be used"
-                )));
-            }
+            loaded.must_be_finite(&logits, path)?;
             let probabilities = match (&probabilities[..], names.len()) {
                 // Two names of one output: no and yes.
                 (&[yes], 2) => vec![1.0 - yes, yes],

@@ -147,8 +147,12 @@ pub fn from_pretrained_with(
     let said_by = files.config.as_deref().filter(|_| options.arch.is_none()).unwrap_or(&file.file);
     known.check().map_err(|error| Error::Config { file: said_by.to_owned(), message: error.to_string() })?;
     let own_classes = file.classes();
-    let Fitted { network, parameters, checkpoint, notes } =
-        fit(known, &file, &part, options.new_head, &options.device)?;
+    let fitted = fit(known, &file, &part, options.new_head, &options.device);
+    let Fitted { network, parameters, checkpoint, notes } = fitted.map_err(|error| match error {
+        // Numbers that only the layers find impossible.
+        Error::Tensor(error) => Error::Config { file: said_by.to_owned(), message: crate::message(&error) },
+        other => other,
+    })?;
     let classes = match (&options.new_head, &config) {
         (Some(_), _) => None,
         (None, Some(config)) => config.classes.clone(),

@@ -177,7 +177,6 @@ fn unpack_bits(mut data: &[u8], length: usize) -> Vec<u8> {
 /// A fax's rows, black as 1.
 fn fax(compression: Compression, data: &[u8], chunk: &Chunk) -> Result<Vec<u8>, String> {
     let width = u32::try_from(chunk.width).map_err(|_| "a fax so wide is not decoded")?;
-    let rows = u32::try_from(chunk.rows).map_err(|_| "a fax so high is not decoded")?;
     let length = chunk.width.div_ceil(8);
     let mut out = Vec::new();
     let mut put = |line: &[u32]| {
@@ -197,7 +196,8 @@ fn fax(compression: Compression, data: &[u8], chunk: &Chunk) -> Result<Vec<u8>, 
     // What was read before the codes break is a picture only if it is whole, which the caller sees.
     _ = match compression {
         Compression::Group3 => decode_g3(input, put),
-        _ => decode_g4(input, width, Some(rows), &mut put),
+        // With a number of rows it would make up those that are missing.
+        _ => decode_g4(input, width, None, &mut put),
     };
     Ok(out)
 }
