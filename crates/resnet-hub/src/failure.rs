@@ -81,8 +81,15 @@ impl Failure {
     pub fn too_long(found: u64, promised: Option<u64>) -> Self {
         let message = match promised {
             Some(promised) => format!("more than the {promised} bytes that were promised arrived"),
-            None => format!("after {found} bytes it had no end, and no length was told"),
+            None => format!("{found} bytes and more are too many for it; no such length was to be expected"),
         };
+        Self::new(message, "check HF_ENDPOINT and the proxy")
+    }
+
+    /// The file comes in a form that nobody asked for.
+    pub fn encoded(encoding: &str) -> Self {
+        let message =
+            format!("it comes compressed (content-encoding {}), which was not asked for", encoding.escape_debug());
         Self::new(message, "check HF_ENDPOINT and the proxy")
     }
 

@@ -93,6 +93,11 @@ impl Download<'_> {
             self.make()?;
             lock = Some(self.place.lock(etag));
             let blob = self.place.blob(etag);
+            // One that was cut off since, by a full disk or a copy, is fetched again.
+            let size = told.size.or(promised);
+            if blob.metadata().is_ok_and(|found| size.is_some_and(|size| size != found.len())) {
+                remove(&blob)?;
+            }
             if let (true, Some(commit)) = (blob.is_file(), self.commit(&told)) {
                 // Another revision has the same, or another process was faster.
                 return Ok(self.place.publish(&blob, &commit, self.file)?);
@@ -117,6 +122,10 @@ impl Download<'_> {
             return Err(failure);
         }
         let Some(commit) = self.commit(&about) else { return Err(Failure::no_hub(&answer)) };
+        // gzip is undone on the way.
+        if let Some(encoding) = answer.header("content-encoding").filter(|name| !matches!(*name, "identity" | "gzip")) {
+            return Err(Failure::encoded(encoding));
+        }
         self.make()?;
         let name = about.etag.clone().unwrap_or_else(|| format!("no-etag-{commit}-{}", self.file.replace('/', "-")));
         if lock.is_none() {
@@ -128,6 +137,9 @@ impl Download<'_> {
         }
         let size = about.size.or_else(|| answer.range()?.1).or_else(|| answer.plain_length());
         let size = size.or_else(|| promised.filter(|_| answer.header("content-encoding").is_none()));
+        if let Some(size) = size.filter(|&size| size > most(self.file)) {
+            return Err(Failure::too_long(size, None));
+        }
         let blob = self.place.blob(&name);
         self.receive(answer, &incomplete(&blob), from, size)?;
         self.check(&incomplete(&blob), &blob, size, from)?;

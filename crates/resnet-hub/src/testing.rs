@@ -44,6 +44,8 @@ pub enum Mood {
     Chunked,
     /// A mirror that compresses what is no weights, and has other etags for that.
     Compressing,
+    /// A proxy that packs everything in a way that was not asked for.
+    Packing,
     /// A mirror that knows GET alone.
     Headless,
     /// Leads to the same file elsewhere on itself, as the hub does with small ones.
@@ -188,6 +190,10 @@ fn answer(request: &Request, files: &BTreeMap<String, Vec<u8>>, mood: &Mood, bef
             return (format!("{head}Content-Length: 0\r\n"), Vec::new());
         }
         Mood::Plain => return (format!("200 OK\r\nContent-Length: {}\r\n", content.len()), content.clone()),
+        Mood::Packing => {
+            let head = format!("200 OK\r\n{own}Content-Encoding: deflate\r\nContent-Length: 4\r\n");
+            return (head, b"pack".to_vec());
+        }
         Mood::Compressing if !path.ends_with(".safetensors") => {
             let packed = gzip(content);
             let head = format!("200 OK\r\nETag: W/\"{}\"\r\nX-Repo-Commit: 0123\r\n", &sum[..40]);

@@ -272,7 +272,26 @@ fn an_answer_without_length_is_not_read_for_ever() {
     let (server, cache) = (Server::start(files, Mood::Chunked).unwrap(), tempfile::tempdir().unwrap());
     let repository = Repository::model("timm/resnet18.a1_in1k").unwrap();
     let error = server.hub(cache.path()).fetch(&repository, "config.json", &mut ()).unwrap_err().to_string();
-    assert!(error.contains("no length was told") && error.contains("config.json"), "{error}");
+    assert!(error.contains("too many for it") && error.contains("config.json"), "{error}");
     let folder = cache.path().join("models--timm--resnet18.a1_in1k/blobs");
     assert_eq!(folder.read_dir().unwrap().count(), 0, "nothing of it stays");
+}
+
+#[test]
+fn a_compression_that_nobody_asked_for_is_not_kept() {
+    let (server, cache) = (server(Mood::Packing), tempfile::tempdir().unwrap());
+    let error = get(&server.hub(cache.path()), &mut Log::default()).unwrap_err().to_string();
+    assert!(error.contains("content-encoding deflate"), "{error}");
+}
+
+#[test]
+fn a_blob_that_was_cut_off_is_fetched_again() {
+    let (server, cache) = (server(Mood::Healthy), tempfile::tempdir().unwrap());
+    let link = get(&server.hub(cache.path()), &mut Log::default()).unwrap();
+    let blob = link.canonicalize().unwrap();
+    std::fs::OpenOptions::new().write(true).open(&blob).unwrap().set_len(1000).unwrap();
+    // What a message about the damaged file tells its user to do.
+    std::fs::remove_file(&link).unwrap();
+    let again = get(&server.hub(cache.path()), &mut Log::default()).unwrap();
+    assert_eq!(std::fs::read(again).unwrap(), content());
 }

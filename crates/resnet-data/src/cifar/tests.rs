@@ -169,7 +169,9 @@ fn long_names_in_pickles_are_refused() {
     let error = python::read(&write(folder.path(), "test", &long), Cifar::Ten, 20).unwrap_err().to_string();
     assert!(error.contains("a name has no end"), "{error}");
     let large = write(folder.path(), "test", &vec![0; 3 << 20]);
-    assert!(python::read(&large, Cifar::Ten, 2).unwrap_err().to_string().contains("more than the 1.1 MB that are read"));
+    assert!(
+        python::read(&large, Cifar::Ten, 2).unwrap_err().to_string().contains("more than the 1.1 MB that are read")
+    );
 }
 
 /// candle-datasets gives (channel, column, row) here.

@@ -65,8 +65,8 @@ pub(super) fn find(name: &str, options: &PretrainedOptions, progress: &mut dyn P
     if path.is_dir() {
         return folder(path);
     }
-    if path.is_file() || looks_like_a_path(name) {
-        // A file that is not there is reported by whoever reads it.
+    if path.exists() || looks_like_a_path(name) {
+        // A file that is not there, or none, is reported by whoever reads it.
         return Ok(Files { config: None, weights: Weights::Here(path.to_owned()) });
     }
     let repository = Repository::model(&whole_name(name)?)?;
