@@ -17,7 +17,8 @@ const MOST_BYTES: u64 = 1 << 30;
 /// The text of a file that a run left, or a user wrote.
 pub(crate) fn read_text(path: &Path) -> std::io::Result<String> {
     let bytes = resnet_files::read(path, MOST_BYTES)?;
-    String::from_utf8(bytes).map_err(|_| std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not text in UTF-8"))
+    String::from_utf8(bytes)
+        .map_err(|_| std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not text in UTF-8"))
 }
 
 /// Rows as CSV with a line of their fields' names.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::labels::Label;
+use super::labels::{Label, NEITHER};
 use super::members::Member;
 use super::summary::LeftOut;
 use crate::kind::EXTENSIONS;
@@ -176,9 +176,9 @@ impl<'a> Group<'a> {
             let this = match LABELS[*rank] {
                 ending if ending.ends_with("json") => json(text.unwrap_or_default()),
                 "txt" => Found::Caption(text.and_then(Label::parse)),
-                _ => match text.and_then(Label::parse) {
-                    Some(label) => Found::Label(label),
-                    None => Found::Unclear("it is neither a number nor a name"),
+                _ => match text.ok_or(NEITHER).and_then(Label::read) {
+                    Ok(label) => Found::Label(label),
+                    Err(why) => Found::Unclear(why),
                 },
             };
             match this {

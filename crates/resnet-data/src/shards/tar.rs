@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use tar::Header;
 
 use super::files::files;
-use super::labels::{Classes, Label, classes};
+use super::labels::{Classes, Given, Label, classes};
 use super::members::members;
 use super::samples::{Found, Sample, samples};
 use super::summary::{LeftOut, Summary, UNLABELLED, many};
@@ -65,11 +65,13 @@ impl TarShards {
             all.extend(samples.into_iter().map(|sample| (shard, sample)));
         }
         let labelled = labelled(all, &found.files, place, &mut left_out, &notes)?;
-        let labels: Vec<Label> = labelled.iter().map(|(.., label)| label.clone()).collect();
-        let Classes { labels, names, words } = classes(&found.files[0], &labels, None)?;
+        let labels: Vec<Label> = labelled.iter().map(|kept| kept.label.clone()).collect();
+        let at = |index: usize| (found.files[labelled[index].shard].as_path(), shown(&labelled[index].name));
+        let given = Given { shard: &found.files[0], labels: &labels, own: None, at: &at };
+        let Classes { labels, names, words } = classes(given)?;
         let mut places = Vec::with_capacity(labels.len());
         let mut starts = Vec::with_capacity(found.files.len());
-        for ((shard, offset, length, _), label) in labelled.into_iter().zip(labels) {
+        for (Kept { shard, offset, length, .. }, label) in labelled.into_iter().zip(labels) {
             while starts.len() <= shard {
                 starts.push(places.len());
             }
@@ -95,14 +97,23 @@ fn index(path: &Path) -> Result<(Vec<Sample>, LeftOut, Vec<String>)> {
     Ok((samples, left_out, notes))
 }
 
-/// The samples that have labels: shard, place of the image, label.
+/// A sample that has a label.
+struct Kept {
+    shard: usize,
+    name: String,
+    offset: u64,
+    length: u64,
+    label: Label,
+}
+
+/// The samples that have labels.
 fn labelled(
     samples: Vec<(usize, Sample)>,
     shards: &[PathBuf],
     place: &str,
     left_out: &mut LeftOut,
     notes: &[String],
-) -> Result<Vec<(usize, u64, u64, Label)>> {
+) -> Result<Vec<Kept>> {
     let Some((_, first)) = samples.first() else {
         let hint = match left_out.line() {
             Some(line) => format!("a sample is an image and its label: NAME.jpg and NAME.cls ({line})"),
@@ -119,8 +130,8 @@ fn labelled(
     for (shard, Sample { name, offset, length, label }) in samples {
         let at = |name: &str| shown(shards[shard].join(name));
         match label {
-            Found::Label(label) => kept.push((shard, offset, length, label)),
-            Found::Caption(Some(label)) if captions => kept.push((shard, offset, length, label)),
+            Found::Label(label) => kept.push(Kept { shard, name, offset, length, label }),
+            Found::Caption(Some(label)) if captions => kept.push(Kept { shard, name, offset, length, label }),
             Found::Unclear(why) => {
                 unclear.get_or_insert(why);
                 left_out.add(["sample whose label cannot be read", "samples whose label cannot be read"], || {
@@ -161,6 +172,10 @@ fn are_classes(samples: &[(usize, Sample)]) -> bool {
 }
 
 impl Shards for TarShards {
+    fn note(&mut self, note: String) {
+        self.summary.notes.push(note);
+    }
+
     fn relabelled(mut self, classes: Vec<String>, change: impl Fn(u32) -> u32) -> Self {
         self.places.iter_mut().for_each(|place| place.label = change(place.label));
         Self { classes, ..self }

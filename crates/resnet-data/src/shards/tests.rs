@@ -2,6 +2,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+mod names;
+
 use super::*;
 use crate::cifar::tests::{parquet_bytes, photo};
 use crate::{Dataset, Loader, LoaderConfig, Normalize, Split, Transform, open, open_both};

@@ -57,7 +57,8 @@ pub(super) fn parts(bytes: &[u8], index: &Path) -> Result<Option<Vec<PathBuf>>, 
 /// # Errors
 /// When it cannot be read, is no index, or a name leads elsewhere.
 pub(crate) fn parts_of_index(index: &Path) -> Result<BTreeSet<String>, WeightsError> {
-    let bytes = resnet_files::read(index, MOST_INDEX).map_err(|source| WeightsError::Read { file: index.to_owned(), source })?;
+    let bytes = resnet_files::read(index, MOST_INDEX)
+        .map_err(|source| WeightsError::Read { file: index.to_owned(), source })?;
     names(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes), index)
 }
 
