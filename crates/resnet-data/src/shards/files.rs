@@ -99,9 +99,16 @@ fn all_files(place: &str, extension: &str, left_out: &mut LeftOut) -> Result<Vec
     let mut files = Vec::new();
     let path = Path::new(place);
     if path.is_dir() {
-        below(path, extension, &mut |path, wanted| match wanted {
-            true => files.push(path),
-            false => {
+        below(path, extension, &mut |path, what| match what {
+            What::Wanted => files.push(path),
+            What::NoFile => left_out.add(
+                [
+                    "pipe, device or broken link with a shard's name",
+                    "pipes, devices or broken links with shards' names",
+                ],
+                || shown(&path),
+            ),
+            What::Other => {
                 let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
                 if PACKED.iter().any(|ending| name.ends_with(ending)) {
                     left_out.add(["packed file, to be unpacked", "packed files, to be unpacked"], || shown(&path));
@@ -114,6 +121,10 @@ fn all_files(place: &str, extension: &str, left_out: &mut LeftOut) -> Result<Vec
             let path = PathBuf::from(&name);
             match path.is_file() {
                 true => files.push(path),
+                false if path.exists() && !path.is_dir() => {
+                    let message = "it is a pipe or a device, and shards are read out of order: write it to a file";
+                    return Err(Error::format(path, message));
+                }
                 false => files.extend(matching(&name)?),
             }
         }
@@ -149,9 +160,19 @@ fn matching(name: &str) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Every file of a folder and below it, and whether it has the extension. Links to folders are followed, as people save
+/// What lies where shards are looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    /// A file with the extension.
+    Wanted,
+    /// Something else with the extension: to open it may never return.
+    NoFile,
+    Other,
+}
+
+/// Every file of a folder and below it. Links to folders are followed, as people save
 /// room with them; a folder that was seen under another name is not seen again, so that loops end.
-fn below(folder: &Path, extension: &str, each: &mut dyn FnMut(PathBuf, bool)) -> Result<()> {
+fn below(folder: &Path, extension: &str, each: &mut dyn FnMut(PathBuf, What)) -> Result<()> {
     let (mut seen, mut folders) = (HashSet::new(), vec![folder.to_path_buf()]);
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {
@@ -165,7 +186,12 @@ fn below(folder: &Path, extension: &str, each: &mut dyn FnMut(PathBuf, bool)) ->
     files.sort();
     for path in files {
         let wanted = path.extension().is_some_and(|found| found.eq_ignore_ascii_case(extension));
-        each(path, wanted);
+        let what = match wanted {
+            true if path.is_file() => What::Wanted,
+            true => What::NoFile,
+            false => What::Other,
+        };
+        each(path, what);
     }
     Ok(())
 }
@@ -173,7 +199,7 @@ fn below(folder: &Path, extension: &str, each: &mut dyn FnMut(PathBuf, bool)) ->
 /// Whether a folder, or one of its subfolders, holds shards of that kind.
 pub(crate) fn are_in(folder: &Path, extension: &str) -> bool {
     let mut found = false;
-    below(folder, extension, &mut |_, wanted| found |= wanted).is_ok() && found
+    below(folder, extension, &mut |_, what| found |= what == What::Wanted).is_ok() && found
 }
 
 #[cfg(test)]
