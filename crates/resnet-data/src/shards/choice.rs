@@ -50,7 +50,7 @@ const LABELS: [&str; 13] = [
 const FEW: usize = 20;
 
 /// Characters that are shown of what may be long.
-const MOST_SHOWN: usize = 80;
+pub(super) const MOST_SHOWN: usize = 80;
 
 /// Columns that the user chose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

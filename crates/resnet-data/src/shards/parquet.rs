@@ -7,10 +7,12 @@ use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine, alphabet};
 use lru::LruCache;
 use rayon::prelude::*;
 
-use super::choice::{Chosen, Taken, choose, features, names};
+use super::choice::{Chosen, MOST_SHOWN, Taken, choose, features, names};
 use super::files::files;
 use super::labels::{Classes, Given, Label, classes, trimmed};
 use super::own_names::one_list;
@@ -18,6 +20,7 @@ use super::summary::{MINUS_ONE, Summary, many};
 use super::{Labelled, Shards};
 use crate::columns::{Columns, Texts, Values};
 use crate::decode::decode;
+use crate::kind::Kind;
 use crate::names::shown;
 use crate::{Dataset, Error, Image, Result, Split};
 
@@ -93,7 +96,7 @@ impl ParquetShards {
             found.files.par_iter().map(|path| index(path, &chosen)).collect::<Result<_>>()?;
         let mut left_out = found.left_out.clone();
         let (mut groups, mut rows, mut labels, mut columns) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let mut notes = Vec::new();
+        let mut notes = found.notes.clone();
         let own = one_list(&found.files, &mut indexed, &mut notes)?;
         for (file, found_in) in indexed.into_iter().enumerate() {
             let path = &found.files[file];
@@ -277,15 +280,25 @@ impl Dataset for ParquetShards {
             // The message names the file already.
             Err(message) => return Err(Error::Shard { message: message.clone() }),
         };
-        if let Some(bytes) = pictures.bytes.as_ref().and_then(|bytes| bytes.get(row)) {
-            return decode(bytes, || self.origin(index));
-        }
         let broken = |message: String| Error::Decode { path: self.origin(index), message };
+        let text = |text: &[u8]| -> Option<Result<Image>> {
+            if is_address(text) {
+                let address = short(&String::from_utf8_lossy(text));
+                return Some(Err(broken(format!("the row has an address, {address}: fetch the pictures first"))));
+            }
+            from_base64(text).map(|bytes| decode(&bytes, || self.origin(index)))
+        };
+        if let Some(bytes) = pictures.bytes.as_ref().and_then(|bytes| bytes.get(row)) {
+            return text(bytes).unwrap_or_else(|| decode(bytes, || self.origin(index)));
+        }
         let Some(path) = pictures.paths.as_ref().and_then(|paths| paths.get(row)) else {
             return Err(broken("the row has no picture".to_string()));
         };
+        if let Some(image) = text(path) {
+            return image;
+        }
         let path = String::from_utf8_lossy(path);
-        let name = shown(&*path);
+        let name = short(&path);
         let bytes = beside(file, &path).and_then(|file| crate::decode::read_file(&file).ok());
         let bytes =
             bytes.ok_or_else(|| broken(format!("the row has no bytes, and {name} is no file beside the shard")))?;
@@ -325,6 +338,58 @@ impl Dataset for ParquetShards {
         self.summary.lines(self)
     }
 }
+
+/// A text that may be long, in few characters.
+fn short(text: &str) -> String {
+    match text.char_indices().nth(MOST_SHOWN) {
+        Some((end, _)) => format!("{}…", shown(&text[..end])),
+        None => shown(text),
+    }
+}
+
+/// Whether this is no picture but says where one is.
+fn is_address(text: &[u8]) -> bool {
+    let scheme = text.get(..8).unwrap_or(text).to_ascii_lowercase();
+    [&b"http://"[..], b"https://", b"s3://", b"gs://"].iter().any(|known| scheme.starts_with(known))
+}
+
+/// The bytes of a picture that is written as text: in base64 of either alphabet, with a `data:` address before it or
+/// without.
+fn from_base64(text: &[u8]) -> Option<Vec<u8>> {
+    let text = match text.strip_prefix(b"data:") {
+        Some(rest) => &rest[rest.iter().take(BEFORE_DATA).position(|&byte| byte == b',')? + 1..],
+        None => text,
+    };
+    let plain = |bytes: &[u8]| -> Vec<u8> {
+        let kept = bytes.iter().filter(|byte| !byte.is_ascii_whitespace());
+        kept.map(|byte| {
+            if let b'-' = byte {
+                b'+'
+            } else if let b'_' = byte {
+                b'/'
+            } else {
+                *byte
+            }
+        })
+        .collect()
+    };
+    // What does not begin as a picture is not decoded any further.
+    let mut head = plain(&text[..text.len().min(64)]);
+    head.truncate(head.len() / 4 * 4);
+    if Kind::of_content(&BASE64.decode(head).ok()?) == Kind::Other {
+        return None;
+    }
+    BASE64.decode(plain(text)).ok()
+}
+
+/// Text before the comma of a `data:` address is no longer.
+const BEFORE_DATA: usize = 128;
+
+/// Padding may be missing.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// The file of a path that leads on from a shard's folder; other paths are those of somebody else's disk.
 fn beside(shard: &Path, path: &str) -> Option<PathBuf> {

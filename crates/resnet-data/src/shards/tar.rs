@@ -58,7 +58,7 @@ impl TarShards {
     pub fn open(place: &str, split: Split) -> Result<Self> {
         let found = files(place, "tar", split)?;
         let indexed: Vec<_> = found.files.par_iter().map(|path| index(path)).collect::<Result<_>>()?;
-        let (mut left_out, mut notes) = (found.left_out.clone(), Vec::new());
+        let (mut left_out, mut notes) = (found.left_out.clone(), found.notes.clone());
         let mut all = Vec::with_capacity(indexed.iter().map(|(samples, ..)| samples.len()).sum());
         for (shard, (samples, own, said)) in indexed.into_iter().enumerate() {
             left_out.merge(own);

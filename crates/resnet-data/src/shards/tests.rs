@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 mod members;
 mod names;
+mod texts;
 
 use super::*;
 use crate::cifar::tests::{parquet_bytes, photo};
