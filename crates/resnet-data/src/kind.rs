@@ -1,9 +1,10 @@
 //! What a file is: by its first bytes, and by its ending where those say nothing.
 
 use std::fmt;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+
+use crate::walk::open;
 
 /// Endings of pictures that are decoded, in any case.
 pub(crate) const EXTENSIONS: [&str; 19] = [
@@ -12,7 +13,7 @@ pub(crate) const EXTENSIONS: [&str; 19] = [
 ];
 
 /// Bytes from the beginning that tell what a file is: enough for the first directory of a TIFF.
-const HEAD: u64 = 4096;
+pub(crate) const HEAD: u64 = 4096;
 
 /// What a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,11 +84,11 @@ impl fmt::Display for Unreadable {
 /// ```
 ///
 /// # Errors
-/// Where the file cannot be opened or read.
+/// Where the file cannot be opened or read; pipes and devices are not.
 pub fn kind_of(path: impl AsRef<Path>) -> std::io::Result<Kind> {
     let path = path.as_ref();
     let mut head = Vec::new();
-    File::open(path)?.take(HEAD).read_to_end(&mut head)?;
+    open(path)?.take(HEAD).read_to_end(&mut head)?;
     Ok(Kind::of(&head, path))
 }
 
@@ -235,7 +236,7 @@ fn unreadable(head: &[u8]) -> Option<Unreadable> {
     if at(4, b"ftyp") {
         return Some(of_brands(head));
     }
-    const MAGIC: [(&[u8], Unreadable); 42] = [
+    const MAGIC: [(&[u8], Unreadable); 40] = [
         (b"FUJIFILMCCD-RAW", RAW),
         (b"IIRO", RAW),
         (b"IIRS", RAW),
@@ -256,8 +257,6 @@ fn unreadable(head: &[u8]) -> Option<Unreadable> {
         (b"\x76\x2f\x31\x01", EXR),
         (b"#?RADIANCE", HDR),
         (b"#?RGBE", HDR),
-        (b"\0\0\x01\0", ICON),
-        (b"\0\0\x02\0", ICON),
         (b"icns", ICON),
         (b"qoif", QOI),
         (b"DDS ", OLD),
@@ -282,6 +281,12 @@ fn unreadable(head: &[u8]) -> Option<Unreadable> {
     if let Some(&(_, kind)) = MAGIC.iter().find(|(magic, _)| starts(magic)) {
         return Some(kind);
     }
+    if is_icon(head) {
+        return Some(ICON);
+    }
+    if is_tga(head) {
+        return Some(TGA);
+    }
     if at(128, b"DICM") {
         return Some(DICOM);
     }
@@ -293,6 +298,20 @@ fn unreadable(head: &[u8]) -> Option<Unreadable> {
         return Some(VIDEO);
     }
     is_svg(head).then_some(SVG)
+}
+
+/// True for Windows' icons and cursors: a directory of some pictures, of which each entry has a byte of nothing.
+fn is_icon(head: &[u8]) -> bool {
+    let [0, 0, 1 | 2, 0, count, more, _, _, _, 0, ..] = head else { return false };
+    (1..=1024).contains(&u16::from_le_bytes([*count, *more]))
+}
+
+/// True for a TGA of true colours or greys, which begins with no magic number.
+fn is_tga(head: &[u8]) -> bool {
+    let &[_, 0, 2 | 3 | 10 | 11, 0, 0, 0, 0, 0, _, _, _, _, w0, w1, h0, h1, depth, flags, ..] = head else {
+        return false;
+    };
+    [w0, w1] != [0, 0] && [h0, h1] != [0, 0] && matches!(depth, 8 | 15 | 16 | 24 | 32) && flags & 0xc0 == 0
 }
 
 /// What an ISO container holds, by its brands.
@@ -403,7 +422,10 @@ mod tests {
             (b"a,b\n1,2", "labels.csv", "other"),
             (b"{}", "a.json", "other"),
             (b"PK\x03\x04", "a.zip", "archive"),
-            (b"\0\0\x02\0", "a.tga", "icon"),
+            (b"\0\0\x02\0\0\0\0\0\0\0\0\0\x20\0\x20\0\x18\0", "a.img", "TGA"),
+            (b"\0\0\x02\0\0\0\0\0\0\0\0\0\0\0\x20\0\x18\0", "a.img", "other"),
+            (b"\0\0\x02\0\x01\0\x20\x20\0\0\0\0\0\0\x30\x01\0\0", "a", "icon"),
+            (b"\0\0\x01\0\x02\0\x10\x10\x10\0\x01\0\x04\0", "a.jpg", "icon"),
             (b"\0\0\x02", "a.tga", "TGA"),
         ] {
             assert_eq!(name(head, path), expected, "{:?} {path}", String::from_utf8_lossy(head));

@@ -11,7 +11,8 @@ use crate::names::shown;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeftOut {
     pictures: BTreeMap<Unreadable, usize>,
-    others: BTreeMap<&'static str, usize>,
+    /// By what one is called, and what several are.
+    others: BTreeMap<[&'static str; 2], usize>,
     /// Files beside the class folders.
     beside: usize,
     /// Pictures among those.
@@ -43,13 +44,14 @@ impl LeftOut {
             Kind::Unreadable(kind) => *self.pictures.entry(kind).or_default() += 1,
             _ => {
                 let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-                self.count(if TEXT.contains(&ending.as_str()) { "text file" } else { "other file" });
+                let text = TEXT.contains(&ending.as_str());
+                self.count(if text { ["text file", "text files"] } else { ["other file", "other files"] });
             }
         }
     }
 
-    /// Counts one thing of a kind without a picture, called in the singular.
-    pub(crate) fn count(&mut self, kind: &'static str) {
+    /// Counts one thing of a kind without a picture, by what one is called and what several are.
+    pub(crate) fn count(&mut self, kind: [&'static str; 2]) {
         *self.others.entry(kind).or_default() += 1;
     }
 
@@ -67,7 +69,7 @@ impl LeftOut {
     /// All that both have left out.
     pub fn merge(&mut self, other: &Self) {
         other.pictures.iter().for_each(|(kind, count)| *self.pictures.entry(*kind).or_default() += count);
-        other.others.iter().for_each(|(kind, count)| *self.others.entry(kind).or_default() += count);
+        other.others.iter().for_each(|(kind, count)| *self.others.entry(*kind).or_default() += count);
         self.beside += other.beside;
         self.pictures_beside += other.pictures_beside;
         let new = other.folders.iter().filter(|folder| !self.folders.contains(folder)).cloned().collect::<Vec<_>>();
@@ -80,7 +82,9 @@ impl fmt::Display for LeftOut {
         let many = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
         let mut parts: Vec<String> =
             self.pictures.iter().map(|(kind, count)| format!("{count} {} ({})", kind.name, kind.hint)).collect();
-        parts.extend(self.others.iter().map(|(kind, &count)| many(count, kind)));
+        parts.extend(
+            self.others.iter().map(|([one, many], &count)| format!("{count} {}", if count == 1 { one } else { many })),
+        );
         if self.beside > 0 {
             let pictures = match self.pictures_beside {
                 0 => String::new(),
@@ -101,6 +105,7 @@ impl fmt::Display for LeftOut {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tree::Node;
 
     #[test]
     fn what_is_left_out_is_counted_by_kind() {
@@ -109,7 +114,9 @@ mod tests {
         for name in ["a.heic", "b.HEIC", "c.pdf", "notes.txt", "LICENSE", "x.csv"] {
             out.add(Path::new(name), Kind::of_ending(Path::new(name)));
         }
-        out.count("broken link");
+        out.count(Node::BrokenLink.name());
+        (0..3).for_each(|_| out.count(Node::Loop.name()));
+        (0..6).for_each(|_| out.count(Node::Special.name()));
         out.add_beside(Kind::Other);
         out.add_folder("labels".into(), "no pictures");
         let text = out.to_string();
@@ -118,6 +125,8 @@ mod tests {
         {
             assert!(text.contains(part), "{part:?} is not in {text}");
         }
+        let specials = ["3 links to folders that they lie in", "6 pipes or devices"];
+        assert!(specials.iter().all(|part| text.contains(part)), "{text}");
         assert!(text.ends_with("folder labels (no pictures)"), "{text}");
         assert_eq!(out.unreadable(), 3);
         let mut twice = out.clone();

@@ -8,7 +8,8 @@ use unicode_normalization::UnicodeNormalization;
 /// A path as text for programs (JSON, tables): itself where it is Unicode, as nearly all are.
 ///
 /// In any other each byte that is no part of a character becomes `\xNN`, and each backslash two, so that the bytes can
-/// be had back; [`is_escaped`] tells such a path.
+/// be had back; so do backslashes of a path that holds `\xNN` itself (of 80 to FF), or it would be another's text.
+/// [`is_escaped`] tells such a path.
 ///
 /// ```
 /// use std::path::Path;
@@ -16,14 +17,21 @@ use unicode_normalization::UnicodeNormalization;
 /// ```
 pub fn path_text(path: &Path) -> Cow<'_, str> {
     match path.to_str() {
-        Some(text) => Cow::Borrowed(text),
-        None => Cow::Owned(escaped(path, |c| if c == '\\' { Some("\\\\".into()) } else { None })),
+        Some(text) if !looks_escaped(text) => Cow::Borrowed(text),
+        _ => Cow::Owned(escaped(path, |c| if c == '\\' { Some("\\\\".into()) } else { None })),
     }
 }
 
 /// Whether [`path_text`] of a path is not the path itself.
 pub fn is_escaped(path: &Path) -> bool {
-    path.to_str().is_none()
+    path.to_str().is_none_or(looks_escaped)
+}
+
+/// Whether a text has what is written for a byte that is no part of a character. Where backslashes separate folders, no
+/// name has one.
+fn looks_escaped(text: &str) -> bool {
+    let byte = |code: &[u8]| matches!(code, [b'\\', b'x', b'8'..=b'9' | b'A'..=b'F', b'0'..=b'9' | b'A'..=b'F']);
+    !cfg!(windows) && text.as_bytes().windows(4).any(byte)
 }
 
 /// A path as text for people: on one line, without what would move a terminal's cursor or turn its text.
@@ -110,6 +118,12 @@ mod tests {
         let (grave, acute) = (path(b"caf\xe8\\.jpg"), path(b"caf\xe9\\.jpg"));
         assert_eq!(path_text(grave), "caf\\xE8\\\\.jpg");
         assert_eq!((path_text(acute), shown(acute)), ("caf\\xE9\\\\.jpg".into(), "caf\\xE9\\\\.jpg".into()));
-        assert!(is_escaped(acute) && !is_escaped(Path::new("a\\xE9")));
+        assert!(is_escaped(acute) && !is_escaped(Path::new("a\\xe9")) && !is_escaped(Path::new("a\\x7F")));
+        let alike = Path::new("caf\\xE9\\\\.jpg");
+        assert!(
+            is_escaped(alike) && path_text(alike) == "caf\\\\xE9\\\\\\\\.jpg",
+            "another's text: {}",
+            path_text(alike)
+        );
     }
 }

@@ -238,12 +238,12 @@ pub fn open_both(
     match &source {
         Source::Tar(place) => {
             let part = |split| TarShards::open(place, split).map(|set| named(set, imagenet));
-            let (train, test) = with_same_classes(part(Split::Train)?, part(Split::Test)?);
+            let (train, test) = with_same_classes(place, part(Split::Train)?, part(Split::Test)?)?;
             return Ok((Arc::new(train), Arc::new(test)));
         }
         Source::Parquet(place) => {
             let part = |split| ParquetShards::open(place, split).map(|set| named(set, imagenet));
-            let (train, test) = with_same_classes(part(Split::Train)?, part(Split::Test)?);
+            let (train, test) = with_same_classes(place, part(Split::Train)?, part(Split::Test)?)?;
             return Ok((Arc::new(train), Arc::new(test)));
         }
         _ => {}

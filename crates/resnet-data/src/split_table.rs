@@ -95,6 +95,9 @@ impl SplitTable {
             })?;
             rows.push(Row { path: field(at_path).to_string(), class: field(at_class).to_string(), split });
         }
+        if rows.is_empty() {
+            return Err(Error::format(path, "it has no rows: put back the one that was written with the weights"));
+        }
         Ok(Self { rows })
     }
 
@@ -137,6 +140,17 @@ fn key(path: &Path) -> String {
 mod tests {
     use super::*;
 
+    /// A byte that is no text, and a name that looks as it would be written.
+    #[cfg(unix)]
+    #[test]
+    fn names_that_look_escaped_are_other_rows() {
+        use std::os::unix::ffi::OsStrExt;
+        let path = |bytes: &'static [u8]| Path::new(std::ffi::OsStr::from_bytes(bytes));
+        let names = [path(b"a/\xff1.png"), path(b"a/\\xFF1.png"), path(b"a/\\\\xFF1.png"), path(b"a\\b/1.png")];
+        let keys = names.map(key);
+        assert_eq!(keys, ["a/\\xFF1.png", "a/\\\\xFF1.png", "a/\\\\\\\\xFF1.png", "a\\b/1.png"]);
+    }
+
     #[test]
     fn tables_go_round_with_odd_names() {
         let names =
@@ -154,7 +168,11 @@ mod tests {
         assert_eq!(SplitTable::read(&file).unwrap(), table);
         std::fs::write(&file, "\u{feff}class,part,path\nant,test,ant/1.jpg\n").unwrap();
         assert_eq!(SplitTable::read(&file).unwrap().rows[0].split, Split::Test);
-        for (wrong, part) in [("path,class\n", "no column part"), ("path,class,part\na,b,c\n", "line 2")] {
+        for (wrong, part) in [
+            ("path,class\n", "no column part"),
+            ("path,class,part\na,b,c\n", "line 2"),
+            ("path,class,part\n", "no rows"),
+        ] {
             std::fs::write(&file, wrong).unwrap();
             let message = SplitTable::read(&file).unwrap_err().to_string();
             assert!(message.contains(part) && message.contains("split.csv"), "{message}");

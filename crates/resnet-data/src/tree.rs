@@ -9,7 +9,7 @@ use crate::{Error, LeftOut, Result};
 
 /// Names, in small letters, of what systems, NAS boxes and programs put beside people's files. Names that begin with a
 /// dot are passed over anyway.
-const LITTER: [&str; 24] = [
+const LITTER: [&str; 25] = [
     "__macosx",
     "__pycache__",
     "lost+found",
@@ -17,6 +17,7 @@ const LITTER: [&str; 24] = [
     "$recycle.bin",
     "recycler",
     "recycled",
+    "_gsdata_",
     "#recycle",
     "#snapshot",
     "@recycle",
@@ -56,14 +57,14 @@ pub(crate) enum Node {
 }
 
 impl Node {
-    /// What is counted where it is neither a folder nor a file.
-    pub(crate) fn name(self) -> &'static str {
+    /// What is counted where it is neither a folder nor a file: what one is called, and what several are.
+    pub(crate) fn name(self) -> [&'static str; 2] {
         match self {
-            Self::Folder => "folder",
-            Self::File => "other file",
-            Self::BrokenLink => "broken link",
-            Self::Loop => "link to a folder that it lies in",
-            Self::Special => "pipe or device",
+            Self::Folder => ["folder", "folders"],
+            Self::File => ["other file", "other files"],
+            Self::BrokenLink => ["broken link", "broken links"],
+            Self::Loop => ["link to a folder that it lies in", "links to folders that they lie in"],
+            Self::Special => ["pipe or device", "pipes or devices"],
         }
     }
 

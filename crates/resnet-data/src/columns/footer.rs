@@ -29,6 +29,8 @@ pub(crate) struct Leaf {
     pub(crate) physical: Physical,
     /// Bytes that are said to be text.
     pub(crate) text: bool,
+    /// What its values are said to be, where that is nothing that a class could be.
+    pub(crate) measure: Option<&'static str>,
     /// Whether a row may have several values.
     pub(crate) repeated: bool,
     /// How many levels of the way may be missing; a value stands where all are there.
@@ -123,15 +125,35 @@ fn leaves(elements: &[thrift::Value]) -> Outcome<Vec<Leaf>> {
                     _ => Physical::Other,
                 };
                 // UTF8, ENUM and JSON, as the older and as the newer field says it.
-                let said = element.field(10).is_some_and(|kind| [1, 4, 11].iter().any(|&n| kind.field(n).is_some()));
+                let said = element.field(10).is_some_and(|kind| [1, 4, 12].iter().any(|&n| kind.field(n).is_some()));
                 let text = said || matches!(element.integer(6), Some(0 | 4 | 19));
-                leaves.push(Leaf { path, physical, text, repeated, levels });
+                leaves.push(Leaf { path, physical, text, measure: measure(element), repeated, levels });
             }
             (children, _) if way.len() < DEEPEST => way.push((path, levels, repeated, children)),
             _ => return Err("its columns are nested too deeply".to_string()),
         }
     }
     Ok(leaves)
+}
+
+/// Dates, times and decimals, as the older and as the newer field, or the way of storage, says it.
+fn measure(element: &thrift::Value) -> Option<&'static str> {
+    let newer =
+        |numbers: &[i16]| element.field(10).is_some_and(|kind| numbers.iter().any(|&n| kind.field(n).is_some()));
+    Some(match element.integer(6) {
+        _ if newer(&[5]) => "decimals",
+        _ if newer(&[6]) => "dates",
+        _ if newer(&[7]) => "times",
+        _ if newer(&[8]) => "timestamps",
+        Some(5) => "decimals",
+        Some(6) => "dates",
+        Some(7 | 8) => "times",
+        Some(9 | 10) => "timestamps",
+        Some(21) => "intervals",
+        // Of 96 bits.
+        _ if element.integer(1) == Some(3) => "timestamps",
+        _ => return None,
+    })
 }
 
 fn chunk(column: &thrift::Value, file: u64) -> Outcome<Chunk> {

@@ -1,6 +1,6 @@
 //! Which folders are parts, which are classes, and which are neither.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::inside::{Candidate, Inside, class_name, name};
@@ -34,8 +34,40 @@ impl FolderLayout {
                 });
             }
         }
+        if self.options.subfolders == Subfolders::Auto {
+            self.refuse_alike(&inside)?;
+        }
         self.take_classes(&inside)?;
         Ok(true)
+    }
+
+    /// Folders without pictures of their own that all hold folders of the same names (`fold1/{a,b}`, `fold2/{a,b}`) may
+    /// as well be parts of one set.
+    fn refuse_alike(&self, inside: &Inside) -> Result<()> {
+        let mut common: Option<BTreeSet<String>> = None;
+        for path in &inside.with_pictures {
+            let inner = Inside::of(path)?;
+            let names: BTreeSet<String> = inner.with_pictures.iter().map(|path| class_name(path)).collect();
+            if inner.pictures > 0 || names.len() < 2 || common.as_ref().is_some_and(|common| *common != names) {
+                return Ok(());
+            }
+            common = Some(names);
+        }
+        let Some(common) = common.filter(|_| inside.with_pictures.len() > 1) else { return Ok(()) };
+        let few = |names: &[String]| match names {
+            [first, second] => format!("{first} and {second}"),
+            [first, second, ..] => format!("{first}, {second} and so on ({})", names.len()),
+            _ => String::new(),
+        };
+        let folders: Vec<String> = inside.with_pictures.iter().map(|path| shown(name(path))).collect();
+        let inner: Vec<String> = common.iter().map(shown).collect();
+        let message = format!(
+            "{} may be parts or classes: they hold no pictures of their own, and all the same folders, {}; parts would \
+             be called train and val",
+            few(&folders),
+            few(&inner)
+        );
+        Err(Error::Layout { path: self.root.clone(), message })
     }
 
     fn take_classes(&mut self, inside: &Inside) -> Result<()> {
@@ -67,6 +99,11 @@ impl FolderLayout {
             match part(&name(path)) {
                 Some(split) => {
                     let candidate = Candidate::of(path, split)?;
+                    // `trainval/{train,val}`: the set, or its year.
+                    if candidate.inside.holds_parts() {
+                        others.push(path);
+                        continue;
+                    }
                     let list = if candidate.inside.is_of_classes() { &mut labelled } else { &mut unlabelled };
                     list.push(candidate);
                 }

@@ -50,6 +50,16 @@ impl Inside {
         self.with_pictures.len() > 1 || (self.with_pictures.len() == 1 && self.pictures == 0)
     }
 
+    /// Whether its folders are parts of different kinds, and nothing else.
+    pub(super) fn holds_parts(&self) -> bool {
+        let mut parts = self.with_pictures.iter().map(|path| part(&name(path)));
+        let first = parts.next().flatten();
+        first.is_some() && self.pictures == 0 && {
+            let parts: Vec<Option<Split>> = parts.collect();
+            !parts.is_empty() && parts.iter().all(|part| part.is_some() && *part != first)
+        }
+    }
+
     /// The class folders by their names. A folder without any file is one whose images are missing; one with files, but
     /// without a picture of any kind, is none.
     pub(super) fn classes(&self, left_out: &mut LeftOut) -> Result<ClassFolders> {

@@ -9,6 +9,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::kind::{Kind, Unreadable};
 use crate::names::shown;
 use crate::{Dataset, Error, Folder, HoldBack, LeftOut, Result, Split};
 
@@ -73,6 +74,9 @@ impl FolderLayout {
     /// where its folders may as well be parts as classes.
     pub fn of(folder: impl AsRef<Path>, options: FolderOptions) -> Result<Self> {
         let given = folder.as_ref().to_path_buf();
+        if given.is_file() {
+            return Err(Error::NotFound { hint: mend_of_file(&given), path: given, what: "folder".to_string() });
+        }
         let mut layout = Self {
             root: given.clone(),
             given,
@@ -191,5 +195,16 @@ impl FolderLayout {
         // Who evaluates needs no image of every class.
         let allow_empty = self.options.allow_empty || own.split != Split::Train;
         Folder::collect(&own.folder, &classes, &left_out, allow_empty)
+    }
+}
+
+/// What to do with a file where a folder should be.
+fn mend_of_file(file: &Path) -> String {
+    let ending = file.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    match (Kind::of_ending(file), &*ending) {
+        (_, "tar") => format!("a tar file of images and labels is named shards:{}", shown(file)),
+        (_, "parquet") => format!("a parquet file is named parquet:{}", shown(file)),
+        (Kind::Unreadable(Unreadable { name: "archive", .. }), _) => "unpack it, and name the folder".to_string(),
+        _ => "it is a file; name the folder that holds a folder for each class".to_string(),
     }
 }

@@ -2,7 +2,9 @@
 
 use crate::Split;
 
-const TRAIN: [&str; 5] = ["train", "training", "trn", "tr", "learn"];
+const TRAIN: [&str; 6] = ["train", "training", "trn", "tr", "learn", TRAINVAL];
+/// `train` and `val` together, beside a `test`.
+const TRAINVAL: &str = "trainval";
 const VAL: [&str; 10] =
     ["val", "valid", "validation", "validate", "validating", "dev", "eval", "evaluation", "holdout", "heldout"];
 const TEST: [&str; 7] = ["test", "testing", "tst", "te", "pred", "prediction", "predict"];
@@ -24,10 +26,10 @@ pub(super) fn part(name: &str) -> Option<Split> {
     found
 }
 
-/// Whether the name is a part's and nothing else: `Training`, not `seg_train`.
+/// Whether the name is a part's and nothing else: `Training`, not `seg_train`, nor `trainval` beside a `train`.
 pub(super) fn is_plain(name: &str) -> bool {
     let name = name.to_lowercase();
-    [&TRAIN[..], &VAL, &TEST].iter().any(|words| words.contains(&name.as_str()))
+    name != TRAINVAL && [&TRAIN[..], &VAL, &TEST].iter().any(|words| words.contains(&name.as_str()))
 }
 
 fn of_word(word: &str) -> Option<Split> {
@@ -85,6 +87,8 @@ mod tests {
             "train2017",
             "tr",
             "Training Images",
+            "trainval",
+            "VOC-trainval2012",
         ] {
             assert_eq!(part(name), Some(Split::Train), "{name}");
         }

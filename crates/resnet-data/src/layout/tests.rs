@@ -95,6 +95,15 @@ fn what_may_be_either_is_refused_with_both_readings() {
         (&["Training/glioma/1.jpg", "Testing/gl/1.jpg"][..], "different names"),
         (&["train/1.jpg", "test/2.jpg"], "no folder for each class"),
         (&["train_1/a/1.jpg", "train_2/a/1.jpg"], "train_1 and train_2"),
+        (
+            &["fold1/a/1.jpg", "fold1/b/1.jpg", "fold2/a/1.jpg", "fold2/b/1.jpg"],
+            "fold1 and fold2 may be parts or classes",
+        ),
+        (
+            &["1/a/1.jpg", "1/b/1.jpg", "2/a/1.jpg", "2/b/1.jpg", "3/a/1.jpg", "3/b/1.jpg"],
+            "1, 2 and so on (3) may be parts or classes: they hold no pictures of their own, and all the same folders, a \
+             and b; parts would be called train and val",
+        ),
     ] {
         let error = understood(names).unwrap_err();
         assert!(matches!(error, Error::Layout { .. }) && error.to_string().contains(why), "{error}");
@@ -150,4 +159,38 @@ fn names_are_compared_in_one_unicode_form() {
     std::fs::write(folder.path().join("val/Bar/1.jpg"), "").unwrap();
     let error = Folder::open(folder.path(), Split::Val).unwrap_err().to_string();
     assert!(error.contains("val/Bar") && error.contains("it has bar"), "{error}");
+}
+
+#[test]
+fn classes_with_folders_of_the_same_names_are_no_folds_where_that_is_said_or_seen() {
+    let folds = folder(&["fold1/a/1.jpg", "fold1/b/1.jpg", "fold2/a/1.jpg", "fold2/b/1.jpg"]);
+    let classes = FolderOptions { subfolders: Subfolders::Classes, ..FolderOptions::default() };
+    assert_eq!(FolderLayout::of(folds.path(), classes).unwrap().read().unwrap().classes(), ["fold1", "fold2"]);
+    assert_eq!(of(&["n01/images/1.jpg", "n02/images/1.jpg"]), "n01 n02");
+    assert_eq!(of(&["cat/a/1.jpg", "cat/b/1.jpg", "dog/a/1.jpg", "dog/c/1.jpg"]), "cat dog");
+    assert_eq!(of(&["cat/a/1.jpg", "cat/b/1.jpg", "dog/a/1.jpg", "dog/b/1.jpg", "dog/1.jpg"]), "cat dog");
+}
+
+#[test]
+fn train_and_val_in_one_folder_are_learned_from() {
+    let both = ["trainval/a/1.jpg", "trainval/b/1.jpg", "test/a/1.jpg", "test/b/1.jpg"];
+    assert_eq!(of(&both), "train: a b; test: a b");
+    let beside = [&both[..], &["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg", "val/b/1.jpg"]].concat();
+    let layout = understood(&beside).unwrap();
+    assert_eq!(layout.parts().len(), 3);
+    assert!(layout.left_out.to_string().contains("trainval (the train part is train)"), "{}", layout.left_out);
+    let within = ["trainval/train/a/1.jpg", "trainval/train/b/1.jpg", "trainval/val/a/1.jpg", "trainval/val/b/1.jpg"];
+    assert_eq!(of(&within), "train: a b; val: a b");
+    assert_eq!(of(&["a/1.jpg", "b/1.jpg", "_gsdata_/b/1.jpg"]), "a b");
+}
+
+#[test]
+fn a_file_in_place_of_a_folder_is_told_what_to_do() {
+    let folder = folder(&["a.tar", "a.parquet", "a.zip", "a.jpg"]);
+    for (name, part) in
+        [("a.tar", "named shards:"), ("a.parquet", "named parquet:"), ("a.zip", "unpack it"), ("a.jpg", "it is a file")]
+    {
+        let error = FolderLayout::of(folder.path().join(name), FolderOptions::default()).unwrap_err().to_string();
+        assert!(error.contains(&format!("{name}: no folder here; ")) && error.contains(part), "{error}");
+    }
 }

@@ -49,6 +49,9 @@ const LABELS: [&str; 13] = [
 /// Columns that are named one by one.
 const FEW: usize = 20;
 
+/// Characters that are shown of what may be long.
+pub(super) const MOST_SHOWN: usize = 80;
+
 /// Columns that the user chose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Chosen {
@@ -134,7 +137,11 @@ pub(super) fn choose(path: &Path, columns: &Columns, chosen: &Chosen, notes: &mu
     };
     let Some(&label) = labels.first() else {
         return Err(match &chosen.label {
-            Some(name) => wrong(&format!("no column {name} with one label a row"), "label"),
+            Some(name) => {
+                let what = leaves.iter().find(|leaf| leaf.path == *name).and_then(|leaf| leaf.measure);
+                let why = what.map(|what| format!(" (it holds {what}, and a class is a number or a name)"));
+                wrong(&format!("no column {name} with one label a row{}", why.unwrap_or_default()), "label")
+            }
             None => wrong("no column of labels, one a row,", "label"),
         });
     };
@@ -165,16 +172,18 @@ fn some(names: impl ExactSizeIterator<Item = String>) -> String {
 /// A column's name, and what it holds where it is none that could be chosen.
 fn described(leaf: &Leaf) -> String {
     let what = match leaf.physical {
-        _ if leaf.repeated => " (lists)",
-        Physical::Float | Physical::Double => " (fractions)",
-        Physical::Other => " (other)",
-        _ => "",
+        _ if leaf.repeated => Some("lists"),
+        _ if leaf.measure.is_some() => leaf.measure,
+        Physical::Float | Physical::Double => Some("fractions"),
+        Physical::Other => Some("other"),
+        _ => None,
     };
-    format!("{}{what}", leaf.path)
+    format!("{}{}", leaf.path, what.map(|what| format!(" ({what})")).unwrap_or_default())
 }
 
 fn is_label(leaf: &Leaf) -> bool {
     !leaf.repeated
+        && leaf.measure.is_none()
         && leaf.physical != Physical::Other
         && (leaf.physical != Physical::Bytes || leaf.text || !leaf.path.contains('.'))
 }
@@ -207,29 +216,91 @@ fn pictures<'a>(leaves: &'a [Leaf], wanted: Option<&'a str>) -> Vec<(usize, &'a 
     }
 }
 
+/// What stands where the hub's library writes features is no JSON.
+#[derive(Debug)]
+pub(super) struct NoJson;
+
 /// The features that the hub's library writes into a file: in a key of its own, or within Arrow's schema.
-fn features(columns: &Columns) -> Option<Value> {
-    let own = columns.metadata("huggingface").map(str::to_string).or_else(|| {
+pub(super) fn features(columns: &Columns) -> Result<Option<Value>, NoJson> {
+    let in_schema = || {
         let schema = STANDARD.decode(columns.metadata("ARROW:schema")?).ok()?;
         // A table of texts with their lengths before them; this one is JSON and says itself where it ends.
         let begin = schema.windows(8).position(|bytes| bytes == b"{\"info\":")?;
-        let mut values = serde_json::Deserializer::from_slice(&schema[begin..]).into_iter::<Value>();
-        Some(values.next()?.ok()?.to_string())
-    })?;
-    let mut value: Value = serde_json::from_str(&own).ok()?;
-    Some(value.get_mut("info")?.get_mut("features")?.take())
+        serde_json::Deserializer::from_slice(&schema[begin..]).into_iter::<Value>().next()
+    };
+    let own = columns.metadata("huggingface").map(serde_json::from_str);
+    let Some(value) = own.or_else(in_schema) else { return Ok(None) };
+    let mut value = value.map_err(|_| NoJson)?;
+    let features = value.get_mut("info").and_then(|info| info.get_mut("features"));
+    Ok(features.map(Value::take))
 }
 
 /// The columns whose classes have names.
 fn named_columns(columns: &Columns) -> HashSet<String> {
-    let features = features(columns);
+    let features = features(columns).ok().flatten();
     let named = |(name, feature): (&String, &Value)| feature.get("names").is_some().then(|| name.clone());
     features.iter().filter_map(Value::as_object).flatten().filter_map(named).collect()
 }
 
-/// The classes' names of a column.
-pub(super) fn names(columns: &Columns, column: usize) -> Option<Vec<String>> {
-    let features = features(columns)?;
-    let names = features.get(&columns.leaves()[column].path)?.get("names")?.as_array()?;
-    names.iter().map(|name| name.as_str().map(str::to_string)).collect()
+/// The classes' names of a column, of each number one: a list, or a map of numbers to names. An error says why they are
+/// no such thing.
+pub(super) fn names(columns: &Columns, column: usize) -> Result<Option<Vec<String>>, String> {
+    let features = features(columns).ok().flatten();
+    let feature = features.as_ref().and_then(|features| features.get(&columns.leaves()[column].path));
+    feature.and_then(|feature| feature.get("names")).map_or(Ok(None), names_of)
+}
+
+fn names_of(value: &Value) -> Result<Option<Vec<String>>, String> {
+    let text = |name: &Value| match name {
+        Value::String(name) => Ok(name.clone()),
+        Value::Number(_) | Value::Bool(_) => Ok(name.to_string()),
+        other => Err(format!("{other} is no name").chars().take(MOST_SHOWN).collect()),
+    };
+    match value {
+        Value::Array(names) if names.is_empty() => Ok(None),
+        Value::Array(names) => names.iter().map(text).collect::<Result<_, _>>().map(Some),
+        Value::Object(map) if map.is_empty() => Ok(None),
+        Value::Object(map) => {
+            let mut names = vec![None; map.len()];
+            for (key, value) in map {
+                // The other way round too: names to numbers.
+                let (number, name) = match (key.parse(), value.as_u64()) {
+                    (Ok(number), _) => (number, text(value)?),
+                    (Err(_), Some(number)) => (number as usize, key.clone()),
+                    (Err(_), None) => return Err(format!("{key:?} is no number").chars().take(MOST_SHOWN).collect()),
+                };
+                if let Some(place) = names.get_mut(number) {
+                    *place = Some(name);
+                }
+            }
+            let missing = |number: usize| format!("{} are named, and none of them is number {number}", map.len());
+            let named = names.into_iter().enumerate().map(|(number, name)| name.ok_or_else(|| missing(number)));
+            named.collect::<Result<_, _>>().map(Some)
+        }
+        Value::Null => Ok(None),
+        _ => Err("they are neither a list nor a map of numbers to names".to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_a_list_or_a_map() {
+        let names = |json: &str| names_of(&serde_json::from_str(json).unwrap());
+        for json in [r#"["ant", "bee"]"#, r#"{"1": "bee", "0": "ant"}"#, r#"{"ant": 0, "bee": 1}"#] {
+            assert_eq!(names(json).unwrap().unwrap(), ["ant", "bee"], "{json}");
+        }
+        assert_eq!(names(r"[5, true]").unwrap().unwrap(), ["5", "true"]);
+        assert!(["null", "[]", "{}"].iter().all(|json| names(json).unwrap().is_none()));
+        for (json, part) in [
+            (r#"{"0": "ant", "2": "bee"}"#, "none of them is number 1"),
+            (r#"{"ant": "bee"}"#, "\"ant\" is no number"),
+            (r#"["ant", null]"#, "null is no name"),
+            ("7", "neither a list nor a map"),
+        ] {
+            assert!(names(json).unwrap_err().contains(part), "{json}: {:?}", names(json));
+        }
+    }
 }

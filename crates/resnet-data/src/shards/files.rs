@@ -1,6 +1,6 @@
 //! Which files of a folder, or of a pattern, are a part of a data set.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -23,6 +23,8 @@ const PACKED: &[&str] = &[".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2", 
 pub(super) struct Found {
     pub(super) files: Vec<PathBuf>,
     pub(super) left_out: LeftOut,
+    /// Which of the files that their names count are missing.
+    pub(super) notes: Vec<String>,
     /// True where no name says a part, and all files belong to either.
     pub(super) undivided: bool,
 }
@@ -41,7 +43,8 @@ pub(super) fn files(place: &str, extension: &str, split: Split) -> Result<Found>
         |words: &[&str]| -> Vec<PathBuf> { all.iter().filter(|path| is_of(root, path, words)).cloned().collect() };
     let (train, val, test) = (part(TRAIN), part(VAL), part(TEST));
     if train.is_empty() && val.is_empty() && test.is_empty() {
-        return Ok(Found { files: all, left_out, undivided: true });
+        let notes = incomplete(&all);
+        return Ok(Found { files: all, left_out, notes, undivided: true });
     }
     for path in all.iter().filter(|path| ![&train, &val, &test].iter().any(|part| part.contains(path))) {
         left_out.add(["file whose name says no part", "files whose names say no part"], || shown(path));
@@ -71,7 +74,29 @@ pub(super) fn files(place: &str, extension: &str, split: Split) -> Result<Found>
             hint: format!("their names should say which they are, as in {word}-000000.{extension}"),
         });
     }
-    Ok(Found { files, left_out, undivided: false })
+    let notes = incomplete(&files);
+    Ok(Found { files, left_out, notes, undivided: false })
+}
+
+/// Says of which files, numbered as in `train-00000-of-00003`, some are missing.
+fn incomplete(files: &[PathBuf]) -> Vec<String> {
+    let mut found: BTreeMap<(PathBuf, String, u32), BTreeSet<u32>> = BTreeMap::new();
+    for path in files {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let Some((before, after)) = stem.rsplit_once("-of-") else { continue };
+        let Some((name, number)) = before.rsplit_once('-') else { continue };
+        // The hub writes a sum behind the numbers.
+        let total = after.split('-').next().unwrap_or_default();
+        if let (Ok(number), Ok(total)) = (number.parse(), total.parse()) {
+            let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
+            found.entry((folder, name.to_string(), total)).or_default().insert(number);
+        }
+    }
+    let note = |((_, name, total), numbers): ((PathBuf, String, u32), BTreeSet<u32>)| {
+        let (count, is) = (numbers.len(), if numbers.len() == 1 { "is" } else { "are" });
+        (count < total as usize).then(|| format!("{count} of {total} files of {} {is} here", shown(name)))
+    };
+    found.into_iter().filter_map(note).collect()
 }
 
 /// Whether a file is of the part that these words name. The folders are asked only where the file's own name says
@@ -99,9 +124,16 @@ fn all_files(place: &str, extension: &str, left_out: &mut LeftOut) -> Result<Vec
     let mut files = Vec::new();
     let path = Path::new(place);
     if path.is_dir() {
-        below(path, extension, &mut |path, wanted| match wanted {
-            true => files.push(path),
-            false => {
+        below(path, extension, &mut |path, what| match what {
+            What::Wanted => files.push(path),
+            What::NoFile => left_out.add(
+                [
+                    "pipe, device or broken link with a shard's name",
+                    "pipes, devices or broken links with shards' names",
+                ],
+                || shown(&path),
+            ),
+            What::Other => {
                 let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
                 if PACKED.iter().any(|ending| name.ends_with(ending)) {
                     left_out.add(["packed file, to be unpacked", "packed files, to be unpacked"], || shown(&path));
@@ -114,6 +146,10 @@ fn all_files(place: &str, extension: &str, left_out: &mut LeftOut) -> Result<Vec
             let path = PathBuf::from(&name);
             match path.is_file() {
                 true => files.push(path),
+                false if path.exists() && !path.is_dir() => {
+                    let message = "it is a pipe or a device, and shards are read out of order: write it to a file";
+                    return Err(Error::format(path, message));
+                }
                 false => files.extend(matching(&name)?),
             }
         }
@@ -149,9 +185,19 @@ fn matching(name: &str) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Every file of a folder and below it, and whether it has the extension. Links to folders are followed, as people save
+/// What lies where shards are looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    /// A file with the extension.
+    Wanted,
+    /// Something else with the extension: to open it may never return.
+    NoFile,
+    Other,
+}
+
+/// Every file of a folder and below it. Links to folders are followed, as people save
 /// room with them; a folder that was seen under another name is not seen again, so that loops end.
-fn below(folder: &Path, extension: &str, each: &mut dyn FnMut(PathBuf, bool)) -> Result<()> {
+fn below(folder: &Path, extension: &str, each: &mut dyn FnMut(PathBuf, What)) -> Result<()> {
     let (mut seen, mut folders) = (HashSet::new(), vec![folder.to_path_buf()]);
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {
@@ -165,7 +211,12 @@ fn below(folder: &Path, extension: &str, each: &mut dyn FnMut(PathBuf, bool)) ->
     files.sort();
     for path in files {
         let wanted = path.extension().is_some_and(|found| found.eq_ignore_ascii_case(extension));
-        each(path, wanted);
+        let what = match wanted {
+            true if path.is_file() => What::Wanted,
+            true => What::NoFile,
+            false => What::Other,
+        };
+        each(path, what);
     }
     Ok(())
 }
@@ -173,7 +224,7 @@ fn below(folder: &Path, extension: &str, each: &mut dyn FnMut(PathBuf, bool)) ->
 /// Whether a folder, or one of its subfolders, holds shards of that kind.
 pub(crate) fn are_in(folder: &Path, extension: &str) -> bool {
     let mut found = false;
-    below(folder, extension, &mut |_, wanted| found |= wanted).is_ok() && found
+    below(folder, extension, &mut |_, what| found |= what == What::Wanted).is_ok() && found
 }
 
 #[cfg(test)]
@@ -215,6 +266,18 @@ mod tests {
         assert!(files(&format!("{place}/none-*.parquet"), "parquet", Split::Train).is_err());
         let only = files(place, "tar", Split::Train).unwrap_err().to_string();
         assert!(only.contains("no .tar files") && only.contains("old.tar.gz"), "{only}");
+    }
+
+    #[test]
+    fn files_that_are_missing_are_counted() {
+        let said = |names: &[&str]| incomplete(&names.iter().map(PathBuf::from).collect::<Vec<_>>()).join(" | ");
+        let [a, b, c] = [0, 1, 2].map(|n| format!("d/train-0000{n}-of-00003-abc.parquet"));
+        assert_eq!(said(&[&a]), "1 of 3 files of train is here");
+        assert_eq!(
+            said(&[&a, &c, "d/val-00000-of-00002.tar"]),
+            "2 of 3 files of train are here | 1 of 2 files of val is here"
+        );
+        assert_eq!(said(&[&a, &b, &c, "d/train-0.parquet", "one-of-two.tar", "x-1-of-a.tar"]), "");
     }
 
     #[cfg(unix)]

@@ -7,16 +7,20 @@ use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine, alphabet};
 use lru::LruCache;
 use rayon::prelude::*;
 
-use super::choice::{Chosen, Taken, choose, names};
+use super::choice::{Chosen, MOST_SHOWN, Taken, choose, features, names};
 use super::files::files;
-use super::labels::{Classes, Label, classes};
+use super::labels::{Classes, Given, Label, classes, trimmed};
+use super::own_names::one_list;
 use super::summary::{MINUS_ONE, Summary, many};
 use super::{Labelled, Shards};
 use crate::columns::{Columns, Texts, Values};
 use crate::decode::decode;
+use crate::kind::Kind;
 use crate::names::shown;
 use crate::{Dataset, Error, Image, Result, Split};
 
@@ -62,12 +66,18 @@ pub struct ParquetShards {
 }
 
 /// A file's columns, and the labels of its row groups.
-struct Indexed {
+pub(super) struct Indexed {
     taken: Taken,
-    groups: Vec<Vec<Option<Label>>>,
-    names: Option<Vec<String>>,
+    pub(super) groups: Vec<Vec<Read>>,
+    /// Names that its metadata has for its numbers.
+    pub(super) names: Option<Vec<String>>,
+    /// Whether there is metadata that cannot be understood.
+    passed_over: bool,
     notes: Vec<String>,
 }
+
+/// A row's label; else why it is none, where there is something.
+type Read = Result<Label, Option<&'static str>>;
 
 impl ParquetShards {
     /// Reads the labels of a split's files: in a folder, or named as `DIR/train-{00000..00293}-of-00294.parquet`; with
@@ -82,13 +92,18 @@ impl ParquetShards {
     pub fn open(place: &str, split: Split) -> Result<Self> {
         let (folder, chosen) = Chosen::of(place)?;
         let found = files(folder, "parquet", split)?;
-        let indexed: Vec<Indexed> = found.files.par_iter().map(|path| index(path, &chosen)).collect::<Result<_>>()?;
+        let mut indexed: Vec<Indexed> =
+            found.files.par_iter().map(|path| index(path, &chosen)).collect::<Result<_>>()?;
         let mut left_out = found.left_out.clone();
         let (mut groups, mut rows, mut labels, mut columns) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let (mut own, mut notes) = (None, Vec::new());
+        let mut notes = found.notes.clone();
+        let own = one_list(&found.files, &mut indexed, &mut notes)?;
         for (file, found_in) in indexed.into_iter().enumerate() {
             let path = &found.files[file];
-            own = own.or(found_in.names);
+            if found_in.passed_over {
+                left_out
+                    .add(["file's metadata, which is no JSON", "files' metadata, which is no JSON"], || shown(path));
+            }
             found_in.notes.into_iter().for_each(|note| {
                 if !notes.contains(&note) {
                     notes.push(note)
@@ -102,12 +117,18 @@ impl ParquetShards {
                 let start = rows.len();
                 for (row, label) in group.into_iter().enumerate() {
                     match label {
-                        Some(Label::Number(-1)) => left_out.add(MINUS_ONE, || at(path, number, row)),
-                        Some(label) => {
+                        Ok(Label::Number(-1)) => left_out.add(MINUS_ONE, || at(path, number, row)),
+                        Ok(label) => {
                             rows.push(Row { number: row as u32, label: 0 });
                             labels.push(label);
                         }
-                        None => left_out.add(["row without a label", "rows without a label"], || at(path, number, row)),
+                        Err(None) => {
+                            left_out.add(["row without a label", "rows without a label"], || at(path, number, row))
+                        }
+                        Err(Some(why)) => left_out
+                            .add(["row whose label cannot be read", "rows whose label cannot be read"], || {
+                                format!("{}: {why}", at(path, number, row))
+                            }),
                     }
                 }
                 if rows.len() > start {
@@ -123,7 +144,12 @@ impl ParquetShards {
             let hint = left_out.line().unwrap_or_else(|| "name other files".to_string());
             return Err(Error::NotFound { path: folder.into(), what: "rows with labels".to_string(), hint });
         }
-        let Classes { labels, names, words } = classes(&found.files[0], &labels, own)?;
+        let row_at = |index: usize| {
+            let Group { file, number, .. } = groups[group_of(&groups, index)];
+            (found.files[file].as_path(), within(number, rows[index].number as usize))
+        };
+        let given = Given { shard: &found.files[0], labels: &labels, own, at: &row_at };
+        let Classes { labels, names, words } = classes(given)?;
         rows.iter_mut().zip(labels).for_each(|(row, label)| row.label = label);
         let files = format!("{} of {}", many(groups.len(), "row group"), many(found.files.len(), "parquet file"));
         let name = format!("parquet:{place}");
@@ -134,7 +160,7 @@ impl ParquetShards {
 
     /// The row group that an image stands in.
     fn group(&self, index: usize) -> usize {
-        self.groups.partition_point(|group| group.start <= index) - 1
+        group_of(&self.groups, index)
     }
 
     fn pictures(&self, group: usize) -> Shared {
@@ -173,9 +199,18 @@ impl ParquetShards {
     }
 }
 
+fn group_of(groups: &[Group], index: usize) -> usize {
+    groups.partition_point(|group| group.start <= index) - 1
+}
+
+/// A row by its group and number.
+fn within(group: usize, row: usize) -> String {
+    format!("row group {group}, row {row}")
+}
+
 /// A row by its file, group and number.
 fn at(path: &Path, group: usize, row: usize) -> String {
-    format!("{}, row group {group}, row {row}", shown(path))
+    format!("{}, {}", shown(path), within(group, row))
 }
 
 /// A file's columns and labels.
@@ -183,23 +218,36 @@ fn index(path: &Path, chosen: &Chosen) -> Result<Indexed> {
     let columns = Columns::open(path)?;
     let mut notes = Vec::new();
     let taken = choose(path, &columns, chosen, &mut notes)?;
-    let read = |group| -> Result<Vec<Option<Label>>> {
+    let read = |group| -> Result<Vec<Read>> {
         Ok(match columns.values(group, taken.label)? {
-            Values::Numbers(numbers) => numbers.into_iter().map(|number| number.map(Label::Number)).collect(),
+            Values::Numbers(numbers) => {
+                numbers.into_iter().map(|number| number.map(Label::Number).ok_or(None)).collect()
+            }
             Values::Bytes(texts) => {
                 // A word is kept once, however many rows have it.
-                let mut known: HashMap<&[u8], Option<Label>> = HashMap::new();
-                let parse = |text| std::str::from_utf8(text).ok().and_then(Label::parse);
-                let mut label = |text| known.entry(text).or_insert_with(|| parse(text)).clone();
-                (0..texts.len()).map(|row| texts.get(row).and_then(&mut label)).collect()
+                let mut known: HashMap<&[u8], Read> = HashMap::new();
+                let mut label = |text| known.entry(text).or_insert_with(|| label_of(text)).clone();
+                (0..texts.len()).map(|row| texts.get(row).ok_or(None).and_then(&mut label)).collect()
             }
         })
     };
     let groups = (0..columns.groups()).map(read).collect::<Result<_>>()?;
-    Ok(Indexed { taken, groups, names: names(&columns, taken.label), notes })
+    let names = names(&columns, taken.label)
+        .map_err(|what| Error::format(path, format!("the classes' names in its metadata: {what}; write it again")))?;
+    Ok(Indexed { taken, groups, names, passed_over: features(&columns).is_err(), notes })
+}
+
+/// The label in a text; none where it is empty.
+fn label_of(text: &[u8]) -> Read {
+    let text = std::str::from_utf8(text).map_err(|_| Some("it is no text in UTF-8"))?;
+    if trimmed(text).is_empty() { Err(None) } else { Label::read(text).map_err(Some) }
 }
 
 impl Shards for ParquetShards {
+    fn note(&mut self, note: String) {
+        self.summary.notes.push(note);
+    }
+
     fn relabelled(mut self, classes: Vec<String>, change: impl Fn(u32) -> u32) -> Self {
         self.rows.iter_mut().for_each(|row| row.label = change(row.label));
         Self { classes, ..self }
@@ -232,15 +280,25 @@ impl Dataset for ParquetShards {
             // The message names the file already.
             Err(message) => return Err(Error::Shard { message: message.clone() }),
         };
-        if let Some(bytes) = pictures.bytes.as_ref().and_then(|bytes| bytes.get(row)) {
-            return decode(bytes, || self.origin(index));
-        }
         let broken = |message: String| Error::Decode { path: self.origin(index), message };
+        let text = |text: &[u8]| -> Option<Result<Image>> {
+            if is_address(text) {
+                let address = short(&String::from_utf8_lossy(text));
+                return Some(Err(broken(format!("the row has an address, {address}: fetch the pictures first"))));
+            }
+            from_base64(text).map(|bytes| decode(&bytes, || self.origin(index)))
+        };
+        if let Some(bytes) = pictures.bytes.as_ref().and_then(|bytes| bytes.get(row)) {
+            return text(bytes).unwrap_or_else(|| decode(bytes, || self.origin(index)));
+        }
         let Some(path) = pictures.paths.as_ref().and_then(|paths| paths.get(row)) else {
             return Err(broken("the row has no picture".to_string()));
         };
+        if let Some(image) = text(path) {
+            return image;
+        }
         let path = String::from_utf8_lossy(path);
-        let name = shown(&*path);
+        let name = short(&path);
         let bytes = beside(file, &path).and_then(|file| crate::decode::read_file(&file).ok());
         let bytes =
             bytes.ok_or_else(|| broken(format!("the row has no bytes, and {name} is no file beside the shard")))?;
@@ -280,6 +338,58 @@ impl Dataset for ParquetShards {
         self.summary.lines(self)
     }
 }
+
+/// A text that may be long, in few characters.
+fn short(text: &str) -> String {
+    match text.char_indices().nth(MOST_SHOWN) {
+        Some((end, _)) => format!("{}…", shown(&text[..end])),
+        None => shown(text),
+    }
+}
+
+/// Whether this is no picture but says where one is.
+fn is_address(text: &[u8]) -> bool {
+    let scheme = text.get(..8).unwrap_or(text).to_ascii_lowercase();
+    [&b"http://"[..], b"https://", b"s3://", b"gs://"].iter().any(|known| scheme.starts_with(known))
+}
+
+/// The bytes of a picture that is written as text: in base64 of either alphabet, with a `data:` address before it or
+/// without.
+fn from_base64(text: &[u8]) -> Option<Vec<u8>> {
+    let text = match text.strip_prefix(b"data:") {
+        Some(rest) => &rest[rest.iter().take(BEFORE_DATA).position(|&byte| byte == b',')? + 1..],
+        None => text,
+    };
+    let plain = |bytes: &[u8]| -> Vec<u8> {
+        let kept = bytes.iter().filter(|byte| !byte.is_ascii_whitespace());
+        kept.map(|byte| {
+            if let b'-' = byte {
+                b'+'
+            } else if let b'_' = byte {
+                b'/'
+            } else {
+                *byte
+            }
+        })
+        .collect()
+    };
+    // What does not begin as a picture is not decoded any further.
+    let mut head = plain(&text[..text.len().min(64)]);
+    head.truncate(head.len() / 4 * 4);
+    if Kind::of_content(&BASE64.decode(head).ok()?) == Kind::Other {
+        return None;
+    }
+    BASE64.decode(plain(text)).ok()
+}
+
+/// Text before the comma of a `data:` address is no longer.
+const BEFORE_DATA: usize = 128;
+
+/// Padding may be missing.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// The file of a path that leads on from a shard's folder; other paths are those of somebody else's disk.
 fn beside(shard: &Path, path: &str) -> Option<PathBuf> {

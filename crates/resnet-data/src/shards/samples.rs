@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::labels::Label;
+use super::labels::{Label, NEITHER};
 use super::members::Member;
-use super::summary::LeftOut;
-use crate::kind::EXTENSIONS;
+use super::summary::{LeftOut, PACKED};
+use crate::kind::{EXTENSIONS, Kind};
 
 /// Endings of labels, the surest first. `json` may hold one, `txt` is a caption where anything else is there.
 const LABELS: [&str; 12] =
@@ -62,11 +62,20 @@ fn base(name: &str) -> &str {
     name.rsplit_once('/').map_or(name, |(_, base)| base)
 }
 
+/// What a member is by its first bytes.
+pub(super) type Sniff<'a> = &'a dyn Fn(&Member) -> Kind;
+
 /// Puts members with the same name up to a dot together: the first dot of its last part, as WebDataset has it; the last
-/// one where more samples are whole then (`photo.2023.01.jpg`).
-pub(super) fn samples(members: &[Member], left_out: &mut LeftOut, notes: &mut Vec<String>) -> Vec<Sample> {
-    let first = grouped(members, |base| base.find('.'));
-    let last = grouped(members, |base| base.rfind('.'));
+/// one where more samples are whole then (`photo.2023.01.jpg`). Where there is a label and no name of a picture, the
+/// other members are looked into.
+pub(super) fn samples(
+    members: &[Member],
+    sniff: Sniff,
+    left_out: &mut LeftOut,
+    notes: &mut Vec<String>,
+) -> Vec<Sample> {
+    let first = grouped(members, sniff, |base| base.find('.'));
+    let last = grouped(members, sniff, |base| base.rfind('.'));
     let whole = |found: &(Vec<Sample>, LeftOut)| {
         found.0.iter().filter(|sample| !matches!(sample.label, Found::Nothing)).count()
     };
@@ -80,15 +89,24 @@ pub(super) fn samples(members: &[Member], left_out: &mut LeftOut, notes: &mut Ve
     samples
 }
 
-/// The members of one name: the images with their endings, the labels with their ranks.
+/// The members of one name: the images with their endings, the labels with their ranks and endings, and what has neither
+/// ending.
 #[derive(Default)]
 struct Group<'a> {
     key: &'a str,
     images: Vec<(String, &'a Member)>,
-    labels: Vec<(usize, &'a Member)>,
+    labels: Vec<(usize, String, &'a Member)>,
+    others: Vec<(String, &'a Member)>,
 }
 
-fn grouped(members: &[Member], dot: impl Fn(&str) -> Option<usize>) -> (Vec<Sample>, LeftOut) {
+/// How sure a label of this ending is: a known one, or (`label.cls`) one whose last part is.
+fn rank_of(ending: &str) -> Option<usize> {
+    let rank = |ending: &str| LABELS.iter().position(|known| *known == ending);
+    let last = || rank(ending.rsplit_once('.')?.1).map(|rank| LABELS.len() + rank);
+    rank(ending).or_else(last)
+}
+
+fn grouped(members: &[Member], sniff: Sniff, dot: impl Fn(&str) -> Option<usize>) -> (Vec<Sample>, LeftOut) {
     let mut left_out = LeftOut::default();
     let mut groups: Vec<Group> = Vec::new();
     let mut known: HashMap<&str, usize> = HashMap::new();
@@ -113,10 +131,14 @@ fn grouped(members: &[Member], dot: impl Fn(&str) -> Option<usize>) -> (Vec<Samp
             twice = group.images.iter().any(|(known, _)| *known == ending);
             group.images.retain(|(known, _)| *known != ending);
             group.images.push((ending, member));
-        } else if let Some(rank) = LABELS.iter().position(|known| *known == ending) {
-            twice = group.labels.iter().any(|(known, _)| *known == rank);
-            group.labels.retain(|(known, _)| *known != rank);
-            group.labels.push((rank, member));
+        } else if let Some(rank) = rank_of(&ending) {
+            twice = group.labels.iter().any(|(_, known, _)| *known == ending);
+            group.labels.retain(|(_, known, _)| *known != ending);
+            group.labels.push((rank, ending, member));
+        } else if is_archive(name) {
+            left_out.add(PACKED, || name.to_string());
+        } else {
+            group.others.push((ending, member));
         }
         if twice {
             left_out.add(
@@ -131,9 +153,22 @@ fn grouped(members: &[Member], dot: impl Fn(&str) -> Option<usize>) -> (Vec<Samp
     let mut samples = Vec::with_capacity(groups.len());
     for mut group in groups {
         let label = group.label();
+        let mut unreadable = false;
+        if group.images.is_empty() && label != Found::Nothing {
+            for (ending, other) in std::mem::take(&mut group.others) {
+                match sniff(other) {
+                    Kind::Picture(_) => group.images.push((ending, other)),
+                    Kind::Unreadable(kind) => {
+                        unreadable = true;
+                        left_out.add_unreadable(kind, || other.name.clone());
+                    }
+                    Kind::Other => {}
+                }
+            }
+        }
         if let Some(image) = group.image(&mut left_out) {
             samples.push(Sample { name: image.name.clone(), offset: image.offset, length: image.length, label });
-        } else if !matches!(label, Found::Nothing | Found::Caption(_)) {
+        } else if !unreadable && group.images.is_empty() && !matches!(label, Found::Nothing | Found::Caption(_)) {
             left_out.add(["label without an image", "labels without an image"], || group.key.to_string());
         }
     }
@@ -169,32 +204,41 @@ impl<'a> Group<'a> {
 
     /// The surest label.
     fn label(&mut self) -> Found {
-        self.labels.sort_by_key(|(rank, _)| *rank);
-        let mut found = Found::Nothing;
-        for (rank, member) in &self.labels {
+        self.labels.sort_by_key(|(rank, ..)| *rank);
+        let (mut found, mut sure) = (Found::Nothing, None);
+        for (rank, _, member) in &self.labels {
+            if sure.as_ref().is_some_and(|(known, _)| *known != rank) {
+                break;
+            }
             let text = member.text.as_deref();
-            let this = match LABELS[*rank] {
+            let this = match LABELS[rank % LABELS.len()] {
                 ending if ending.ends_with("json") => json(text.unwrap_or_default()),
                 "txt" => Found::Caption(text.and_then(Label::parse)),
-                _ => match text.and_then(Label::parse) {
-                    Some(label) => Found::Label(label),
-                    None => Found::Unclear("it is neither a number nor a name"),
+                _ => match text.ok_or(NEITHER).and_then(Label::read) {
+                    Ok(label) => Found::Label(label),
+                    Err(why) => Found::Unclear(why),
                 },
             };
-            match this {
-                Found::Label(_) => return this,
+            match (&sure, this) {
+                // `left.cls` and `right.cls` of one sample.
+                (Some((_, label)), this @ Found::Label(_)) if *label != this => {
+                    return Found::Unclear("several members tell it, and not the same");
+                }
+                (None, this @ Found::Label(_)) => sure = Some((rank, this)),
                 // Metadata in .json beside a .cls need not say the label again.
-                this if found == Found::Nothing => found = this,
+                (None, this) if found == Found::Nothing => found = this,
                 _ => {}
             }
         }
-        found
+        sure.map_or(found, |(_, label)| label)
     }
 }
 
 /// The label in JSON: under one of its usual names, or alone.
 fn json(text: &str) -> Found {
-    let Ok(value) = serde_json::from_str::<serde_json::Value>(text.trim_start_matches('\u{feff}')) else {
+    let text = text.trim_start_matches('\u{feff}');
+    let parsed = serde_json::from_str(text).or_else(|_| serde_json::from_str(&without_nan(text)));
+    let Ok(value): serde_json::Result<serde_json::Value> = parsed else {
         return Found::Unclear("it is no JSON");
     };
     let label = |value: &serde_json::Value| match value {
@@ -215,8 +259,46 @@ fn json(text: &str) -> Found {
     }
 }
 
+/// JSON with null where Python writes NaN, Infinity and -Infinity.
+fn without_nan(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    // Every other piece between quotes is a string; a quote behind an odd number of backslashes is part of one.
+    let (mut rest, mut within) = (text, false);
+    while !rest.is_empty() {
+        let end = match within {
+            true => {
+                let mut escaped = false;
+                let close = rest.bytes().position(|byte| {
+                    let closes = byte == b'"' && !escaped;
+                    escaped = byte == b'\\' && !escaped;
+                    closes
+                });
+                close.map_or(rest.len(), |close| close + 1)
+            }
+            false => rest.find('"').map_or(rest.len(), |open| open + 1),
+        };
+        let (piece, after) = rest.split_at(end);
+        match within {
+            true => out.push_str(piece),
+            false => {
+                out.push_str(&piece.replace("-Infinity", "null").replace("Infinity", "null").replace("NaN", "null"))
+            }
+        }
+        (rest, within) = (after, !within);
+    }
+    out
+}
+
+/// Whether a member holds others.
+fn is_archive(name: &str) -> bool {
+    let name = name.to_lowercase();
+    [".tar", ".tgz", ".zip", ".7z", ".rar"].iter().any(|ending| name.ends_with(ending)) || name.contains(".tar.")
+}
+
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn member(name: &str, text: &str) -> Member {
@@ -227,7 +309,8 @@ mod tests {
     fn of(names: &[(&str, &str)]) -> (Vec<(String, Found)>, String) {
         let members: Vec<Member> = names.iter().map(|(name, text)| member(name, text)).collect();
         let (mut left_out, mut notes) = (LeftOut::default(), Vec::new());
-        let samples = samples(&members, &mut left_out, &mut notes);
+        let sniff = |member: &Member| Kind::of(member.name.as_bytes(), Path::new(&member.name));
+        let samples = samples(&members, &sniff, &mut left_out, &mut notes);
         (samples.into_iter().map(|s| (s.name, s.label)).collect(), format!("{left_out} {notes:?}"))
     }
 
@@ -272,12 +355,22 @@ mod tests {
             ("a.json", "{\"width\": 3}", Found::Nothing),
             ("a.json", "{\"label\": [1, 2]}", Found::Unclear("it has a list of labels, and a class is one")),
             ("a.json", "{", Found::Unclear("it is no JSON")),
+            ("a.json", r#"{"p": -Infinity, "q": [NaN,Infinity], "t": "NaN \" NaN \\", "label": 3}"#, number(3)),
+            ("a.json", r#"{"label": NaN}"#, Found::Unclear("its label is neither a number nor a name")),
+            ("a.json", r#"{"label": "NaN", "p": NaN}"#, word("NaN")),
+            ("a.json", "NaN\"", Found::Unclear("it is no JSON")),
+            ("a.label.cls", "3", number(3)),
+            ("a.meta.json", "{\"label\": 3}", number(3)),
             ("a.cls", "", Found::Unclear("it is neither a number nor a name")),
             ("a.txt", "cat", Found::Caption(Some(Label::Word("cat".into())))),
         ];
         for (name, text, expected) in cases {
             assert_eq!(of(&[("a.jpg", ""), (name, text)]).0, [("a.jpg".into(), expected)], "{name}: {text}");
         }
+        let two = [("a.jpg", ""), ("a.left.cls", "1"), ("a.right.cls", "2")];
+        assert_eq!(of(&two).0[0].1, Found::Unclear("several members tell it, and not the same"));
+        assert_eq!(of(&[two[0], two[1], ("a.right.cls", "1"), ("a.x.json", "7")]).0[0].1, number(1));
+        assert_eq!(of(&[two[0], two[1], ("a.cls", "4")]).0[0].1, number(4));
         let both = [("a.jpg", ""), ("a.txt", "a cat"), ("a.json", "{\"label\": 2}"), ("a.cls", "1")];
         assert_eq!(of(&both).0[0].1, number(1));
         assert_eq!(of(&both[..3]).0[0].1, number(2));

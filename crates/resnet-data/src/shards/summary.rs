@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
+use crate::kind::Unreadable;
 use crate::names::shown;
 use crate::{Dataset, Split};
 
@@ -11,16 +12,35 @@ pub(super) type Kind = [&'static str; 2];
 
 /// What none of a sample's members tells the class of.
 pub(super) const UNLABELLED: Kind = ["sample without a label", "samples without a label"];
+/// Archives within a shard.
+pub(super) const PACKED: Kind = ["archive in a shard, to be unpacked", "archives in a shard, to be unpacked"];
 /// The hub's word for a label that is not told.
 pub(super) const MINUS_ONE: Kind = ["row with the label -1, which is none", "rows with the label -1, which is none"];
 
 /// Kinds of things that were left out: of each how many, and the first of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct LeftOut(Vec<(Kind, usize, String)>);
+pub(super) struct LeftOut(Vec<(What, usize, String)>);
+
+/// What was left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Of(Kind),
+    /// Pictures, videos and so on that are not decoded.
+    Unreadable(Unreadable),
+}
 
 impl LeftOut {
     /// Counts one of a kind.
     pub(super) fn add(&mut self, kind: Kind, name: impl FnOnce() -> String) {
+        self.add_what(What::Of(kind), name);
+    }
+
+    /// Counts a sample whose picture is not decoded.
+    pub(super) fn add_unreadable(&mut self, kind: Unreadable, name: impl FnOnce() -> String) {
+        self.add_what(What::Unreadable(kind), name);
+    }
+
+    fn add_what(&mut self, kind: What, name: impl FnOnce() -> String) {
         match self.0.iter_mut().find(|(known, ..)| *known == kind) {
             Some((_, all, _)) => *all += 1,
             None => self.0.push((kind, 1, name())),
@@ -43,7 +63,7 @@ impl LeftOut {
 
     /// How many there are of a kind.
     pub(super) fn count(&self, kind: Kind) -> usize {
-        self.0.iter().filter(|(known, ..)| *known == kind).map(|(_, count, _)| count).sum()
+        self.0.iter().filter(|(known, ..)| *known == What::Of(kind)).map(|(_, count, _)| count).sum()
     }
 
     /// The line that says so; `None` where nothing was left out.
@@ -56,10 +76,13 @@ impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, (kind, count, first)) in self.0.iter().enumerate() {
             let comma = if place > 0 { ", " } else { "" };
-            let [one, many] = kind;
-            match count {
-                1 => write!(f, "{comma}1 {one} ({first})")?,
-                _ => write!(f, "{comma}{count} {many} (the first: {first})")?,
+            match (kind, count) {
+                (What::Of([one, _]), 1) => write!(f, "{comma}1 {one} ({first})")?,
+                (What::Of([_, many]), _) => write!(f, "{comma}{count} {many} (the first: {first})")?,
+                (What::Unreadable(Unreadable { name, hint }), _) => {
+                    let the_first = if *count > 1 { "the first: " } else { "" };
+                    write!(f, "{comma}{count} {name} ({the_first}{first}; {hint})")?;
+                }
             }
         }
         Ok(())

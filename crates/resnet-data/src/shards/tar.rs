@@ -1,6 +1,5 @@
 //! WebDataset's shards: tar files in which members of one name are a sample, `0001.jpg` and `0001.cls`.
 
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -9,13 +8,15 @@ use rayon::prelude::*;
 use tar::Header;
 
 use super::files::files;
-use super::labels::{Classes, Label, classes};
-use super::members::members;
+use super::labels::{Classes, Given, Label, classes};
+use super::members::{Member, members};
 use super::samples::{Found, Sample, samples};
-use super::summary::{LeftOut, Summary, UNLABELLED, many};
+use super::summary::{LeftOut, PACKED, Summary, UNLABELLED, many};
 use super::{Labelled, Shards};
 use crate::decode::decode;
+use crate::kind::{HEAD, Kind};
 use crate::names::shown;
+use crate::walk::open;
 use crate::{Dataset, Error, Image, Result, Split};
 
 /// Images of a run: enough that a disk reads them in one go, few enough that a buffer mixes many runs.
@@ -57,7 +58,7 @@ impl TarShards {
     pub fn open(place: &str, split: Split) -> Result<Self> {
         let found = files(place, "tar", split)?;
         let indexed: Vec<_> = found.files.par_iter().map(|path| index(path)).collect::<Result<_>>()?;
-        let (mut left_out, mut notes) = (found.left_out.clone(), Vec::new());
+        let (mut left_out, mut notes) = (found.left_out.clone(), found.notes.clone());
         let mut all = Vec::with_capacity(indexed.iter().map(|(samples, ..)| samples.len()).sum());
         for (shard, (samples, own, said)) in indexed.into_iter().enumerate() {
             left_out.merge(own);
@@ -65,11 +66,13 @@ impl TarShards {
             all.extend(samples.into_iter().map(|sample| (shard, sample)));
         }
         let labelled = labelled(all, &found.files, place, &mut left_out, &notes)?;
-        let labels: Vec<Label> = labelled.iter().map(|(.., label)| label.clone()).collect();
-        let Classes { labels, names, words } = classes(&found.files[0], &labels, None)?;
+        let labels: Vec<Label> = labelled.iter().map(|kept| kept.label.clone()).collect();
+        let at = |index: usize| (found.files[labelled[index].shard].as_path(), shown(&labelled[index].name));
+        let given = Given { shard: &found.files[0], labels: &labels, own: None, at: &at };
+        let Classes { labels, names, words } = classes(given)?;
         let mut places = Vec::with_capacity(labels.len());
         let mut starts = Vec::with_capacity(found.files.len());
-        for ((shard, offset, length, _), label) in labelled.into_iter().zip(labels) {
+        for (Kept { shard, offset, length, .. }, label) in labelled.into_iter().zip(labels) {
             while starts.len() <= shard {
                 starts.push(places.len());
             }
@@ -89,22 +92,43 @@ fn index(path: &Path) -> Result<(Vec<Sample>, LeftOut, Vec<String>)> {
     let (mut left_out, mut notes) = (LeftOut::default(), Vec::new());
     let members = members(path, &mut left_out, &mut notes)?;
     let mut said = Vec::new();
-    let samples = samples(&members, &mut left_out, &mut said);
+    let head = |member: &Member| -> std::io::Result<Vec<u8>> {
+        let mut file = open(path)?;
+        file.seek(SeekFrom::Start(member.offset))?;
+        let mut head = Vec::new();
+        file.take(member.length.min(HEAD)).read_to_end(&mut head)?;
+        Ok(head)
+    };
+    let sniff = |member: &Member| head(member).map_or(Kind::Other, |head| Kind::of(&head, Path::new(&member.name)));
+    let samples = samples(&members, &sniff, &mut left_out, &mut said);
     left_out.within(path);
     notes.extend(said.into_iter().map(|note| format!("{}: {note}", shown(path))));
     Ok((samples, left_out, notes))
 }
 
-/// The samples that have labels: shard, place of the image, label.
+/// A sample that has a label.
+struct Kept {
+    shard: usize,
+    name: String,
+    offset: u64,
+    length: u64,
+    label: Label,
+}
+
+/// The samples that have labels.
 fn labelled(
     samples: Vec<(usize, Sample)>,
     shards: &[PathBuf],
     place: &str,
     left_out: &mut LeftOut,
     notes: &[String],
-) -> Result<Vec<(usize, u64, u64, Label)>> {
+) -> Result<Vec<Kept>> {
     let Some((_, first)) = samples.first() else {
         let hint = match left_out.line() {
+            Some(line) if left_out.count(PACKED) > 0 => format!(
+                "it holds tar files or other archives: unpack it, and where each of them holds the images of a class \
+                 unpack those too, each into a folder of its name, and give the folder ({line})"
+            ),
             Some(line) => format!("a sample is an image and its label: NAME.jpg and NAME.cls ({line})"),
             None => "a sample is an image and its label: NAME.jpg and NAME.cls".to_string(),
         };
@@ -112,6 +136,7 @@ fn labelled(
     };
     let first = shards[samples[0].0].join(&first.name);
     let sure = samples.iter().filter(|(_, sample)| matches!(sample.label, Found::Label(_))).count();
+    let folders = class_folders(&samples);
     let captions = sure == 0 && are_classes(&samples);
     let total = samples.len();
     let mut unclear = None;
@@ -119,8 +144,8 @@ fn labelled(
     for (shard, Sample { name, offset, length, label }) in samples {
         let at = |name: &str| shown(shards[shard].join(name));
         match label {
-            Found::Label(label) => kept.push((shard, offset, length, label)),
-            Found::Caption(Some(label)) if captions => kept.push((shard, offset, length, label)),
+            Found::Label(label) => kept.push(Kept { shard, name, offset, length, label }),
+            Found::Caption(Some(label)) if captions => kept.push(Kept { shard, name, offset, length, label }),
             Found::Unclear(why) => {
                 unclear.get_or_insert(why);
                 left_out.add(["sample whose label cannot be read", "samples whose label cannot be read"], || {
@@ -135,6 +160,11 @@ fn labelled(
         }
     }
     if kept.is_empty() {
+        if let Some([one, other, count]) = folders {
+            let mend = "unpack it and give the folder";
+            let message = format!("it holds a folder for each class, {one}, {other} and so on ({count}): {mend}");
+            return Err(Error::Format { path: shards[0].clone(), message });
+        }
         let why = unclear.unwrap_or("no member beside it is a label");
         // A shard that is cut may have lost them.
         let notes: String = notes.iter().map(|note| format!("; {note}")).collect();
@@ -145,6 +175,17 @@ fn labelled(
         return Err(Error::Format { path: first, message });
     }
     Ok(kept)
+}
+
+/// Two folders that images without any labels lie in, and how many there are.
+fn class_folders(samples: &[(usize, Sample)]) -> Option<[String; 3]> {
+    let mut folders = std::collections::BTreeSet::new();
+    for (_, sample) in samples {
+        let (folder, _) = sample.name.rsplit_once('/').filter(|_| sample.label == Found::Nothing)?;
+        folders.insert(folder);
+    }
+    let mut names = folders.iter().map(shown);
+    Some([names.next()?, names.next()?, many(folders.len(), "folder")])
 }
 
 /// Whether the texts beside images are classes: all short, and each stands beside two images or more in the mean.
@@ -161,6 +202,10 @@ fn are_classes(samples: &[(usize, Sample)]) -> bool {
 }
 
 impl Shards for TarShards {
+    fn note(&mut self, note: String) {
+        self.summary.notes.push(note);
+    }
+
     fn relabelled(mut self, classes: Vec<String>, change: impl Fn(u32) -> u32) -> Self {
         self.places.iter_mut().for_each(|place| place.label = change(place.label));
         Self { classes, ..self }
@@ -236,7 +281,7 @@ impl TarShards {
         let path = &self.shards[self.places[index].shard as usize];
         let mut bytes = vec![0; length as usize];
         let mut read = || -> std::io::Result<()> {
-            let mut file = File::open(path)?;
+            let mut file = open(path)?;
             file.seek(SeekFrom::Start(offset))?;
             file.read_exact(&mut bytes)
         };

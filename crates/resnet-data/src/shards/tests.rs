@@ -2,6 +2,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+mod members;
+mod names;
+mod texts;
+
 use super::*;
 use crate::cifar::tests::{parquet_bytes, photo};
 use crate::{Dataset, Loader, LoaderConfig, Normalize, Split, Transform, open, open_both};

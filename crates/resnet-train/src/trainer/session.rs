@@ -108,7 +108,7 @@ impl Session {
     ) -> Result<Self> {
         recipe.check()?;
         if train.classes() != test.classes() {
-            return Err(other_classes(train.classes(), test.classes()));
+            return Err(Error::Invalid(other_classes(train.classes(), test.classes())));
         }
         recipe.normalize = recipe.normalize.measured(&*train, loading.on_broken)?;
         let normalize = recipe.normalize.resolve(&*train)?;
@@ -262,16 +262,36 @@ impl Session {
     }
 }
 
-/// Sets whose labels mean different things.
-fn other_classes(train: &[String], test: &[String]) -> Error {
-    let at = train.iter().zip(test).take_while(|(a, b)| a == b).count();
-    let name = |classes: &[String]| classes.get(at).map_or("none".into(), |name| name.escape_debug().to_string());
-    Error::Invalid(format!(
-        "the training set has {} classes and the test set {}, and class {at} is {} in one and {} in the other: give both the \
-         same names in the same order",
-        train.len(),
-        test.len(),
-        name(train),
-        name(test)
-    ))
+/// The first class that is not the same in both sets.
+fn other_classes(train: &[String], test: &[String]) -> String {
+    let number = train.iter().zip(test).take_while(|(a, b)| a == b).count();
+    let what = match (train.get(number), test.get(number)) {
+        (Some(learned), Some(tested)) => format!(
+            "class {number} is {} in the training set and {} in the test set",
+            resnet_data::shown(learned),
+            resnet_data::shown(tested)
+        ),
+        (Some(only), None) => format!("class {number}, {}, is in the training set alone", resnet_data::shown(only)),
+        (None, only) => {
+            let only = only.map(resnet_data::shown).unwrap_or_default();
+            format!("class {number}, {only}, is in the test set alone")
+        }
+    };
+    format!("{what}: both need the same classes in the same order")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_class_that_differs_is_named() {
+        let said = |train: &[&str], test: &[&str]| {
+            let list = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+            other_classes(&list(train), &list(test))
+        };
+        assert!(said(&["ant", "bee"], &["ant", "cat"]).starts_with("class 1 is bee in the training set and cat in"));
+        assert!(said(&["ant", "bee"], &["ant"]).starts_with("class 1, bee, is in the training set alone: both"));
+        assert!(said(&["ant"], &["ant", "cat"]).starts_with("class 1, cat, is in the test set alone"));
+    }
 }
