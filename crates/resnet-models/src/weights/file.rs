@@ -167,7 +167,7 @@ impl WeightsFile {
             let mut candidates = find::candidates(&self.places, &among)?;
             let keys = self.parts.first().map(|part| &part.keys[..]).unwrap_or_default();
             if let Some(choice) = find::choose(&candidates, &self.places, target, keys) {
-                candidates[choice.taken].find_head(&self.places, &among);
+                find::find_head(&mut candidates, choice.taken, &self.places, &among);
                 return Ok(self.found(&candidates, &choice));
             }
         }

@@ -104,6 +104,11 @@ impl Children {
         })
     }
 
+    /// The number of the last stage.
+    pub fn last(&self) -> Option<usize> {
+        self.layers.last()?.parse().ok()
+    }
+
     fn name(&self, name: &str) -> Option<String> {
         let (number, rest) = name.split_once('.')?;
         if number == self.conv {
