@@ -98,6 +98,9 @@ pub(crate) fn fit(
         return Err(Error::NoClasses);
     }
     let network = Network::new(&config, parameters.builder())?;
+    if let Some(what) = weights::compare_settings(&found.settings, network.graph(), &config.name) {
+        return Err(Error::Foreign { file: file.file.clone(), what });
+    }
     let mut checkpoint = file.read(found)?;
     let head = format!("{}.", config.head());
     let except = match new_head {

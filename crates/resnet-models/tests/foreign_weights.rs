@@ -121,6 +121,40 @@ fn whole_modules_are_read_without_running_anything() {
 }
 
 #[test]
+fn a_whole_module_of_other_strides_or_norms_is_refused() {
+    let whole = std::fs::read(file("whole_module_legacy.pt")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("changed.pt");
+    let find = |bytes: &[u8], from: usize, what: &[u8]| {
+        from + bytes[from..].windows(what.len()).position(|window| window == what).unwrap()
+    };
+    let refused = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        let options = PretrainedOptions { config: Some(tiny()), ..PretrainedOptions::default() };
+        from_pretrained_with(&path.display().to_string(), &options, &mut ()).err().unwrap().to_string()
+    };
+    let conv = find(&whole, find(&whole, 0, b"conv1"), b"stride");
+    let mut strided = whole.clone();
+    let at = find(&whole, conv, b"K\x02K\x02\x86");
+    strided[at..at + 4].copy_from_slice(b"K\x01K\x01");
+    let error = refused(&strided);
+    assert!(error.contains("changed.pt: its conv1 has stride 1, tiny's has stride 2"), "{error}");
+    let mut soft = whole.clone();
+    let at = find(&whole, find(&whole, 0, b"eps"), &1e-5f64.to_be_bytes());
+    soft[at..at + 8].copy_from_slice(&1e-3f64.to_be_bytes());
+    let error = refused(&soft);
+    assert!(error.contains("its bn1 has eps 0.001, tiny's has eps 0.00001"), "{error}");
+    let notes = weights::load(&path).unwrap().remarks().join("\n");
+    assert!(notes.contains("bn1 has eps 0.001"), "{notes}");
+    let mut dropped = whole;
+    let at = find(&dropped, 0, b"pooling\nMaxPool2d\n") + 8;
+    dropped[at..at + 9].copy_from_slice(b"Identity\n");
+    dropped.remove(at + 9);
+    let error = refused(&dropped);
+    assert!(error.contains("its maxpool has no pooling (Identity), tiny's has a max pooling"), "{error}");
+}
+
+#[test]
 fn parametrized_and_folded_networks_are_computed() {
     near("parametrized", &output(&plain("parametrized.pth")), "parametrized", 1e-4);
     let folded = plain("folded.pth");

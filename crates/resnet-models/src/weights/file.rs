@@ -18,6 +18,7 @@ use super::names::{self, is_ignored, nearest};
 use super::parametrize::{self, Computed};
 use super::part::{Part, Reader};
 use super::read::{Checkpoint, LoadOptions};
+use super::settings::{self, Settings};
 use super::shards;
 use super::spelling::unwrapped;
 
@@ -53,6 +54,8 @@ pub(crate) struct Found {
     pub foreign: Option<String>,
     left: Vec<Left>,
     notes: Vec<String>,
+    /// What its layers say of themselves, by our paths.
+    pub settings: Settings,
 }
 
 impl Found {
@@ -213,7 +216,10 @@ impl WeightsFile {
                 notes.push("the head has no bias: zeros stand in".into());
             }
         }
+        let settings = self.settings(taken);
+        notes.extend(settings::unusual(&settings));
         Found {
+            settings,
             names,
             entry: taken.entry.clone(),
             prefix: taken.prefix.clone(),
@@ -223,6 +229,27 @@ impl WeightsFile {
             left,
             notes,
         }
+    }
+
+    /// What the layers of a network say of themselves.
+    fn settings(&self, network: &Candidate) -> Settings {
+        let all = self.parts.iter().map(|part| &part.tree.settings);
+        if all.clone().all(|settings| settings.is_empty()) {
+            return Settings::new();
+        }
+        let of = |path: &str| all.clone().find_map(|settings| settings.get(path)).copied();
+        let mut found = Settings::new();
+        for (name, made) in &network.names {
+            let (Some((path, "weight")), Made::Of(at)) = (name.rsplit_once('.'), made) else { continue };
+            let raw = self.places[*at].raw.as_str();
+            if let Some(setting) = raw.rsplit_once('.').and_then(|(module, _)| of(module)) {
+                found.insert(path.to_owned(), setting);
+            }
+        }
+        let way = [network.entry.as_str(), network.prefix.as_str(), "maxpool"];
+        let way: Vec<&str> = way.into_iter().filter(|part| !part.is_empty()).collect();
+        found.extend(of(&way.join(".")).map(|setting| ("maxpool".to_owned(), setting)));
+        found
     }
 
     /// Places below the entry and prefix that are asked for.
@@ -361,6 +388,7 @@ impl WeightsFile {
             foreign: None,
             left: Vec::new(),
             notes: Vec::new(),
+            settings: Settings::new(),
         })
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::fault::Fault;
 use super::pickle::{Arena, Id, Value};
+use super::settings::Setting;
 
 /// Keys whose tensors are no weights.
 const NOT_WEIGHTS: &[&str] = &["optim", "sched", "scaler", "rng", "random"];
@@ -35,6 +36,8 @@ pub(super) struct Tree {
     pub others: BTreeMap<String, usize>,
     /// Objects that could not be looked into: where they are, and of which class.
     pub objects: Vec<(String, String)>,
+    /// Of whole modules: what their layers say of themselves, by path.
+    pub settings: HashMap<String, Setting>,
 }
 
 /// Everything below `root` that has a name.
@@ -113,6 +116,11 @@ impl Walk<'_> {
             return Ok(());
         }
         let arena = self.arena;
+        if let Some(setting) = Setting::of(arena, module)
+            && self.tree.settings.len() < MAX_TENSORS
+        {
+            self.tree.settings.insert(path.trim_end_matches('.').to_owned(), setting);
+        }
         for kind in ["_parameters", "_buffers"] {
             let Some(held) = arena.attribute(module, kind) else { continue };
             for (key, value) in last_entries(arena, held) {
