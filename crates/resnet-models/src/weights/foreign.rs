@@ -29,6 +29,20 @@ const MARKS: &[(&[u8], &str)] = &[
     (b"\x08\x01\x12", "it is a SavedModel of TensorFlow; save the weights under PyTorch's names as safetensors"),
 ];
 
+/// Beginnings of pickles of protocols 0 and 1, which have no mark of their own.
+const OLD_PICKLES: &[&[u8]] = &[
+    b"(dp",
+    b"(lp",
+    b"(d.",
+    b"}q\0",
+    b"]q\0",
+    b"ccollections\n",
+    b"ccopy_reg\n",
+    b"c__builtin__\n",
+    b"cnumpy",
+    b"ctorch",
+];
+
 /// Beginnings of text, in small letters, after white space.
 const TEXTS: &[(&str, &str)] = &[
     ("<!doctype", "it is a web page (HTML); the download went wrong"),
@@ -48,6 +62,11 @@ pub(super) fn looks_like(bytes: &[u8]) -> String {
         return "it holds zeros only, as a download that was never filled; fetch it again".into();
     }
     let head = &bytes[..bytes.len().min(512)];
+    if OLD_PICKLES.iter().any(|begin| head.starts_with(begin)) {
+        return "it is a Python pickle of protocol 0 or 1: in Python, torch.save(pickle.load(open(FILE, 'rb')), \
+                'weights.pth'), and give weights.pth"
+            .into();
+    }
     let text = String::from_utf8_lossy(head).trim_start_matches('\u{feff}').trim_start().to_lowercase();
     if let Some((_, what)) = TEXTS.iter().find(|(mark, _)| text.starts_with(mark)) {
         return (*what).into();

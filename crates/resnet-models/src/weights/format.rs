@@ -64,6 +64,8 @@ mod tests {
             (b"\n<!DOCTYPE html><html>", "web page"),
             (b"\x1f\x8b\x08", "gzip"),
             (b"\x80\x09\x95abc", "pickle"),
+            (b"(dp0\nVconv1.weight\np1\n", "protocol 0 or 1"),
+            (b"ccollections\nOrderedDict\np0\n", "torch.save("),
             (b"\x89PNG", "PNG"),
             (b"\xfd7zXZ\0abc", "xz"),
             (b"\x28\xb5\x2f\xfdabc", "zstd"),
