@@ -19,7 +19,7 @@ use super::parametrize::{self, Computed};
 use super::part::{Part, Reader};
 use super::read::{Checkpoint, LoadOptions};
 use super::settings::{self, Settings};
-use super::shards;
+use super::shards::{self, Inside};
 use super::spelling::unwrapped;
 
 /// A file of weights (or several with an index), before its tensors are read.
@@ -78,8 +78,14 @@ impl WeightsFile {
     /// [`WeightsError`], naming the file: it cannot be read, is of another format, damaged, or holds no tensors.
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
         if path.is_dir() {
-            let inside = shards::in_folder(path)?;
-            return if inside.is_dir() { Self::of(path, Vec::new()) } else { Self::open(&inside) };
+            return match shards::in_folder(path)? {
+                Inside::One(inside) if inside.is_dir() => Self::of(path, Vec::new()),
+                Inside::One(inside) => Self::open(&inside),
+                Inside::Parts(parts) => Self::joined(&parts, path),
+            };
+        }
+        if let Some(reason) = shards::of_a_folder(path) {
+            return Err(WeightsError::Unsupported { file: path.to_owned(), reason });
         }
         if let Some((this, all)) = shards::one_of_several(path) {
             return Err(shards::part_alone(path, this, all));
@@ -87,11 +93,14 @@ impl WeightsFile {
         let bytes = read(path)?;
         match shards::parts(&bytes, path)? {
             None => Self::of_bytes(bytes, path),
-            Some(parts) => {
-                let opened = parts.iter().map(|part| open_part(read(part)?, part));
-                Self::of(path, opened.collect::<Result<_, _>>()?)
-            }
+            Some(parts) => Self::joined(&parts, path),
         }
+    }
+
+    /// Of several files; `file` is what errors call them.
+    fn joined(parts: &[PathBuf], file: &Path) -> Result<Self, WeightsError> {
+        let opened = parts.iter().map(|part| open_part(read(part)?, part));
+        Self::of(file, opened.collect::<Result<_, _>>()?)
     }
 
     /// Of a file's content.

@@ -146,6 +146,11 @@ pub(super) fn archive(names: &[String]) -> String {
                 'weights.safetensors'), and give that"
             .into();
     }
+    if has("models/model.json") || has("serialized_exported_program.json") {
+        return "it is a program of torch.export (.pt2): in Python, torch.save(torch.export.load(FILE).state_dict, \
+                'weights.pth'), and give weights.pth"
+            .into();
+    }
     if has("coremldata.bin") || has("Manifest.json") {
         return "it is a Core ML package; take the weights that it was made from".into();
     }

@@ -60,6 +60,7 @@ impl Part {
     /// # Errors
     /// When the file is damaged or holds no tensors; says what it holds instead.
     pub fn open(bytes: Vec<u8>, format: Format) -> Result<Self, Fault> {
+        let bytes = if format == Format::TorchZip { torch::inflate(bytes)? } else { bytes };
         let part = |content| Self {
             format,
             metadata: BTreeMap::new(),

@@ -1,5 +1,5 @@
 //! The zip form: `NAME/data.pkl` describes the object, `NAME/data/KEY` are the storages, stored
-//! without compression.
+//! without compression (others are inflated before).
 
 use std::collections::HashMap;
 use std::io::{Cursor, sink};
