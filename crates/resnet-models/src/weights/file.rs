@@ -11,8 +11,9 @@ use super::error::WeightsError;
 use super::fault::{Fault, show};
 use super::find::{self, Candidate, Place, Target};
 use super::fold::Made;
+use super::foreign;
 use super::format::Format;
-use super::head::Head;
+use super::head::{self, Head};
 use super::left::{self, Left};
 use super::names::{self, is_ignored, nearest};
 use super::parametrize::{self, Computed};
@@ -234,10 +235,20 @@ impl WeightsFile {
             prefix: taken.prefix.clone(),
             head: taken.head.clone(),
             recognised: true,
-            foreign: taken.foreign(),
+            foreign: taken.foreign().or_else(|| foreign::network(self.of_network(taken))),
             left,
             notes,
         }
+    }
+
+    /// Names of a network's tensors, and of what stands below it where heads are.
+    fn of_network<'a>(&'a self, network: &'a Candidate) -> impl Iterator<Item = &'a str> {
+        let shown = self.places.iter().enumerate().filter(|(at, _)| !self.hidden.contains(at));
+        let own = shown.filter(|(at, place)| {
+            let below = place.clean.strip_prefix(&network.clean).and_then(|name| name.split('.').next());
+            network.own.contains(at) || below.is_some_and(head::is_word)
+        });
+        own.map(|(_, place)| place.clean.as_str())
     }
 
     /// What the layers of a network say of themselves.
@@ -382,6 +393,9 @@ impl WeightsFile {
             Source::Stored(part, at) => self.parts[part].tensors[at].special.as_deref() == Some("qtensor"),
             Source::Computed(_) => false,
         };
+        if let Some(what) = foreign::network(tensors.keys().map(String::as_str)).filter(|_| !options.keep_names) {
+            return Err(Fault::Unsupported(what));
+        }
         if tensors.values().any(special) || tensors.keys().any(|name| name.contains("_packed_params")) {
             return Err(Fault::Unsupported(
                 "it is a quantized network: give the float weights that it was made from".into(),
@@ -490,14 +504,20 @@ fn read(path: &Path) -> Result<Vec<u8>, WeightsError> {
     if path.metadata().is_ok_and(|about| about.is_file() && about.len() > MOST_FOREIGN) {
         let mut head = Vec::new();
         std::fs::File::open(path).and_then(|file| file.take(4096).read_to_end(&mut head)).map_err(failed)?;
-        Format::detect(&head).map_err(|found| WeightsError::UnknownFormat { file: path.to_owned(), found })?;
+        detect(&head, path)?;
     }
     resnet_files::read(path, MOST_BYTES).map_err(failed)
 }
 
+fn detect(bytes: &[u8], file: &Path) -> Result<Format, WeightsError> {
+    Format::detect(bytes).map_err(|found| {
+        let found = foreign::named(file).map_or(found, str::to_owned);
+        WeightsError::UnknownFormat { file: file.to_owned(), found }
+    })
+}
+
 fn open_part(bytes: Vec<u8>, file: &Path) -> Result<Part, WeightsError> {
-    let format =
-        Format::detect(&bytes).map_err(|found| WeightsError::UnknownFormat { file: file.to_owned(), found })?;
+    let format = detect(&bytes, file)?;
     Part::open(bytes, format).map_err(|fault| fault.of(file))
 }
 

@@ -326,10 +326,6 @@ impl Candidate {
                     .into(),
             );
         }
-        let quantized = |name: &String| name.ends_with(".zero_point") || name.contains("_packed_params");
-        if self.names.keys().any(quantized) {
-            return Some("it is a quantized network: give the float weights that it was made from".into());
-        }
         None
     }
 }

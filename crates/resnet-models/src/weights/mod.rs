@@ -45,5 +45,5 @@ pub(crate) use save::replace;
 pub use save::save;
 pub use schemes::Names;
 pub(crate) use settings::compare as compare_settings;
-pub(crate) use shards::parts_of_index;
+pub(crate) use shards::{belongs_together, parts_of_index};
 pub use torch::save_torch;

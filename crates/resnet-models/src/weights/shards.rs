@@ -113,6 +113,17 @@ fn is_distributed(folder: &Path) -> bool {
     folder.join("__0_0.distcp").is_file()
 }
 
+/// Whether a folder with these files of weights is one checkpoint, of several files or unpacked, which [`in_folder`] reads
+/// or says what to do with.
+pub(crate) fn belongs_together(folder: &Path, weights: &[PathBuf]) -> bool {
+    match weights {
+        [] => {
+            matches!(in_folder(folder), Err(WeightsError::Unsupported { reason, .. }) if [UNPACKED, DISTRIBUTED].contains(&&*reason))
+        }
+        parts => parts.iter().all(|part| one_of_several(part).is_some()),
+    }
+}
+
 /// The index, the one file of weights or all its parts in a folder.
 ///
 /// # Errors
