@@ -167,6 +167,9 @@ fn by_name(tensors: &[Named<'_>], network: &Network<'_>, levels: &[&str]) -> Hea
 
 /// The one linear layer that takes the features, whatever it is called.
 fn alone(tensors: &[Named<'_>], network: &Network<'_>, levels: &[&str]) -> (Head, Option<String>) {
+    if network.prefix.split('.').any(|part| PROJECTING.contains(&part)) {
+        return (Head::None, None);
+    }
     let mut modules: BTreeMap<&str, Vec<(&str, Named<'_>)>> = BTreeMap::new();
     for tensor in near(tensors, network, levels) {
         modules.entry(tensor.module).or_default().push((tensor.leaf, tensor.named));
@@ -443,6 +446,7 @@ mod tests {
         says("", &[("age.weight", &[9, 8]), ("sex.weight", &[2, 8])], &["2 layers", "age of 9 outputs", "sex of 2"]);
         assert_eq!(head("", &[("lateral.weight", &[3, 8, 1, 1])]), Head::None);
         assert_eq!(head("", &[("queue.weight", &[3, 8])]), Head::None);
+        assert_eq!(head("encoder_q.", &[("encoder_q.mlp.weight", &[3, 8])]), Head::None);
     }
 
     #[test]

@@ -13,7 +13,8 @@ use super::pickle::{Arena, Id, Value};
 /// A layer with its settings. Those that are not told are those of torch's layers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Setting {
-    Conv(ConvConfig),
+    /// And whether its border is of zeros.
+    Conv(ConvConfig, bool),
     Norm {
         eps: f64,
     },
@@ -25,9 +26,13 @@ pub(crate) enum Setting {
 impl Setting {
     /// Of a pickled module, where it is a layer that has settings.
     pub fn of(arena: &Arena, module: Id) -> Option<Self> {
-        let Value::Object { class, .. } = arena.get(module) else { return None };
+        let Value::Object { class, state: Some(state), .. } = arena.get(module) else { return None };
+        // More attributes no layer has.
+        if arena.entries(*state).is_none_or(|attributes| attributes.len() > 256) {
+            return (class.ends_with(".Identity")).then_some(Self::Identity);
+        }
         let class = class.rsplit('.').next()?;
-        if !["Conv2d", "BatchNorm2d", "SyncBatchNorm", "MaxPool2d", "Identity"].contains(&class) {
+        if !["Conv2d", "BatchNorm2d", "SyncBatchNorm", "FrozenBatchNorm2d", "MaxPool2d", "Identity"].contains(&class) {
             return None;
         }
         let value = |name: &str| arena.attribute(module, name);
@@ -43,12 +48,16 @@ impl Setting {
             }
         };
         Some(match class {
-            "Conv2d" => Self::Conv(ConvConfig {
-                stride: pair("stride")?,
-                padding: pair("padding")?,
-                dilation: pair("dilation")?,
-                groups: arena.int(value("groups")?)?.try_into().ok()?,
-            }),
+            "Conv2d" => {
+                let config = ConvConfig {
+                    stride: pair("stride")?,
+                    padding: pair("padding")?,
+                    dilation: pair("dilation")?,
+                    groups: arena.int(value("groups")?)?.try_into().ok()?,
+                };
+                let mode = value("padding_mode").and_then(|mode| arena.string(mode));
+                Self::Conv(config, mode.is_none_or(|mode| &**mode == "zeros"))
+            }
             "MaxPool2d" => Self::MaxPool(PoolConfig {
                 kernel: pair("kernel_size")?,
                 stride: pair("stride")?,
@@ -72,7 +81,10 @@ impl Setting {
             said(what, &Pair(*own), &Pair(*other))
         };
         match (self, other) {
-            (Self::Conv(own), Self::Conv(other)) => pairs(&[
+            (Self::Conv(.., false), Self::Conv(.., true)) => {
+                Some(["a border that is not of zeros".into(), "zeros".into()])
+            }
+            (Self::Conv(own, _), Self::Conv(other, _)) => pairs(&[
                 ("stride", own.stride, other.stride),
                 ("dilation", own.dilation, other.dilation),
                 ("padding", own.padding, other.padding),
@@ -116,7 +128,7 @@ pub(crate) fn compare(file: &Settings, graph: &Graph, name: &str) -> Option<Stri
     let mut own: BTreeMap<&str, Setting> = BTreeMap::new();
     for node in graph.nodes() {
         let setting = match &node.op {
-            Op::Conv { config, .. } => Setting::Conv(*config),
+            Op::Conv { config, .. } => Setting::Conv(*config, true),
             Op::Norm(norm) => Setting::Norm { eps: norm.config.eps },
             Op::MaxPool(config) => Setting::MaxPool(*config),
             _ => continue,
@@ -144,8 +156,9 @@ pub(crate) fn compare(file: &Settings, graph: &Graph, name: &str) -> Option<Stri
 /// In words what of a file's layers is not as in torchvision's networks and is lost where only tensors are kept.
 pub(super) fn unusual(settings: &Settings) -> Option<String> {
     let strange = |path: &str, setting: &Setting| match setting {
-        Setting::Conv(conv) if conv.dilation != (1, 1) => Some(format!("dilation {}", Pair(conv.dilation))),
-        Setting::Conv(conv) if path == "conv1" && conv.padding == (3, 3) && conv.stride != (2, 2) => {
+        Setting::Conv(conv, _) if conv.dilation != (1, 1) => Some(format!("dilation {}", Pair(conv.dilation))),
+        Setting::Conv(_, false) => Some("a border that is not of zeros".into()),
+        Setting::Conv(conv, _) if path == "conv1" && conv.padding == (3, 3) && conv.stride != (2, 2) => {
             Some(format!("stride {}", Pair(conv.stride)))
         }
         Setting::Norm { eps } if (eps - NormConfig::default().eps).abs() > 1e-3 * NormConfig::default().eps => {
@@ -177,13 +190,15 @@ mod tests {
         let conv =
             b"\x80\x02ctorch.nn.modules.conv\nConv2d\n)\x81}(U\x06strideK\x02K\x02\x86U\x07paddingK\x03K\x03\x86\
             U\x08dilationK\x01K\x01\x86U\x06groupsK\x01ub.";
-        assert_eq!(of(conv), Some(Setting::Conv(ConvConfig::square(2, 3))));
+        assert_eq!(of(conv), Some(Setting::Conv(ConvConfig::square(2, 3), true)));
         let pool = b"\x80\x02ctorch.nn.modules.pooling\nMaxPool2d\n)\x81}(U\x0bkernel_sizeK\x03U\x06strideK\x02U\x07paddingK\x01ub.";
         assert_eq!(of(pool), Some(Setting::MaxPool(PoolConfig::square(3, 2, 1))));
         assert_eq!(
             of(b"\x80\x02ctorch.nn.modules.batchnorm\nBatchNorm2d\n)\x81}U\x03epsG?\xf0\0\0\0\0\0\0sb."),
             Some(Setting::Norm { eps: 1.0 })
         );
+        let reflecting = conv.iter().take(conv.len() - 3).chain(b"U\x0cpadding_modeU\x07reflectub.").copied();
+        assert_eq!(of(&reflecting.collect::<Vec<_>>()), Some(Setting::Conv(ConvConfig::square(2, 3), false)));
         // Padding in words, negative numbers, other layers.
         assert_eq!(
             of(b"\x80\x02ctorch.nn.modules.conv\nConv2d\n)\x81}(U\x06strideK\x02U\x07paddingU\x04sameub."),
@@ -198,10 +213,10 @@ mod tests {
 
     #[test]
     fn what_tensors_do_not_tell_is_told() {
-        let usual = [("conv1", Setting::Conv(ConvConfig::square(2, 3))), ("bn1", Setting::Norm { eps: 1e-5 })];
+        let usual = [("conv1", Setting::Conv(ConvConfig::square(2, 3), true)), ("bn1", Setting::Norm { eps: 1e-5 })];
         let mut settings: Settings = usual.into_iter().map(|(path, setting)| (path.to_owned(), setting)).collect();
         assert_eq!(unusual(&settings), None);
-        settings.insert("conv1".into(), Setting::Conv(ConvConfig::square(1, 3)));
+        settings.insert("conv1".into(), Setting::Conv(ConvConfig::square(1, 3), true));
         settings.insert("layer1.0.bn1".into(), Setting::Norm { eps: 1e-3 });
         let said = unusual(&settings).unwrap();
         assert!(said.starts_with("its conv1 has stride 1") && said.contains("1 other"), "{said}");
