@@ -329,7 +329,7 @@ impl WeightsFile {
         }
         let key = entry.split('.').next().unwrap_or(entry);
         if part.keys.iter().any(|own| own == entry) {
-            return format!("the dict under {} holds no tensors", show(entry));
+            return format!("the dict under {} holds no tensors that are not under another key too", show(entry));
         }
         let meant =
             nearest(key, part.keys.iter().map(String::as_str)).map(|name| format!(" (did you mean {}?)", show(name)));

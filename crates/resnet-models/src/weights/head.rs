@@ -219,25 +219,26 @@ struct Near<'a> {
 /// Tensors near the network that may belong to what stands behind it.
 fn near<'a>(tensors: &[Named<'a>], network: &Network<'_>, levels: &[&str]) -> Vec<Near<'a>> {
     let mut found = Vec::new();
-    // Modules with convolutions are other things.
-    let mut convolved: BTreeSet<&str> = BTreeSet::new();
+    // Modules with convolutions or with many steps below them are other things.
+    let mut large: BTreeSet<&str> = BTreeSet::new();
     for &(name, place, shape) in tensors {
         // At the first level that it does not lead away from: others lead to that one.
         let Some(above) = levels.iter().find(|above| name.starts_with(**above)) else { continue };
         let rest = &name[above.len()..];
         let (Some((path, leaf)), Some(root)) = (rest.rsplit_once('.'), rest.split('.').next()) else { continue };
         let root = &name[..above.len() + root.len()];
-        if shape.len() > 2 && shape.iter().skip(2).any(|&size| size != 1) {
-            convolved.insert(root);
+        let steps = path.split('.').count();
+        if steps > 2 || (shape.len() > 2 && shape.iter().skip(2).any(|&size| size != 1)) {
+            large.insert(root);
         }
         // Beside the dict of the network another's modules are deeper.
         let deepest = if above.len() >= network.entry { 2 } else { 1 };
-        if path.split('.').count() > deepest || is_aside(rest) {
+        if steps > deepest || is_aside(rest) {
             continue;
         }
         found.push((root, Near { module: &name[..name.len() - leaf.len() - 1], leaf, named: (name, place, shape) }));
     }
-    found.into_iter().filter(|(root, _)| !convolved.contains(root)).map(|(_, near)| near).collect()
+    found.into_iter().filter(|(root, _)| !large.contains(root)).map(|(_, near)| near).collect()
 }
 
 /// Whether a name has a word of what is no part of the way to the classes.
@@ -428,6 +429,9 @@ mod tests {
         let branch: [(&str, &[usize]); 3] =
             [("fc.weight", &[3, 8]), ("mask.0.weight", &[8, 8, 3, 3]), ("mask.1.weight", &[8])];
         assert_eq!(head("", &branch), one(0, None, 3));
+        let text: [(&str, &[usize]); 3] =
+            [("m.fc.weight", &[3, 8]), ("text.norm.weight", &[8]), ("text.layers.0.norm.weight", &[8])];
+        assert_eq!(head("m.", &text), one(0, None, 3));
         // Another's dict.
         let network = Network { prefix: "a.m.", entry: 2, features: 8, last_child: None };
         let tensors: [Named; 2] = [("a.fc.weight", 0, &[3, 8]), ("b.m.norm.weight", 1, &[8])];

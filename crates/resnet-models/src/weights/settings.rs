@@ -76,7 +76,7 @@ impl Setting {
         let said = |what: &str, own: &dyn fmt::Display, other: &dyn fmt::Display| {
             Some([format!("{what} {own}"), format!("{what} {other}")])
         };
-        let pairs = |pairs: &[(&str, (usize, usize), (usize, usize))]| {
+        let pairs = |pairs: &[Compared<'_>]| {
             let (what, own, other) = pairs.iter().find(|(_, own, other)| own != other)?;
             said(what, &Pair(*own), &Pair(*other))
         };
@@ -104,6 +104,9 @@ impl Setting {
         }
     }
 }
+
+/// What is compared: its name, this one's and the other's.
+type Compared<'a> = (&'a str, (usize, usize), (usize, usize));
 
 /// Rows and columns, as one number where they are alike.
 struct Pair((usize, usize));
