@@ -311,6 +311,11 @@ fn weights_in_several_files_are_joined() {
         weights::save(folder.path().join(&name), &tensors, &BTreeMap::new()).unwrap();
         part.iter().for_each(|n| drop(map.insert((*n).clone(), name.clone())));
     }
+    // Without an index, too.
+    assert_eq!(weights::load(folder.path()).unwrap().tensors.len(), whole.tensors.len());
+    let options = PretrainedOptions { config: Some(tiny()), ..PretrainedOptions::default() };
+    let here = folder.path().display().to_string();
+    assert_eq!(output(&from_pretrained_with(&here, &options, &mut ()).unwrap()), output(&plain("plain.pth")));
     let index = folder.path().join("model.safetensors.index.json");
     let json = serde_json::json!({ "metadata": { "total_size": 1 }, "weight_map": map });
     // A byte order mark is no content.

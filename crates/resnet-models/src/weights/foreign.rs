@@ -260,3 +260,23 @@ pub(super) fn archive(names: &[String]) -> String {
         inside.iter().take(3).map(|name| name.chars().take(40).flat_map(char::escape_debug).collect()).collect();
     format!("it is a zip archive without data.pkl, no checkpoint of PyTorch's; it holds {}", shown.join(", "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_what_bytes_do_not() {
+        let data = named(Path::new("a/variables.data-00000-of-00001"));
+        assert!(data.is_some_and(|what| what.contains("TensorFlow")));
+        assert_eq!(named(Path::new("model-00001-of-00002.safetensors")), None);
+        let exported = ["e/models/model.json", "e/data/sample_inputs/model.pt"].map(str::to_owned);
+        assert!(archive(&exported).contains("torch.export"));
+        let network = |names: &[&str]| network(names.iter().copied());
+        assert!(network(&["bn1._mean", "bn1._variance"]).is_some_and(|what| what.contains("PaddlePaddle")));
+        assert!(network(&["fc.zero_point"]).is_some_and(|what| what.contains("quantized")));
+        let parametrized = network(&["a.conv1.parametrizations.bias.original"]).unwrap();
+        assert!(parametrized.contains("the bias of its a.conv1") && parametrized.contains("(MODULE, 'bias')"));
+        assert_eq!(network(&["bn1._mean", "conv1.weight"]), None);
+    }
+}
