@@ -20,11 +20,11 @@ pub struct ResidualBlock {
 
 #[derive(Debug, Clone)]
 enum Kind {
-    Basic(BasicBlock),
-    Bottleneck(Bottleneck),
-    PreActBasic(PreActBasic),
-    PreActBottleneck(PreActBottleneck),
-    Ablation(AblationBlock),
+    Basic(Box<BasicBlock>),
+    Bottleneck(Box<Bottleneck>),
+    PreActBasic(Box<PreActBasic>),
+    PreActBottleneck(Box<PreActBottleneck>),
+    Ablation(Box<AblationBlock>),
 }
 
 impl ResidualBlock {
@@ -38,15 +38,15 @@ impl ResidualBlock {
         // The blocks with names have no attention before the last convolution, but for the bottleneck.
         let plain = options.merge == Merge::Identity && (options.attn_last || options.attention.is_none());
         let kind = match (options.order, config.branch) {
-            (Order::Original, Branch::Basic) if plain => Kind::Basic(BasicBlock::new(config, vb)?),
-            (Order::PreActivation, Branch::Basic) if plain => Kind::PreActBasic(PreActBasic::new(config, vb)?),
+            (Order::Original, Branch::Basic) if plain => Kind::Basic(BasicBlock::new(config, vb)?.into()),
+            (Order::PreActivation, Branch::Basic) if plain => Kind::PreActBasic(PreActBasic::new(config, vb)?.into()),
             (Order::PreActivation, Branch::Bottleneck(_)) if plain && middle(config) => {
-                Kind::PreActBottleneck(PreActBottleneck::new(config, vb)?)
+                Kind::PreActBottleneck(PreActBottleneck::new(config, vb)?.into())
             }
             (Order::Original, Branch::Bottleneck(_)) if options.merge == Merge::Identity && middle(config) => {
-                Kind::Bottleneck(Bottleneck::new(config, vb)?)
+                Kind::Bottleneck(Bottleneck::new(config, vb)?.into())
             }
-            _ => Kind::Ablation(AblationBlock::new(config, vb)?),
+            _ => Kind::Ablation(AblationBlock::new(config, vb)?.into()),
         };
         let graph = alone(&kind);
         Ok(Self { kind, graph })

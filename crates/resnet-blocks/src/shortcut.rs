@@ -37,6 +37,7 @@ pub enum Projection {
 
 /// What is added to the branch.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // one a block: indirection would save nothing
 pub enum Shortcut {
     /// Nothing (plain network).
     None,

@@ -27,7 +27,7 @@ pub enum Error {
         message: String,
     },
     /// A configuration says that the network has more values than its weights' file holds.
-    #[error("{}: its configuration is of a network of {} values or more, the file holds {values}", file.display(), least.map_or("2^127".into(), |least| least.to_string()))]
+    #[error("{}: the network that it is to be has {} values or more, the file holds {values}: name another network or correct its configuration", file.display(), least.map_or("2^127".into(), |least| least.to_string()))]
     TooLarge {
         /// The weights' file.
         file: PathBuf,

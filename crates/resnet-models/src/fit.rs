@@ -98,6 +98,9 @@ pub(crate) fn fit(
         return Err(Error::NoClasses);
     }
     let network = Network::new(&config, parameters.builder())?;
+    if let Some(what) = weights::compare_settings(&found.settings, network.graph(), &config.name) {
+        return Err(Error::Foreign { file: file.file.clone(), what });
+    }
     let mut checkpoint = file.read(found)?;
     let head = format!("{}.", config.head());
     let except = match new_head {
@@ -129,12 +132,15 @@ fn too_large(
         Err(error) => return error.into(),
         Ok(None) => {}
     }
+    let checkpoint = match file.find(options, None).and_then(|found| file.read(found)) {
+        Ok(checkpoint) => checkpoint,
+        Err(error) => return error.into(),
+    };
     let fitting = fitting(file, options);
     // A network of the registry was asked for by name: what differs is told by the names that are missing.
     if least.is_some_and(|least| least < 1 << 32)
         && crate::config(&config.name).is_ok_and(|own| own.widths == config.widths)
-        && let (Ok(wanted), Ok(checkpoint)) =
-            (shapes(config), file.find(options, None).and_then(|found| file.read(found)))
+        && let Ok(wanted) = shapes(config)
     {
         let mismatch = weights::compare(&checkpoint, &wanted);
         return Error::OtherNetwork { mismatch: Box::new(mismatch), fitting };

@@ -8,7 +8,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::ModuleT;
 use resnet_models::hub::NewHead;
 use resnet_models::weights::{self, LoadOptions};
-use resnet_models::{Config, Error, Pretrained, PretrainedOptions, Stem, from_pretrained_with};
+use resnet_models::{Config, Error, Parameters, Pretrained, PretrainedOptions, Stem, from_pretrained_with};
 
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign").join(name)
@@ -121,6 +121,40 @@ fn whole_modules_are_read_without_running_anything() {
 }
 
 #[test]
+fn a_whole_module_of_other_strides_or_norms_is_refused() {
+    let whole = std::fs::read(file("whole_module_legacy.pt")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("changed.pt");
+    let find = |bytes: &[u8], from: usize, what: &[u8]| {
+        from + bytes[from..].windows(what.len()).position(|window| window == what).unwrap()
+    };
+    let refused = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        let options = PretrainedOptions { config: Some(tiny()), ..PretrainedOptions::default() };
+        from_pretrained_with(&path.display().to_string(), &options, &mut ()).err().unwrap().to_string()
+    };
+    let conv = find(&whole, find(&whole, 0, b"conv1"), b"stride");
+    let mut strided = whole.clone();
+    let at = find(&whole, conv, b"K\x02K\x02\x86");
+    strided[at..at + 4].copy_from_slice(b"K\x01K\x01");
+    let error = refused(&strided);
+    assert!(error.contains("changed.pt: its conv1 has stride 1, tiny's has stride 2"), "{error}");
+    let mut soft = whole.clone();
+    let at = find(&whole, find(&whole, 0, b"eps"), &1e-5f64.to_be_bytes());
+    soft[at..at + 8].copy_from_slice(&1e-3f64.to_be_bytes());
+    let error = refused(&soft);
+    assert!(error.contains("its bn1 has eps 0.001, tiny's has eps 0.00001"), "{error}");
+    let notes = weights::load(&path).unwrap().remarks().join("\n");
+    assert!(notes.contains("bn1 has eps 0.001"), "{notes}");
+    let mut dropped = whole;
+    let at = find(&dropped, 0, b"pooling\nMaxPool2d\n") + 8;
+    dropped[at..at + 9].copy_from_slice(b"Identity\n");
+    dropped.remove(at + 9);
+    let error = refused(&dropped);
+    assert!(error.contains("its maxpool has no pooling (Identity), tiny's has a max pooling"), "{error}");
+}
+
+#[test]
 fn parametrized_and_folded_networks_are_computed() {
     near("parametrized", &output(&plain("parametrized.pth")), "parametrized", 1e-4);
     let folded = plain("folded.pth");
@@ -172,6 +206,72 @@ fn what_is_loaded_is_written_clean() {
 }
 
 #[test]
+fn what_a_configuration_says_of_classes_is_compared_with_the_head() {
+    let folder = tempfile::tempdir().unwrap();
+    let parameters = Parameters::new(1, DType::F32, &Device::Cpu);
+    resnet_models::create("resnet20", parameters.builder(), Some(3)).unwrap();
+    let tensors: Vec<(String, Tensor)> =
+        parameters.named().into_iter().map(|(name, var)| (name, var.as_tensor().clone())).collect();
+    weights::save(folder.path().join("model.safetensors"), &tensors, &BTreeMap::new()).unwrap();
+    let notes = |config: &str| {
+        std::fs::write(folder.path().join("config.json"), config).unwrap();
+        resnet_models::from_pretrained(&folder.path().display().to_string()).unwrap().notes.join("; ")
+    };
+    assert_eq!(notes(r#"{"architecture": "resnet20", "num_classes": 3, "label_names": ["a", "b", "c"]}"#), "");
+    let said = notes(r#"{"architecture": "resnet20", "num_classes": 5}"#);
+    assert!(said.contains("has 5 classes, its head 3"), "{said}");
+    let said = notes(r#"{"architecture": "resnet20", "num_classes": 3, "label_names": ["a", "b"]}"#);
+    assert!(said.contains("names 2 of 3 classes"), "{said}");
+}
+
+#[test]
+fn a_long_name_of_a_network_is_cut_and_its_file_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.safetensors");
+    let tensor = Tensor::zeros((2, 4), DType::F32, &Device::Cpu).unwrap();
+    let metadata = [("arch", "x".repeat(10_000)), ("classes", "[]".into()), ("normalize", "{}".into())];
+    let metadata = metadata.map(|(key, value)| (key.to_owned(), value)).into();
+    weights::save(&path, &[("fc.weight".into(), tensor)], &metadata).unwrap();
+    let error = resnet_models::from_pretrained(&path.display().to_string()).err().unwrap().to_string();
+    assert!(
+        error.contains("w.safetensors: its metadata \"arch\": unknown network 'xx") && error.len() < 300,
+        "{error}"
+    );
+}
+
+#[test]
+fn networks_of_other_libraries_say_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = weights::load(file("plain.pth")).unwrap();
+    let path = folder.path().join("changed.safetensors");
+    let with = |rename: &dyn Fn(&str) -> String, extra: &[&str]| {
+        let zeros = |name: &&str| ((*name).to_owned(), Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap());
+        let renamed = whole.tensors.iter().map(|(name, tensor)| (rename(name), tensor.clone()));
+        let tensors: Vec<(String, Tensor)> = renamed.chain(extra.iter().map(zeros)).collect();
+        weights::save(&path, &tensors, &BTreeMap::new()).unwrap();
+        let options = PretrainedOptions { config: Some(tiny()), ..PretrainedOptions::default() };
+        from_pretrained_with(&path.display().to_string(), &options, &mut ())
+    };
+    let refused = |rename: &dyn Fn(&str) -> String, extra: &[&str], word: &str| {
+        let error = with(rename, extra).err().unwrap().to_string();
+        assert!(error.contains("changed.safetensors") && error.contains(word), "{error}");
+    };
+    let paddle = |name: &str| name.replace("running_mean", "_mean").replace("running_var", "_variance");
+    refused(&paddle, &[], "PaddlePaddle");
+    refused(&|name| name.replace("fc.weight", "fc.scale"), &["fc.zero_point"], "quantized");
+    for layer in ["layer1.0.conv1", "layer3.0.conv2"] {
+        let weight = format!("{layer}.parametrizations.weight.original");
+        refused(
+            &|name| name.replace(&format!("{layer}.weight"), &weight),
+            &[],
+            "remove_parametrizations(MODULE, 'weight')",
+        );
+    }
+    // Of a projector it does not matter.
+    assert!(with(&str::to_owned, &["projector.parametrizations.weight.original"]).is_ok());
+}
+
+#[test]
 fn half_a_network_is_never_loaded() {
     let folder = tempfile::tempdir().unwrap();
     let whole = weights::load(file("plain.pth")).unwrap();
@@ -211,6 +311,11 @@ fn weights_in_several_files_are_joined() {
         weights::save(folder.path().join(&name), &tensors, &BTreeMap::new()).unwrap();
         part.iter().for_each(|n| drop(map.insert((*n).clone(), name.clone())));
     }
+    // Without an index, too.
+    assert_eq!(weights::load(folder.path()).unwrap().tensors.len(), whole.tensors.len());
+    let options = PretrainedOptions { config: Some(tiny()), ..PretrainedOptions::default() };
+    let here = folder.path().display().to_string();
+    assert_eq!(output(&from_pretrained_with(&here, &options, &mut ()).unwrap()), output(&plain("plain.pth")));
     let index = folder.path().join("model.safetensors.index.json");
     let json = serde_json::json!({ "metadata": { "total_size": 1 }, "weight_map": map });
     // A byte order mark is no content.

@@ -118,6 +118,25 @@ fn values_that_are_not_finite_are_refused_before_any_change() {
 }
 
 #[test]
+fn variances_below_zero_and_whole_numbers_are_refused_before_any_change() {
+    let targets =
+        zeros(&[("a", &[2], DType::F32), ("bn1.running_var", &[3], DType::F32), ("conv1.weight", &[1, 2], DType::F32)]);
+    let whole = checkpoint(&[("a", &[2]), ("bn1.running_var", &[3]), ("conv1.weight", &[1, 2])]);
+    let with = |name: &str, tensor: Tensor| {
+        let mut source = whole.clone();
+        source.tensors.insert(name.into(), tensor);
+        let error = assign(&source, &targets, &AssignOptions::default()).unwrap_err().to_string();
+        assert!(all_zero(&targets));
+        error
+    };
+    let error = with("bn1.running_var", Tensor::new(&[1f32, -1e-3, -2.0], &Device::Cpu).unwrap());
+    assert!(error.contains("tensor bn1.running_var in net.pth has 2 of 3 values below 0"), "{error}");
+    let error = with("conv1.weight", Tensor::new(&[[1u8, 2]], &Device::Cpu).unwrap());
+    assert!(error.contains("tensor conv1.weight in net.pth is of u8"), "{error}");
+    assert_eq!(assign(&whole, &targets, &AssignOptions::default()).unwrap().assigned, 3);
+}
+
+#[test]
 fn a_variables_own_tensor_can_be_assigned_to_it() {
     let targets = zeros(&[("a", &[2], DType::F32)]);
     let own: BTreeMap<String, Tensor> = [("a".to_owned(), targets[0].1.as_tensor().clone())].into();

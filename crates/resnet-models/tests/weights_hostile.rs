@@ -226,3 +226,49 @@ fn other_files_are_told_apart() {
     let error = load_bytes(b"<html>not found</html>", "x.pth", &LoadOptions::default()).unwrap_err();
     assert!(matches!(error, WeightsError::UnknownFormat { .. }) && error.to_string().contains("web page"), "{error}");
 }
+
+/// `{"a": numpy.array([1, -2], dtype)}`, of an order of bytes.
+fn one_array(order: u8, values: [[u8; 4]; 2]) -> Vec<u8> {
+    let mut pickle =
+        b"\x80\x02}U\x01acnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85U\x01btR".to_vec();
+    pickle.extend(b"(K\x01K\x02\x85cnumpy\ndtype\n(U\x02f4K\x00K\x01tR(K\x03U\x01");
+    pickle.push(order);
+    pickle.extend(b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89C\x08");
+    pickle.extend(values.concat());
+    pickle.extend(b"tbs.");
+    pickle
+}
+
+#[test]
+fn arrays_of_either_order_are_read_in_either_file() {
+    let little = one_array(b'<', [1.0f32.to_le_bytes(), (-2.0f32).to_le_bytes()]);
+    let big = one_array(b'>', [1.0f32.to_be_bytes(), (-2.0f32).to_be_bytes()]);
+    for pickle in [little, big] {
+        for bytes in [pickle.clone(), legacy(&pickle, &[])] {
+            let read = load_bytes(&bytes, "x.pkl", &LoadOptions::default()).unwrap();
+            assert_eq!(read.tensors["a"].to_vec1::<f32>().unwrap(), [1.0, -2.0]);
+        }
+    }
+}
+
+#[test]
+fn tensors_without_values_say_so() {
+    let meta = b"\x80\x02}X\x0c\0\0\0conv1.weightctorch._utils\n_rebuild_meta_tensor_no_storage\n)Rs.";
+    let error = read(&legacy(meta, &[])).unwrap_err();
+    assert!(error.contains("no values (device meta)"), "{error}");
+    let dumped = b"\x80\x02}X\x0c\0\0\0conv1.weightctorch._utils\n_rebuild_tensor_v2\n)Rs.";
+    let error = read(dumped).unwrap_err();
+    assert!(error.contains("pickle.dump wrote") && error.contains("torch.save"), "{error}");
+}
+
+#[test]
+fn lists_of_state_dicts_have_numbers_for_entries() {
+    let one = one_tensor("w", 2, 0, &[2], &[1]);
+    let inner = &one[2..one.len() - 1];
+    let list = [b"\x80\x02](", inner, inner, b"e."].concat();
+    let bytes = legacy(&list, &[("s", &[1.0, 2.0])]);
+    let entry = |entry: &str| LoadOptions { entry: Some(entry.into()), ..LoadOptions::default() };
+    assert_eq!(load_bytes(&bytes, "x.pth", &entry("1")).unwrap().entry, "1");
+    let error = load_bytes(&bytes, "x.pth", &entry("2")).unwrap_err().to_string();
+    assert!(error.contains("it has 0, 1"), "{error}");
+}

@@ -26,6 +26,10 @@ pub(super) struct ModelConfig {
     pub preprocessing: Option<Preprocessing>,
     /// Names of the classes.
     pub classes: Option<Vec<String>>,
+    /// How many of the classes it names.
+    pub named: Option<usize>,
+    /// How many classes it says there are, beside their names.
+    pub stated: Option<usize>,
     /// What the outputs mean, where that is said.
     pub outputs: Option<Outputs>,
 }
@@ -65,6 +69,8 @@ fn transformers(fields: &Fields) -> Result<ModelConfig, String> {
     let network = Config::of_transformers(fields)?;
     let names = LabelNames::of(fields, "id2label")?;
     Ok(ModelConfig {
+        named: names.as_ref().map(LabelNames::len),
+        stated: fields.count("num_labels").unwrap_or(None),
         preprocessing: None,
         classes: names.map(|names| names.all(&Default::default(), fields.count("num_labels").unwrap_or(None))),
         outputs: outputs(fields)?,

@@ -49,6 +49,11 @@ impl LabelNames {
         Ok(Some(Self(names)).filter(|_| !placeholder))
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// A name for each of so many classes, or as many as there are names: its description where it has one
     /// (`label_descriptions`, for names such as ImageNet's `n01440764`), its number where it has none.
     pub fn all(&self, descriptions: &BTreeMap<String, String>, classes: Option<usize>) -> Vec<String> {

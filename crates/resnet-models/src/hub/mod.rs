@@ -148,7 +148,7 @@ pub fn from_pretrained_with(
     known.check().map_err(|error| Error::Config { file: said_by.to_owned(), message: error.to_string() })?;
     let own_classes = file.classes();
     let fitted = fit(known, &file, &part, options.new_head, &options.device);
-    let Fitted { network, parameters, checkpoint, notes } = fitted.map_err(|error| match error {
+    let Fitted { network, parameters, checkpoint, mut notes } = fitted.map_err(|error| match error {
         // Numbers that only the layers find impossible.
         Error::Tensor(error) => Error::Config { file: said_by.to_owned(), message: crate::message(&error) },
         other => other,
@@ -170,6 +170,12 @@ pub fn from_pretrained_with(
         },
     };
     let count = network.config().classes;
+    if let Some(stated) = config.as_ref().and_then(|config| config.stated).filter(|_| options.new_head.is_none())
+        && count > 0
+        && stated != count
+    {
+        notes.push(format!("its configuration has {stated} classes, its head {count}: the head's number is taken"));
+    }
     let said = match (&options.new_head, &config) {
         (Some(_), _) => None,
         (None, Some(config)) => config.outputs,
@@ -181,6 +187,11 @@ pub fn from_pretrained_with(
     let fit = |names: &Vec<String>| outputs.fits(names.len(), count);
     // Without a head there is nothing to name.
     let classes = classes.filter(|_| count > 0);
+    if let Some(named) = config.as_ref().and_then(|config| config.named).filter(|named| *named < count)
+        && classes.as_ref().is_some_and(fit)
+    {
+        notes.push(format!("its configuration names {named} of {count} classes: the others are numbered"));
+    }
     let unfitting_names = classes.as_ref().filter(|names| !fit(names)).map(Vec::len);
     Ok(Pretrained {
         classes: classes.filter(fit),
@@ -203,10 +214,11 @@ fn named(file: &WeightsFile, part: &LoadOptions) -> Result<Config, Error> {
         return Ok(whole);
     }
     let is_ours = is_ours(&metadata);
-    let arch = metadata.get("arch").cloned().or_else(|| in_file_name(&file.file));
+    // No network's name is longer.
+    let arch = metadata.get("arch").map(|arch| json::cut(arch, 80)).or_else(|| in_file_name(&file.file));
     match arch.map(|arch| crate::config(&arch)) {
         Some(Ok(config)) => config.with_changes(&ours(&file.file, &metadata, "network")?.unwrap_or_default()),
-        Some(Err(error)) if is_ours => Err(error),
+        Some(Err(error)) if is_ours => Err(json::wrong(&file.file, format!("its metadata \"arch\": {error}"))),
         // Another program's word under the same key.
         _ => match foreign(file, part) {
             Some(what) => Err(Error::Foreign { file: file.file.clone(), what }),

@@ -139,6 +139,9 @@ fn only_weights(folder: &Path) -> Result<PathBuf, Error> {
         .collect();
     found.retain(|path| !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')));
     found.sort();
+    if weights::belongs_together(folder, &found) {
+        return Ok(folder.to_owned());
+    }
     match &found[..] {
         [path] => Ok(path.clone()),
         [] => Err(wrong(format!("no weights are in it: put {} there", WEIGHTS[0]))),

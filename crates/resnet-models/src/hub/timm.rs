@@ -51,6 +51,8 @@ pub(super) fn config(fields: &Fields) -> Result<ModelConfig, String> {
         }
     }
     Ok(ModelConfig {
+        named: names.as_ref().map(LabelNames::len),
+        stated: classes,
         network,
         preprocessing,
         classes: names.map(|names| names.all(&descriptions, classes)),
@@ -195,6 +197,7 @@ mod tests {
             r#"{{"architecture": "resnet18", "num_classes": 2, "label_names": ["a", "b"], "pretrained_cfg": {{{pictures}}}}}"#
         ))
         .unwrap();
+        assert_eq!((new.named, new.stated), (Some(2), Some(2)));
         let own = new.preprocessing.unwrap();
         assert_eq!((own.size, own.side(), own.interpolation), (64, 67, Interpolation::Bilinear));
         assert_eq!((own.mean, own.std, own.fit), ([0.5; 3], [0.25; 3], Fit::Crop));
@@ -212,7 +215,8 @@ mod tests {
                 "label_descriptions": {{"x": "a", "y": "b"}}, {pictures}}}"#
             ),
         ] {
-            assert_eq!(read(&old).as_ref(), Ok(&new), "{old}");
+            let old_form = ModelConfig { stated: None, ..new.clone() };
+            assert_eq!(read(&old), Ok(old_form), "{old}");
         }
     }
 

@@ -48,7 +48,8 @@ pub struct Report {
 ///
 /// # Errors
 /// [`WeightsError::Mismatch`] when names or shapes differ, [`WeightsError::NotFinite`] when a
-/// tensor that would be used holds NaN or infinities, [`WeightsError::Overflow`] when the dtype
+/// tensor that would be used holds NaN or infinities, [`WeightsError::NegativeVariance`] and
+/// [`WeightsError::NotFloat`] when its values can be no variances or weights, [`WeightsError::Overflow`] when the dtype
 /// is too narrow for it. No variable has been changed then.
 pub fn assign(
     checkpoint: &Checkpoint,
@@ -170,10 +171,21 @@ fn convert(tensor: &Tensor, var: &Var) -> candle_core::Result<Tensor> {
 fn check_finite(checkpoint: &Checkpoint, name: &str, tensor: &Tensor, value: &Tensor) -> Result<(), WeightsError> {
     let count = |tensor: &Tensor| count_not_finite(tensor).map_err(|source| tensor_error(checkpoint, name, source));
     let file = || checkpoint.file.clone();
+    if !is_float(tensor.dtype()) && is_float(value.dtype()) && tensor.rank() > 1 && name.ends_with("weight") {
+        let dtype = tensor.dtype().as_str();
+        return Err(WeightsError::NotFloat { file: file(), tensor: name.to_owned(), dtype });
+    }
     let (nan, infinite) = count(tensor)?;
     if nan + infinite > 0 {
         let total = tensor.elem_count();
         return Err(WeightsError::NotFinite { file: file(), tensor: name.to_owned(), nan, infinite, total });
+    }
+    if name.ends_with("running_var") {
+        let negative = count_negative(tensor).map_err(|source| tensor_error(checkpoint, name, source))?;
+        if negative > 0 {
+            let total = tensor.elem_count();
+            return Err(WeightsError::NegativeVariance { file: file(), tensor: name.to_owned(), negative, total });
+        }
     }
     // bf16 and f32 have one range; to f16 or from f64 something may be lost.
     let narrower = value.dtype() == DType::F16 || tensor.dtype() == DType::F64;
@@ -190,6 +202,11 @@ fn check_finite(checkpoint: &Checkpoint, name: &str, tensor: &Tensor, value: &Te
         }
     }
     Ok(())
+}
+
+fn count_negative(tensor: &Tensor) -> candle_core::Result<usize> {
+    let values = tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+    Ok(values.into_iter().filter(|value| *value < 0.0).count())
 }
 
 /// Numbers of NaN and of infinite values.

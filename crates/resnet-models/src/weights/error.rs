@@ -76,6 +76,35 @@ pub enum WeightsError {
         /// Number of values.
         total: usize,
     },
+    /// A running variance has values below 0. No variable was changed.
+    #[error(
+        "tensor {tensor} in {} has {negative} of {total} values below 0, which no variance has: the file is damaged, or \
+         its values are not what their names say",
+        file.display()
+    )]
+    NegativeVariance {
+        /// The file the tensor came from.
+        file: PathBuf,
+        /// The tensor's name.
+        tensor: String,
+        /// Number of values below 0.
+        negative: usize,
+        /// Number of values.
+        total: usize,
+    },
+    /// A convolution's or a linear layer's weight is of whole numbers. No variable was changed.
+    #[error(
+        "tensor {tensor} in {} is of {dtype}, and weights are floating-point numbers: give those that it was made from",
+        file.display()
+    )]
+    NotFloat {
+        /// The file the tensor came from.
+        file: PathBuf,
+        /// The tensor's name.
+        tensor: String,
+        /// Its dtype.
+        dtype: &'static str,
+    },
     /// Finite values became infinite in a narrower dtype. No variable was changed.
     #[error("{overflowing} values of tensor {tensor} in {} do not fit {dtype}: use f32 or bf16", file.display())]
     Overflow {

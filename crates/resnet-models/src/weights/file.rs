@@ -11,14 +11,16 @@ use super::error::WeightsError;
 use super::fault::{Fault, show};
 use super::find::{self, Candidate, Place, Target};
 use super::fold::Made;
+use super::foreign;
 use super::format::Format;
-use super::head::Head;
+use super::head::{self, Head};
 use super::left::{self, Left};
 use super::names::{self, is_ignored, nearest};
 use super::parametrize::{self, Computed};
 use super::part::{Part, Reader};
 use super::read::{Checkpoint, LoadOptions};
-use super::shards;
+use super::settings::{self, Settings};
+use super::shards::{self, Inside};
 use super::spelling::unwrapped;
 
 /// A file of weights (or several with an index), before its tensors are read.
@@ -53,6 +55,8 @@ pub(crate) struct Found {
     pub foreign: Option<String>,
     left: Vec<Left>,
     notes: Vec<String>,
+    /// What its layers say of themselves, by our paths.
+    pub settings: Settings,
 }
 
 impl Found {
@@ -75,8 +79,14 @@ impl WeightsFile {
     /// [`WeightsError`], naming the file: it cannot be read, is of another format, damaged, or holds no tensors.
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
         if path.is_dir() {
-            let inside = shards::in_folder(path)?;
-            return if inside.is_dir() { Self::of(path, Vec::new()) } else { Self::open(&inside) };
+            return match shards::in_folder(path)? {
+                Inside::One(inside) if inside.is_dir() => Self::of(path, Vec::new()),
+                Inside::One(inside) => Self::open(&inside),
+                Inside::Parts(parts) => Self::joined(&parts, path),
+            };
+        }
+        if let Some(reason) = shards::of_a_folder(path) {
+            return Err(WeightsError::Unsupported { file: path.to_owned(), reason });
         }
         if let Some((this, all)) = shards::one_of_several(path) {
             return Err(shards::part_alone(path, this, all));
@@ -84,11 +94,14 @@ impl WeightsFile {
         let bytes = read(path)?;
         match shards::parts(&bytes, path)? {
             None => Self::of_bytes(bytes, path),
-            Some(parts) => {
-                let opened = parts.iter().map(|part| open_part(read(part)?, part));
-                Self::of(path, opened.collect::<Result<_, _>>()?)
-            }
+            Some(parts) => Self::joined(&parts, path),
         }
+    }
+
+    /// Of several files; `file` is what errors call them.
+    fn joined(parts: &[PathBuf], file: &Path) -> Result<Self, WeightsError> {
+        let opened = parts.iter().map(|part| open_part(read(part)?, part));
+        Self::of(file, opened.collect::<Result<_, _>>()?)
     }
 
     /// Of a file's content.
@@ -167,7 +180,7 @@ impl WeightsFile {
             let mut candidates = find::candidates(&self.places, &among)?;
             let keys = self.parts.first().map(|part| &part.keys[..]).unwrap_or_default();
             if let Some(choice) = find::choose(&candidates, &self.places, target, keys) {
-                candidates[choice.taken].find_head(&self.places, &among);
+                find::find_head(&mut candidates, choice.taken, &self.places, &among);
                 return Ok(self.found(&candidates, &choice));
             }
         }
@@ -213,16 +226,50 @@ impl WeightsFile {
                 notes.push("the head has no bias: zeros stand in".into());
             }
         }
+        let settings = self.settings(taken);
+        notes.extend(settings::unusual(&settings));
         Found {
+            settings,
             names,
             entry: taken.entry.clone(),
             prefix: taken.prefix.clone(),
             head: taken.head.clone(),
             recognised: true,
-            foreign: taken.foreign(),
+            foreign: taken.foreign().or_else(|| foreign::network(self.of_network(taken))),
             left,
             notes,
         }
+    }
+
+    /// Names of a network's tensors, and of what stands below it where heads are.
+    fn of_network<'a>(&'a self, network: &'a Candidate) -> impl Iterator<Item = &'a str> {
+        let shown = self.places.iter().enumerate().filter(|(at, _)| !self.hidden.contains(at));
+        let own = shown.filter(|(at, place)| {
+            let below = place.clean.strip_prefix(&network.clean).and_then(|name| name.split('.').next());
+            network.own.contains(at) || below.is_some_and(head::is_word)
+        });
+        own.map(|(_, place)| place.clean.as_str())
+    }
+
+    /// What the layers of a network say of themselves.
+    fn settings(&self, network: &Candidate) -> Settings {
+        let all = self.parts.iter().map(|part| &part.tree.settings);
+        if all.clone().all(|settings| settings.is_empty()) {
+            return Settings::new();
+        }
+        let of = |path: &str| all.clone().find_map(|settings| settings.get(path)).copied();
+        let mut found = Settings::new();
+        for (name, made) in &network.names {
+            let (Some((path, "weight")), Made::Of(at)) = (name.rsplit_once('.'), made) else { continue };
+            let raw = self.places[*at].raw.as_str();
+            if let Some(setting) = raw.rsplit_once('.').and_then(|(module, _)| of(module)) {
+                found.insert(path.to_owned(), setting);
+            }
+        }
+        let way = [network.entry.as_str(), network.prefix.as_str(), "maxpool"];
+        let way: Vec<&str> = way.into_iter().filter(|part| !part.is_empty()).collect();
+        found.extend(of(&way.join(".")).map(|setting| ("maxpool".to_owned(), setting)));
+        found
     }
 
     /// Places below the entry and prefix that are asked for.
@@ -282,7 +329,7 @@ impl WeightsFile {
         }
         let key = entry.split('.').next().unwrap_or(entry);
         if part.keys.iter().any(|own| own == entry) {
-            return format!("the dict under {} holds no tensors", show(entry));
+            return format!("the dict under {} holds no tensors that are not under another key too", show(entry));
         }
         let meant =
             nearest(key, part.keys.iter().map(String::as_str)).map(|name| format!(" (did you mean {}?)", show(name)));
@@ -346,6 +393,9 @@ impl WeightsFile {
             Source::Stored(part, at) => self.parts[part].tensors[at].special.as_deref() == Some("qtensor"),
             Source::Computed(_) => false,
         };
+        if let Some(what) = foreign::network(tensors.keys().map(String::as_str)).filter(|_| !options.keep_names) {
+            return Err(Fault::Unsupported(what));
+        }
         if tensors.values().any(special) || tensors.keys().any(|name| name.contains("_packed_params")) {
             return Err(Fault::Unsupported(
                 "it is a quantized network: give the float weights that it was made from".into(),
@@ -361,6 +411,7 @@ impl WeightsFile {
             foreign: None,
             left: Vec::new(),
             notes: Vec::new(),
+            settings: Settings::new(),
         })
     }
 
@@ -453,14 +504,20 @@ fn read(path: &Path) -> Result<Vec<u8>, WeightsError> {
     if path.metadata().is_ok_and(|about| about.is_file() && about.len() > MOST_FOREIGN) {
         let mut head = Vec::new();
         std::fs::File::open(path).and_then(|file| file.take(4096).read_to_end(&mut head)).map_err(failed)?;
-        Format::detect(&head).map_err(|found| WeightsError::UnknownFormat { file: path.to_owned(), found })?;
+        detect(&head, path)?;
     }
     resnet_files::read(path, MOST_BYTES).map_err(failed)
 }
 
+fn detect(bytes: &[u8], file: &Path) -> Result<Format, WeightsError> {
+    Format::detect(bytes).map_err(|found| {
+        let found = foreign::named(file).map_or(found, str::to_owned);
+        WeightsError::UnknownFormat { file: file.to_owned(), found }
+    })
+}
+
 fn open_part(bytes: Vec<u8>, file: &Path) -> Result<Part, WeightsError> {
-    let format =
-        Format::detect(&bytes).map_err(|found| WeightsError::UnknownFormat { file: file.to_owned(), found })?;
+    let format = detect(&bytes, file)?;
     Part::open(bytes, format).map_err(|fault| fault.of(file))
 }
 

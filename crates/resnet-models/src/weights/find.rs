@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::fault::{Fault, show};
 use super::fold::{Made, complete};
-use super::head::{self, Head, Named};
+use super::head::{self, Head, Named, Network};
 use super::names::is_ignored;
 use super::spelling::{Children, Spelling, anchor, is_wrapper, unwrapped};
 
@@ -43,10 +43,37 @@ pub(super) struct Candidate {
     /// Its tensors under our names, without its head.
     pub names: BTreeMap<String, Made>,
     pub head: Head,
+    /// The number of its last stage where its children have numbers.
+    last_child: Option<usize>,
     /// Places that are its own.
     pub own: BTreeSet<usize>,
     /// What was done to read it.
     pub said: Vec<String>,
+}
+
+/// What belongs to the networks of a file that are not taken.
+struct Others {
+    own: BTreeSet<usize>,
+    prefixes: Vec<String>,
+}
+
+impl Others {
+    fn of(candidates: &[Candidate], taken: usize) -> Self {
+        let clean = &candidates[taken].clean;
+        let others = || candidates.iter().enumerate().filter(|(i, _)| *i != taken).map(|(_, other)| other);
+        let prefixes = others().map(|other| other.clean.clone()).filter(|prefix| !clean.starts_with(prefix.as_str()));
+        Self { prefixes: prefixes.collect(), own: others().flat_map(|other| other.own.iter().copied()).collect() }
+    }
+
+    fn have(&self, at: usize, name: &str) -> bool {
+        self.own.contains(&at) || self.prefixes.iter().any(|prefix| name.starts_with(prefix.as_str()))
+    }
+}
+
+/// Looks for the head of the one that is taken.
+pub(super) fn find_head(candidates: &mut [Candidate], taken: usize, places: &[Place], among: &[usize]) {
+    let others = Others::of(candidates, taken);
+    candidates[taken].find_head(places, among, &others);
 }
 
 /// All networks in the places of `among`, in the file's order.
@@ -112,13 +139,16 @@ impl Candidate {
             _ => complete(&mut names, |place| &places[place].shape),
         };
         let (entry, prefix) = split(&places[anchor], &clean);
-        Ok(Some(Self { entry, prefix, clean, spelling, names, head: Head::None, own, said }))
+        let last_child = children.and_then(|children| children.last());
+        Ok(Some(Self { entry, prefix, clean, spelling, names, head: Head::None, last_child, own, said }))
     }
 
-    /// Looks for the head among the tensors that are not the network's, which is done for the one that is taken.
-    pub fn find_head(&mut self, places: &[Place], among: &[usize]) {
+    /// Looks for the head among the tensors that are neither the network's nor `others`', which is done for the one that
+    /// is taken.
+    fn find_head(&mut self, places: &[Place], among: &[usize], others: &Others) {
         let Some(features) = self.features(places) else { return };
         let free = among.iter().filter(|at| !self.own.contains(at) && places[**at].float);
+        let free = free.filter(|at| !others.have(**at, &places[**at].clean));
         let named: Vec<(String, usize)> = free
             .map(|&at| (places[at].clean.clone(), at))
             .map(|(name, at)| match self.spelling {
@@ -128,7 +158,11 @@ impl Candidate {
             })
             .collect();
         let named: Vec<Named> = named.iter().map(|(name, at)| (name.as_str(), *at, &places[*at].shape[..])).collect();
-        self.head = head::find(&named, &self.clean, features);
+        let entry = if self.entry.is_empty() { 0 } else { unwrapped(&self.entry).len() + 1 };
+        let network = Network { prefix: &self.clean, entry, features, last_child: self.last_child };
+        let (head, note) = head::find(&named, &network);
+        self.head = head;
+        self.said.extend(note);
         if let Head::One(linear) = &self.head {
             self.own.insert(linear.weight);
             self.own.extend(linear.bias);
@@ -291,10 +325,6 @@ impl Candidate {
                  here computes it"
                     .into(),
             );
-        }
-        let quantized = |name: &String| name.ends_with(".zero_point") || name.contains("_packed_params");
-        if self.names.keys().any(quantized) {
-            return Some("it is a quantized network: give the float weights that it was made from".into());
         }
         None
     }

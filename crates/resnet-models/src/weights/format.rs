@@ -45,7 +45,7 @@ impl Format {
             return Ok(Self::Safetensors);
         }
         // The protocol's number, then a frame or a dict.
-        if matches!(bytes, [0x80, 2..=5, 0x95 | b'}' | b'c' | b'(' | 0x8c | b'q', ..]) {
+        if !foreign::is_joblib(bytes) && matches!(bytes, [0x80, 2..=5, 0x95 | b'}' | b'c' | b'(' | 0x8c | b'q', ..]) {
             return Ok(Self::Pickle);
         }
         Err(foreign::looks_like(bytes))
@@ -64,6 +64,8 @@ mod tests {
             (b"\n<!DOCTYPE html><html>", "web page"),
             (b"\x1f\x8b\x08", "gzip"),
             (b"\x80\x09\x95abc", "pickle"),
+            (b"(dp0\nVconv1.weight\np1\n", "protocol 0 or 1"),
+            (b"ccollections\nOrderedDict\np0\n", "torch.save("),
             (b"\x89PNG", "PNG"),
             (b"\xfd7zXZ\0abc", "xz"),
             (b"\x28\xb5\x2f\xfdabc", "zstd"),
@@ -78,6 +80,12 @@ mod tests {
             (b"Entry not found", "text"),
             (&[0; 100], "zeros"),
             (b"\x93NUMPY\x01", "numpy"),
+            (b"\x78\x9c\xed\x7d", "zlib"),
+            (b"\x5d\0\0\x80\0", "lzma"),
+            (b"\x80\x04\x95\0\0\0\0\0\0\0\0}\x8c\x13joblib.numpy_pickle", "joblib.load"),
+            (b"\x08\x04\x12\xa0\x01\x0a\x10\x0a\x05image", "Core ML"),
+            (b"\x0a\x14\x0a\x05input\x12\x0bPlaceholder\x0a", "TensorFlow (.pb)"),
+            (b"\x0a\x09ResNet-50\xa2\x06\x20", "Caffe"),
             (b"\xd1\x02\x9c\xff\0", "first bytes"),
         ] {
             let found = Format::detect(bytes).unwrap_err();

@@ -1,5 +1,6 @@
 //! One file of weights: what tensors it has, and their values when they are asked for.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -50,7 +51,8 @@ enum Stored {
 enum Content {
     Safetensors,
     Zip(Arena),
-    Legacy(Arena, Ranges),
+    /// The last is where its pickle begins.
+    Legacy(Arena, Ranges, usize),
     Pickle(Arena),
 }
 
@@ -58,6 +60,7 @@ impl Part {
     /// # Errors
     /// When the file is damaged or holds no tensors; says what it holds instead.
     pub fn open(bytes: Vec<u8>, format: Format) -> Result<Self, Fault> {
+        let bytes = if format == Format::TorchZip { torch::inflate(bytes)? } else { bytes };
         let part = |content| Self {
             format,
             metadata: BTreeMap::new(),
@@ -80,8 +83,8 @@ impl Part {
                 (part(Content::Zip(Arena::default())), Some(unpickled))
             }
             Format::TorchLegacy => {
-                let (unpickled, ranges) = torch::open_legacy(&bytes)?;
-                (part(Content::Legacy(Arena::default(), ranges)), Some(unpickled))
+                let (unpickled, ranges, begin) = torch::open_legacy(&bytes)?;
+                (part(Content::Legacy(Arena::default(), ranges, begin)), Some(unpickled))
             }
             Format::Pickle => {
                 let unpickled = unpickle(&bytes).map_err(|error| {
@@ -100,6 +103,10 @@ impl Part {
     fn describe(&mut self, Unpickled { arena, root, .. }: Unpickled) -> Result<(), Fault> {
         let plain = matches!(self.content, Content::Pickle(_));
         self.tree = tree::walk(&arena, root, plain)?;
+        if !plain && self.tree.leaves.is_empty() {
+            // A dict of arrays that torch.save wrote.
+            self.tree = tree::walk(&arena, root, true)?;
+        }
         self.metadata = tree::scalars(&arena, root);
         self.classes = tree::classes(&arena, root);
         self.keys = tree::keys(&arena, root);
@@ -117,6 +124,13 @@ impl Part {
                 }
                 _ => continue,
             };
+            if plain && special.is_some() {
+                return Err(Fault::Unsupported(
+                    "pickle.dump wrote its tensors, not torch.save: in Python, torch.save(pickle.load(open(FILE, 'rb')), \
+                     'weights.pth'), and give weights.pth"
+                        .into(),
+                ));
+            }
             self.tensors.push(Described {
                 // A shape that makes no sense is told of when the tensor is read.
                 shape: shape.iter().map(|&size| usize::try_from(size).unwrap_or(usize::MAX)).collect(),
@@ -128,7 +142,7 @@ impl Part {
             });
         }
         match &mut self.content {
-            Content::Zip(own) | Content::Legacy(own, _) | Content::Pickle(own) => *own = arena,
+            Content::Zip(own) | Content::Legacy(own, ..) | Content::Pickle(own) => *own = arena,
             Content::Safetensors => {}
         }
         Ok(())
@@ -166,6 +180,11 @@ impl Reader<'_> {
     /// When the tensor is of a kind that is not read, or its bytes do not bear its description out.
     pub fn tensor(&mut self, tensor: &Described) -> Result<Tensor, Fault> {
         if let Some(special) = &tensor.special {
+            if special.starts_with("meta_tensor") {
+                return Err(Fault::Unsupported(
+                    "its tensors have no values (device meta): save the network where its weights are loaded".into(),
+                ));
+            }
             return Err(Fault::Unsupported(format!(
                 "{} is a tensor of a kind that is not read ({}): save it as a plain tensor",
                 show(&tensor.name),
@@ -183,18 +202,23 @@ impl Reader<'_> {
                 let bytes = part.bytes.get(range.clone()).ok_or_else(|| Fault::Damaged("it is cut off".into()))?;
                 return Ok(element::tensor(kind, bytes, &tensor.shape)?);
             }
-            (Stored::Pickled(id), Content::Zip(arena) | Content::Legacy(arena, _) | Content::Pickle(arena)) => {
+            (Stored::Pickled(id), Content::Zip(arena) | Content::Legacy(arena, ..) | Content::Pickle(arena)) => {
                 (arena, *id)
             }
             (Stored::Pickled(_), Content::Safetensors) => return Err(Fault::Damaged("it has no value".into())),
         };
         match (arena.get(id), &part.content, &mut self.archive) {
-            (Value::Tensor(view), Content::Legacy(_, ranges), _) => {
+            (Value::Tensor(view), Content::Legacy(_, ranges, _), _) => {
                 self.materializer.tensor(view, &mut Parts { bytes: &part.bytes, ranges })
             }
             (Value::Tensor(view), _, Some(archive)) => self.materializer.tensor(view, archive),
-            (Value::Array(array), _, _) => {
-                let tensor = numpy(array, arena, &part.bytes)?;
+            (Value::Array(array), content, archive) => {
+                let pickle = match (content, archive) {
+                    (_, Some(archive)) => archive.pickle()?,
+                    (Content::Legacy(.., begin), _) => part.bytes.get(*begin..).unwrap_or_default(),
+                    _ => &part.bytes,
+                };
+                let tensor = numpy(array, arena, pickle)?;
                 let bytes = tensor.elem_count() * tensor.dtype().size_in_bytes();
                 let left = self.budget.checked_sub(bytes);
                 self.budget =
@@ -239,8 +263,8 @@ fn safetensors(bytes: &[u8]) -> Result<Header, Fault> {
     Ok((metadata, tensors))
 }
 
-/// An array's values, whose bytes are part of the file.
-fn numpy(array: &ArrayRef, arena: &Arena, file: &[u8]) -> Result<Tensor, Fault> {
+/// An array's values, whose bytes are part of the pickle.
+fn numpy(array: &ArrayRef, arena: &Arena, pickle: &[u8]) -> Result<Tensor, Fault> {
     let damaged = |what: &str| Fault::Damaged(format!("{what} (shape {:?})", array.shape));
     let shape: Option<Vec<usize>> = array.shape.iter().map(|&size| usize::try_from(size).ok()).collect();
     let shape =
@@ -249,17 +273,23 @@ fn numpy(array: &ArrayRef, arena: &Arena, file: &[u8]) -> Result<Tensor, Fault> 
     let count: usize = shape.iter().product();
     let right = |length: usize| count.checked_mul(array.element.size) == Some(length);
     let shape = if array.fortran { shape.into_iter().rev().collect() } else { shape };
-    let tensor = match arena.get(array.data) {
+    let bytes: Cow<'_, [u8]> = match arena.get(array.data) {
         Value::Bytes(range) => {
-            let bytes = file.get(range.clone()).filter(|bytes| right(bytes.len()));
-            element::tensor(kind, bytes.ok_or_else(|| damaged("it has not as many bytes as its shape says"))?, &shape)?
+            let bytes = pickle.get(range.clone()).filter(|bytes| right(bytes.len()));
+            bytes.ok_or_else(|| damaged("it has not as many bytes as its shape says"))?.into()
         }
         Value::Latin(text) => {
             let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
             let bytes = bytes.filter(|bytes| right(bytes.len()));
-            element::tensor(kind, &bytes.ok_or_else(|| damaged("its bytes are not those of its shape"))?, &shape)?
+            bytes.ok_or_else(|| damaged("its bytes are not those of its shape"))?.into()
         }
         _ => return Err(damaged("it has no bytes")),
+    };
+    let tensor = if array.big_endian {
+        let swapped: Vec<u8> = bytes.chunks(array.element.size).flat_map(|value| value.iter().rev().copied()).collect();
+        element::tensor(kind, &swapped, &shape)?
+    } else {
+        element::tensor(kind, &bytes, &shape)?
     };
     // The first axis ran fastest: as rows of the transposed array.
     Ok(if array.fortran { transposed(&tensor)? } else { tensor })

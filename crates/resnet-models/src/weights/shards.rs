@@ -1,6 +1,6 @@
 //! Weights in several files: an index that names them, a folder of them, and one of them alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -83,11 +83,52 @@ fn memchr_weight_map(bytes: &[u8]) -> bool {
     has(&bytes[..bytes.len().min(4096)])
 }
 
-/// The index or the one file of weights in a folder.
+/// What a folder has to be read.
+#[derive(Debug)]
+pub(super) enum Inside {
+    /// A file, which may be an index.
+    One(PathBuf),
+    /// All parts of weights in several files, in their order.
+    Parts(Vec<PathBuf>),
+}
+
+/// The mend for checkpoints of torch.distributed.
+const DISTRIBUTED: &str = "it is a checkpoint of torch.distributed: `python -m \
+    torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER weights.pth` makes one file of it, and give weights.pth";
+/// The mend for checkpoints that were unpacked.
+const UNPACKED: &str = "it is an unpacked checkpoint of torch.save: in the folder above, zip it without compression (`zip \
+    -0 -r weights.pth FOLDER`), and give weights.pth";
+
+/// What to do with a file that is one of many that belong together.
+pub(super) fn of_a_folder(file: &Path) -> Option<String> {
+    let name = file.file_name()?.to_str()?;
+    let folder = file.parent().unwrap_or(Path::new(""));
+    if name.ends_with(".distcp") || (name == ".metadata" && is_distributed(folder)) {
+        return Some(DISTRIBUTED.replacen("it is a", "it is part of a", 1));
+    }
+    (name == "data.pkl" && folder.join("data").is_dir()).then(|| UNPACKED.replacen("it is an", "it is part of an", 1))
+}
+
+fn is_distributed(folder: &Path) -> bool {
+    folder.join("__0_0.distcp").is_file()
+}
+
+/// Whether a folder with these files of weights is one checkpoint, of several files or unpacked, which [`in_folder`] reads
+/// or says what to do with.
+pub(crate) fn belongs_together(folder: &Path, weights: &[PathBuf]) -> bool {
+    match weights {
+        [] => {
+            matches!(in_folder(folder), Err(WeightsError::Unsupported { reason, .. }) if [UNPACKED, DISTRIBUTED].contains(&&*reason))
+        }
+        parts => parts.iter().all(|part| one_of_several(part).is_some()),
+    }
+}
+
+/// The index, the one file of weights or all its parts in a folder.
 ///
 /// # Errors
-/// When there is none, or there are several.
-pub(super) fn in_folder(folder: &Path) -> Result<PathBuf, WeightsError> {
+/// When there is none, there are several, or parts are missing.
+pub(super) fn in_folder(folder: &Path) -> Result<Inside, WeightsError> {
     let wrong = |reason: String| WeightsError::Unsupported { file: folder.to_owned(), reason };
     let read = |source| WeightsError::Read { file: folder.to_owned(), source };
     let mut names: Vec<String> = Vec::new();
@@ -98,19 +139,32 @@ pub(super) fn in_folder(folder: &Path) -> Result<PathBuf, WeightsError> {
         }
     }
     names.sort();
+    let has = |wanted: &str| names.iter().any(|name| name == wanted);
+    if folder.join(".metadata").is_file() && is_distributed(folder) {
+        return Err(wrong(DISTRIBUTED.into()));
+    }
+    let unpacked = |folder: &Path| folder.join("data.pkl").is_file() && folder.join("data").is_dir();
+    if unpacked(folder) || matches!(&names[..], [only] if unpacked(&folder.join(only))) {
+        return Err(wrong(UNPACKED.into()));
+    }
     let usual =
         ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
-    if let Some(name) = usual.iter().find(|usual| names.iter().any(|name| name == *usual)) {
-        return Ok(folder.join(name));
+    if let Some(name) = usual.iter().find(|usual| has(usual)) {
+        return Ok(Inside::One(folder.join(name)));
     }
     let indices: Vec<&String> = names.iter().filter(|name| name.ends_with(INDEX)).collect();
     let is_weights = |name: &&String| {
         [".safetensors", ".pth", ".pt", ".th", ".bin", ".ckpt", ".tar"].iter().any(|end| name.ends_with(end))
     };
     let weights: Vec<&String> = names.iter().filter(is_weights).collect();
+    if indices.is_empty()
+        && let Some(parts) = all_parts(&weights).map_err(wrong)?
+    {
+        return Ok(Inside::Parts(parts.iter().map(|name| folder.join(name)).collect()));
+    }
     match (&indices[..], &weights[..]) {
-        ([index], _) => Ok(folder.join(index)),
-        ([], [only]) => Ok(folder.join(only)),
+        ([index], _) => Ok(Inside::One(folder.join(index))),
+        ([], [only]) => Ok(Inside::One(folder.join(only))),
         ([], []) => Err(wrong("it is a folder without weights: name a file".into())),
         (_, several) => {
             let shown: Vec<String> = several.iter().take(4).map(|name| show(name)).collect();
@@ -129,12 +183,45 @@ pub(super) fn one_of_several(file: &Path) -> Option<(usize, usize)> {
     (all > 1 && this <= all).then_some((this, all))
 }
 
+/// All parts of weights in several files in their order, where these files are such parts; safetensors first.
+///
+/// # Errors
+/// In words which are missing.
+fn all_parts(names: &[&String]) -> Result<Option<Vec<String>>, String> {
+    let mut families: BTreeMap<(bool, String, usize), BTreeMap<usize, &String>> = BTreeMap::new();
+    for &name in names {
+        let path = Path::new(name);
+        let Some((this, all)) = one_of_several(path).filter(|(_, all)| *all <= MOST_PARTS) else { return Ok(None) };
+        let index = index_of(path);
+        families.entry((!name.ends_with(".safetensors"), index, all)).or_default().insert(this, name);
+    }
+    let whole = families.iter().find(|((.., all), parts)| parts.len() == *all && !parts.contains_key(&0));
+    if let Some((_, parts)) = whole {
+        return Ok(Some(parts.values().map(|name| (*name).clone()).collect()));
+    }
+    let Some(((_, index, all), parts)) = families.iter().next() else { return Ok(None) };
+    let missing: Vec<String> =
+        (1..=*all).filter(|part| !parts.contains_key(part)).take(4).map(|part| part.to_string()).collect();
+    Err(format!(
+        "it has {} of {all} parts of weights in several files (shards): part {} is missing, and so is their index, {}: \
+         fetch these too",
+        parts.len(),
+        missing.join(", "),
+        show(index)
+    ))
+}
+
+/// The index of weights in several files, of which this is one.
+fn index_of(part: &Path) -> String {
+    let name = part.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let whole = name.rsplit_once("-of-").and_then(|(begin, _)| begin.rsplit_once('-')).map(|(stem, _)| stem.to_owned());
+    let ending = part.extension().map(|ending| ending.to_string_lossy().into_owned()).unwrap_or_default();
+    whole.map(|stem| format!("{stem}.{ending}{INDEX}")).unwrap_or_else(|| format!("…{INDEX}"))
+}
+
 /// What to do with one part of several.
 pub(super) fn part_alone(file: &Path, this: usize, all: usize) -> WeightsError {
-    let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let whole = name.rsplit_once("-of-").and_then(|(begin, _)| begin.rsplit_once('-')).map(|(stem, _)| stem.to_owned());
-    let ending = file.extension().map(|ending| ending.to_string_lossy().into_owned()).unwrap_or_default();
-    let index = whole.map(|stem| format!("{stem}.{ending}{INDEX}")).unwrap_or_else(|| format!("…{INDEX}"));
+    let index = index_of(file);
     WeightsError::Unsupported {
         file: file.to_owned(),
         reason: format!(
@@ -156,6 +243,41 @@ mod tests {
         assert_eq!(of("model-00001-of-00001.safetensors"), None);
         assert_eq!(of("best-of-3.pth"), None);
         assert_eq!(of("model.safetensors"), None);
+    }
+
+    #[test]
+    fn parts_without_an_index_are_joined_or_missed() {
+        let folder = tempfile::tempdir().unwrap();
+        let touch = |name: &str| std::fs::write(folder.path().join(name), "x").unwrap();
+        touch("model-00002-of-00002.safetensors");
+        let error = in_folder(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("1 of 2 parts") && error.contains("part 1 is missing"), "{error}");
+        assert!(error.contains("model.safetensors.index.json"), "{error}");
+        touch("model-00001-of-00002.safetensors");
+        let inside = in_folder(folder.path()).unwrap();
+        assert!(matches!(&inside, Inside::Parts(parts) if parts.len() == 2 && parts[0] < parts[1]), "{inside:?}");
+        touch("other.pth");
+        let error = in_folder(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("several files of weights"), "{error}");
+    }
+
+    #[test]
+    fn folders_of_other_forms_say_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let (dcp, unpacked) = (folder.path().join("dcp"), folder.path().join("x/archive"));
+        std::fs::create_dir_all(&dcp).unwrap();
+        std::fs::create_dir_all(unpacked.join("data")).unwrap();
+        for file in [dcp.join(".metadata"), dcp.join("__0_0.distcp"), unpacked.join("data.pkl")] {
+            std::fs::write(&file, "x").unwrap();
+            let said = of_a_folder(&file);
+            assert!(said.is_some() || file.ends_with(".metadata"), "{said:?}");
+        }
+        assert!(of_a_folder(&dcp.join(".metadata")).unwrap().contains("dcp_to_torch"));
+        assert!(in_folder(&dcp).unwrap_err().to_string().contains("dcp_to_torch"));
+        for folder in [unpacked.as_path(), &folder.path().join("x")] {
+            assert!(in_folder(folder).unwrap_err().to_string().contains("zip -0 -r"));
+        }
+        assert_eq!(of_a_folder(Path::new("data.pkl")), None);
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub(super) enum Spelling {
     Detectron,
     /// Children by number, as `Sequential(*resnet.children())` and fastai have them.
     Numbered,
+    /// Those of pytorch-cifar100 (weiaicunzai).
+    ResidualFunction,
 }
 
 /// Names that tell a spelling, each of the first convolution of the first block.
@@ -29,6 +31,7 @@ const ANCHORS: &[(&str, Spelling)] = &[
     ("stages.0.0.conv1_kxk.conv.weight", Spelling::Configurable),
     ("encoder.stages.0.layers.0.layer.0.convolution.weight", Spelling::Transformers),
     ("res2.0.conv1.weight", Spelling::Detectron),
+    ("conv2_x.0.residual_function.0.weight", Spelling::ResidualFunction),
 ];
 
 /// Names that wrappers put in front of any module's: data parallelism, compilation, sharding, checkpointing.
@@ -104,6 +107,11 @@ impl Children {
         })
     }
 
+    /// The number of the last stage.
+    pub fn last(&self) -> Option<usize> {
+        self.layers.last()?.parse().ok()
+    }
+
     fn name(&self, name: &str) -> Option<String> {
         let (number, rest) = name.split_once('.')?;
         if number == self.conv {
@@ -129,6 +137,7 @@ impl Spelling {
                 .or_else(|| belongs(name, &["embedder", "encoder"])),
             Self::Detectron => detectron(name),
             Self::Numbered => children?.name(name),
+            Self::ResidualFunction => residual_function(name),
         }
     }
 }
@@ -202,6 +211,32 @@ fn detectron(name: &str) -> Option<String> {
     })
 }
 
+fn residual_function(name: &str) -> Option<String> {
+    let (root, rest) = name.split_once('.')?;
+    if root == "conv1" {
+        return match rest.split_once('.')? {
+            ("0", leaf) => Some(format!("conv1.{leaf}")),
+            ("1", leaf) => Some(format!("bn1.{leaf}")),
+            _ => Some(name.to_owned()),
+        };
+    }
+    let stage: usize = root.strip_prefix("conv")?.strip_suffix("_x")?.parse().ok()?;
+    let path = format!("layer{}", stage.checked_sub(1).filter(|stage| (1..100).contains(stage))?);
+    let parts: Vec<&str> = rest.split('.').collect();
+    Some(match parts[..] {
+        [block, "shortcut", number, leaf] => format!("{path}.{block}.downsample.{number}.{leaf}"),
+        // Convolutions and norms with a ReLU behind each pair.
+        [block, "residual_function", number, leaf] => match number.parse::<usize>() {
+            Ok(number) if number < 100 && number % 3 < 2 => {
+                let layer = if number % 3 == 0 { "conv" } else { "bn" };
+                format!("{path}.{block}.{layer}{}.{leaf}", number / 3 + 1)
+            }
+            _ => format!("{path}.{rest}"),
+        },
+        _ => format!("{path}.{rest}"),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,6 +252,7 @@ mod tests {
             ("backbone.bottom_up.res2.0.conv1.weight", "backbone.bottom_up.", Spelling::Detectron),
             ("resnet.encoder.stages.0.layers.0.layer.0.convolution.weight", "resnet.", Spelling::Transformers),
             ("x.stages.0.blocks.0.conv1.weight", "x.", Spelling::ResNetV2),
+            ("net.conv2_x.0.residual_function.0.weight", "net.", Spelling::ResidualFunction),
         ] {
             assert_eq!(anchor(name), Some((prefix, spelling)), "{name}");
         }
@@ -254,6 +290,12 @@ mod tests {
             (Spelling::Detectron, "stem.fc.weight", "fc.weight"),
             (Spelling::Detectron, "res3.1.conv2.norm.bias", "layer2.1.bn2.bias"),
             (Spelling::Detectron, "res3.0.shortcut.norm.weight", "layer2.0.downsample.1.weight"),
+            (Spelling::ResidualFunction, "conv1.0.weight", "conv1.weight"),
+            (Spelling::ResidualFunction, "conv1.1.running_var", "bn1.running_var"),
+            (Spelling::ResidualFunction, "conv2_x.0.residual_function.0.weight", "layer1.0.conv1.weight"),
+            (Spelling::ResidualFunction, "conv5_x.1.residual_function.7.bias", "layer4.1.bn3.bias"),
+            (Spelling::ResidualFunction, "conv3_x.0.shortcut.1.weight", "layer2.0.downsample.1.weight"),
+            (Spelling::ResidualFunction, "conv3_x.0.residual_function.2.weight", "layer2.0.residual_function.2.weight"),
         ] {
             assert_eq!(spelling.name(theirs, None).as_deref(), Some(ours));
         }

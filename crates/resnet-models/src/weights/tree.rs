@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::fault::Fault;
 use super::pickle::{Arena, Id, Value};
+use super::settings::Setting;
 
 /// Keys whose tensors are no weights.
 const NOT_WEIGHTS: &[&str] = &["optim", "sched", "scaler", "rng", "random"];
@@ -35,6 +36,8 @@ pub(super) struct Tree {
     pub others: BTreeMap<String, usize>,
     /// Objects that could not be looked into: where they are, and of which class.
     pub objects: Vec<(String, String)>,
+    /// Of whole modules: what their layers say of themselves, by path.
+    pub settings: HashMap<String, Setting>,
 }
 
 /// Everything below `root` that has a name.
@@ -62,6 +65,7 @@ impl Walk<'_> {
     fn value(&mut self, id: Id, path: &str, entry: usize, depth: usize) -> Result<(), Fault> {
         match self.arena.get(id) {
             Value::Dict(_) => self.dict(id, path, depth),
+            Value::Sequence(_) => self.sequence(id, path, depth),
             Value::Object { .. } if self.arena.attribute(id, "_modules").is_some() => self.module(id, path, entry, 0),
             Value::Object { class, items, state } => {
                 let before = self.tree.leaves.len();
@@ -88,9 +92,13 @@ impl Walk<'_> {
             return Ok(());
         }
         let arena = self.arena;
-        for (key, value) in last_entries(arena, dict) {
+        let entries = last_entries(arena, dict);
+        let has = |key: &str| entries.iter().any(|entry| entry.0 == key);
+        let is_optimizer = has("state") && has("param_groups");
+        for (key, value) in entries {
             let lower = key.to_lowercase();
-            if NOT_WEIGHTS.iter().any(|word| lower.contains(word)) && !self.is_leaf(value) {
+            let not_weights = NOT_WEIGHTS.iter().any(|word| lower.contains(word)) || (is_optimizer && key == "state");
+            if not_weights && !self.is_leaf(value) {
                 let count = self.count(value);
                 if count > 0 {
                     self.tree.others.insert(format!("{path}{key}"), count);
@@ -104,6 +112,24 @@ impl Walk<'_> {
             let below = self.named(path, key)?;
             self.value(value, &below, below.len(), depth + 1)?;
         }
+        for (number, value) in numbered(arena, dict) {
+            let below = self.named(path, &number.to_string())?;
+            self.value(value, &below, below.len(), depth + 1)?;
+        }
+        Ok(())
+    }
+
+    /// Dicts and modules of a list or a tuple, under their numbers.
+    fn sequence(&mut self, list: Id, path: &str, depth: usize) -> Result<(), Fault> {
+        if depth > MAX_DEPTH || !self.seen.insert(list) {
+            return Ok(());
+        }
+        let arena = self.arena;
+        let items = arena.sequence(list).unwrap_or_default().iter().copied().enumerate();
+        for (number, value) in items.filter(|(_, value)| is_container(arena, *value)) {
+            let below = self.named(path, &number.to_string())?;
+            self.value(value, &below, below.len(), depth + 1)?;
+        }
         Ok(())
     }
 
@@ -113,6 +139,11 @@ impl Walk<'_> {
             return Ok(());
         }
         let arena = self.arena;
+        if let Some(setting) = Setting::of(arena, module)
+            && self.tree.settings.len() < MAX_TENSORS
+        {
+            self.tree.settings.insert(path.trim_end_matches('.').to_owned(), setting);
+        }
         for kind in ["_parameters", "_buffers"] {
             let Some(held) = arena.attribute(module, kind) else { continue };
             for (key, value) in last_entries(arena, held) {
@@ -200,9 +231,24 @@ fn last_entries(arena: &Arena, dict: Id) -> Vec<(&str, Id)> {
     order
 }
 
-/// Keys of the dict at the top.
+fn is_container(arena: &Arena, id: Id) -> bool {
+    matches!(arena.get(id), Value::Dict(_) | Value::Object { .. })
+}
+
+/// Dicts and objects under keys that are numbers.
+fn numbered(arena: &Arena, dict: Id) -> BTreeMap<i64, Id> {
+    let entries = arena.entries(dict).unwrap_or_default();
+    let entries = entries.iter().filter_map(|&(key, value)| Some((arena.int(key)?, value)));
+    entries.filter(|(_, value)| is_container(arena, *value)).collect()
+}
+
+/// Keys of the dict at the top, or numbers of the list there.
 pub(super) fn keys(arena: &Arena, root: Id) -> Vec<String> {
-    last_entries(arena, root).into_iter().map(|(key, _)| key.to_owned()).collect()
+    let named = last_entries(arena, root).into_iter().map(|(key, _)| key.to_owned());
+    let numbers = numbered(arena, root).into_keys().map(|number| number.to_string());
+    let list = arena.sequence(root).unwrap_or_default().iter().enumerate();
+    let list = list.filter(|(_, value)| is_container(arena, **value)).map(|(number, _)| number.to_string());
+    named.chain(numbers).chain(list).collect()
 }
 
 /// Numbers and short strings at the top of a checkpoint: epoch, accuracy, name of the network.
@@ -258,4 +304,39 @@ fn strings(arena: &Arena, ids: &[Id]) -> Option<Vec<String>> {
         return None;
     }
     ids.iter().map(|&id| arena.string(id).filter(|name| name.len() <= 1024).map(|name| name.to_string())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pickle::unpickle;
+    use super::*;
+
+    /// Names and lengths of entries in a pickle, `T` in which stands for a tensor.
+    fn names(pickle: &[u8]) -> Vec<(String, usize)> {
+        let tensor = b"ctorch._utils\n_rebuild_tensor\n)R";
+        let bytes: Vec<u8> =
+            pickle.iter().flat_map(|byte| if *byte == b'T' { tensor.to_vec() } else { vec![*byte] }).collect();
+        let unpickled = unpickle(&bytes).unwrap();
+        let tree = walk(&unpickled.arena, unpickled.root, false).unwrap();
+        tree.leaves.into_iter().map(|leaf| (leaf.name, leaf.entry)).collect()
+    }
+
+    #[test]
+    fn numbers_are_keys() {
+        let two = [("0.a".to_owned(), 2), ("1.b".to_owned(), 2)];
+        assert_eq!(names(b"](}U\x01aTs}U\x01bTse."), two);
+        assert_eq!(names(b"(}U\x01aTs}U\x01bTst."), two);
+        assert_eq!(names(b"}(K\x00}U\x01aTsK\x01}U\x01bTsu."), two);
+        assert_eq!(names(b"}U\x06models](}U\x01aTs}U\x02lrK\x01ses."), [("models.0.a".to_owned(), 9)]);
+        // Tensors without names, a list in a dict in itself.
+        assert_eq!(names(b"}(U\x01l](TTeK\x07Tu."), []);
+        assert_eq!(names(b"]q\x00}U\x01ah\x00sa."), []);
+        let unpickled = unpickle(b"](}K\x07e.").unwrap();
+        assert_eq!(keys(&unpickled.arena, unpickled.root), ["0"]);
+    }
+
+    #[test]
+    fn an_optimizers_numbers_are_no_networks() {
+        assert_eq!(names(b"}U\x03run}(U\x05state}K\x00}U\x01mTssU\x0cparam_groups]us."), []);
+    }
 }

@@ -131,13 +131,14 @@ impl Global {
 /// `numpy.dtype("f4")`: its byte order follows.
 fn dtype(arena: &Arena, name: Id) -> Option<Value> {
     let name: &str = arena.string(name)?;
-    Element::of_numpy(name.trim_start_matches(['<', '|', '='])).map(Value::Element)
+    let element = Element::of_numpy(name.trim_start_matches(['<', '|', '=', '>']))?;
+    Some(Value::Element { element, big_endian: name.starts_with('>') })
 }
 
-/// `(version, order, …)`: a dtype whose order is not big-endian.
+/// `(version, order, …)`: a dtype with its order.
 pub(super) fn ordered(arena: &Arena, element: Element, state: Id) -> Option<Value> {
     let order = arena.string(*arena.sequence(state)?.get(1)?)?;
-    (&**order != ">").then_some(Value::Element(element))
+    Some(Value::Element { element, big_endian: &**order == ">" })
 }
 
 /// `(version, shape, dtype, is_fortran, bytes)`: an array's values.
@@ -151,12 +152,12 @@ fn values(
     (shape, element, data): (Id, Id, Id),
     is_fortran: impl FnOnce(&Arena) -> bool,
 ) -> Option<Value> {
-    let Value::Element(element) = arena.get(element) else { return None };
+    let &Value::Element { element, big_endian } = arena.get(element) else { return None };
     if !matches!(arena.get(data), Value::Bytes(_) | Value::Latin(_)) {
         return None;
     }
     let shape = arena.ints(shape, MAX_RANK)?;
-    Some(Value::Array(Rc::new(ArrayRef { element: *element, shape, fortran: is_fortran(arena), data })))
+    Some(Value::Array(Rc::new(ArrayRef { element, big_endian, shape, fortran: is_fortran(arena), data })))
 }
 
 /// A list of pairs, which is how Python 2 pickled an `OrderedDict`, or nothing.

@@ -271,12 +271,12 @@ impl Machine<'_> {
         let target = self.peek()?;
         let array = match self.arena.get(target) {
             Value::EmptyArray => globals::array(&self.arena, given),
-            Value::Element(element) => globals::ordered(&self.arena, *element, given),
+            Value::Element { element, .. } => globals::ordered(&self.arena, *element, given),
             _ => None,
         };
         match (self.arena.get_mut(target), array) {
             (Value::Object { state, .. }, _) => *state = Some(given),
-            (value @ (Value::EmptyArray | Value::Element(_)), made) => {
+            (value @ (Value::EmptyArray | Value::Element { .. }), made) => {
                 *value = made.unwrap_or_else(|| Value::object("numpy.ndarray"))
             }
             // Attributes of dicts and the like decide nothing about weights.

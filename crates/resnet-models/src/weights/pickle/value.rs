@@ -65,8 +65,11 @@ pub(crate) enum Value {
     EmptyArray,
     /// A numpy array.
     Array(Rc<ArrayRef>),
-    /// An element type of numpy (`f4`), little-endian where it has more than a byte.
-    Element(Element),
+    /// An element type of numpy (`f4`), and whether its bytes are big-endian.
+    Element {
+        element: Element,
+        big_endian: bool,
+    },
 }
 
 impl Value {
@@ -80,6 +83,8 @@ impl Value {
 #[derive(Clone, Debug)]
 pub(crate) struct ArrayRef {
     pub element: Element,
+    /// Whether the first byte of an element is its highest.
+    pub big_endian: bool,
     pub shape: Vec<i64>,
     /// Whether the first axis is the one whose neighbours lie side by side.
     pub fortran: bool,

@@ -1,5 +1,5 @@
 //! The zip form: `NAME/data.pkl` describes the object, `NAME/data/KEY` are the storages, stored
-//! without compression.
+//! without compression (others are inflated before).
 
 use std::collections::HashMap;
 use std::io::{Cursor, sink};
@@ -61,8 +61,13 @@ impl<'a> Archive<'a> {
 
     /// The object that the archive describes.
     pub fn unpickle(&mut self) -> Result<Unpickled, Fault> {
+        Ok(unpickle(self.pickle()?)?)
+    }
+
+    /// The bytes of that description.
+    pub fn pickle(&mut self) -> Result<&'a [u8], Fault> {
         match self.part("data.pkl")? {
-            Some(pickle) if pickle.len() <= MAX_PICKLE => Ok(unpickle(pickle)?),
+            Some(pickle) if pickle.len() <= MAX_PICKLE => Ok(pickle),
             Some(_) => Err(Fault::Unsupported("its data.pkl is longer than any checkpoint's".into())),
             None => Err(Fault::Damaged("data.pkl is not in it".into())),
         }

@@ -35,11 +35,11 @@ impl<'a> Storages<'a> for Parts<'a> {
     }
 }
 
-/// The object and the storages of a legacy file.
+/// The object and the storages of a legacy file, and where the object's pickle begins.
 ///
 /// # Errors
 /// When the file is cut off, of another protocol, or big-endian.
-pub(in crate::weights) fn open(bytes: &[u8]) -> Result<(Unpickled, Ranges), Fault> {
+pub(in crate::weights) fn open(bytes: &[u8]) -> Result<(Unpickled, Ranges, usize), Fault> {
     let mut rest = bytes;
     let mut next = || -> Result<Unpickled, Fault> {
         let unpickled = unpickle(rest).map_err(|mut error| {
@@ -49,7 +49,7 @@ pub(in crate::weights) fn open(bytes: &[u8]) -> Result<(Unpickled, Ranges), Faul
         rest = &rest[unpickled.length..];
         Ok(unpickled)
     };
-    next()?;
+    let magic = next()?;
     let protocol = next()?;
     if protocol.arena.int(protocol.root) != Some(PROTOCOL) {
         return Err(Fault::Unsupported(format!("its legacy protocol is not version {PROTOCOL}")));
@@ -65,8 +65,9 @@ pub(in crate::weights) fn open(bytes: &[u8]) -> Result<(Unpickled, Ranges), Faul
     }
     let object = next()?;
     let keys = next()?;
+    let begin = [&protocol, &machine].iter().fold(magic.length, |at, pickle| at + pickle.length);
     let ranges = storages(&object, &keys, rest, bytes.len() - rest.len())?;
-    Ok((object, ranges))
+    Ok((object, ranges, begin))
 }
 
 /// The storages in `rest`, which begins at byte `at` of the file.
