@@ -84,8 +84,8 @@ impl Images {
 /// Images a batch that keep the processor busy without filling the memory.
 pub fn batch_size(size: usize) -> usize {
     match size {
-        ..=64 => 128,
-        ..=256 => 16,
+        0..=64 => 128,
+        65..=256 => 16,
         // Maps grow with the square.
         _ => (16 * 256 * 256 / (size * size)).max(1),
     }

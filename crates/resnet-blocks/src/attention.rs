@@ -49,6 +49,7 @@ pub struct ChannelAttention {
 }
 
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // one a block: indirection would save nothing
 enum Weights {
     /// `se.fc1`, `se.fc2`: 1×1 convolutions with biases.
     SqueezeExcitation { fc1: Conv2d, fc2: Conv2d },
