@@ -286,7 +286,12 @@ fn features_are_the_maps_within_the_network() {
             let difference = (logits - network.forward_t(&x, false).unwrap()).unwrap().abs().unwrap();
             assert!(difference.max_all().unwrap().to_scalar::<f32>().unwrap() < 1e-5);
         }
-        assert!(network.features(&x, &[0]).is_err() && network.features(&x, &[5]).is_err());
+        assert_eq!(network.features(&x, &[0]).unwrap()[0].dims()[2..], [32, 32], "{name}: before the pooling");
+        assert!(network.features(&x, &[5]).is_err());
+        // In training the statistics are the batch's, which those of evaluation are not yet.
+        let trained = network.features_t(&x, &[4], true).unwrap();
+        let difference = (&trained[0] - &maps[0]).unwrap().abs().unwrap().max_all().unwrap();
+        assert!(difference.to_scalar::<f32>().unwrap() > 1e-3, "{name}");
     }
 }
 
