@@ -112,7 +112,7 @@ fn a_run_that_fails_on_its_first_batch_leaves_nothing_and_can_be_given_again() {
     raw.augment.clear();
     let session = Session::new(raw, photos.clone(), photos, &Device::Cpu, 1).unwrap();
     let message = session.train(&options(&out), &mut Silent).unwrap_err().to_string();
-    assert!(message.contains("resizes or crops") && message.contains("--recipe torchvision-v1"), "{message}");
+    assert!(message.contains("resizes or crops"), "{message}");
     assert!(!out.exists());
     assert!(train(&recipe(""), &options(&out)).is_ok(), "nothing stands in the way of another try");
 }
