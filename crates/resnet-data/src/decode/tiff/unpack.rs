@@ -177,6 +177,11 @@ fn unpack_bits(mut data: &[u8], length: usize) -> Vec<u8> {
 /// A fax's rows, black as 1.
 fn fax(compression: Compression, data: &[u8], chunk: &Chunk) -> Result<Vec<u8>, String> {
     let width = u32::try_from(chunk.width).map_err(|_| "a fax so wide is not decoded")?;
+    // The longest run of one dimension's codes is 2,560 pixels in 12 bits.
+    let least = (chunk.width / 2560).saturating_mul(chunk.rows).saturating_mul(12);
+    if compression == Compression::Group3 && data.len().saturating_mul(8) < least {
+        return Err(CUT.to_string());
+    }
     let length = chunk.width.div_ceil(8);
     let mut out = Vec::new();
     let mut put = |line: &[u32]| {
