@@ -222,7 +222,9 @@ impl Gather<'_> {
             for i in 0..p {
                 at = in_row(at);
                 let (x, y, residual) = pixel(at);
-                (pixels.x[i], pixels.y[i], pixels.residual[i]) = (x - start.0, y - start.1, residual - start.2);
+                (pixels.x[i], pixels.y[i]) = (x - start.0, y - start.1);
+                // Where there is none, its places go back with every row.
+                pixels.residual[i] = residual.wrapping_sub(start.2);
                 at.2 += 1;
             }
             // SAFETY: as the caller promises.
