@@ -521,6 +521,26 @@ fn open_part(bytes: Vec<u8>, file: &Path) -> Result<Part, WeightsError> {
     Part::open(bytes, format).map_err(|fault| fault.of(file))
 }
 
+/// Python's modules whose functions run programs, load code or open connections.
+const CALLS: &[&str] = &[
+    "ctypes",
+    "importlib",
+    "marshal",
+    "nt",
+    "os",
+    "pdb",
+    "posix",
+    "pty",
+    "runpy",
+    "shutil",
+    "socket",
+    "subprocess",
+    "sys",
+    "webbrowser",
+];
+/// Likewise functions that are there without a module.
+const BUILTIN_CALLS: &[&str] = &["__import__", "compile", "eval", "exec", "getattr", "open"];
+
 /// What to do about an object that cannot be looked into.
 fn unreadable((path, class): &(String, String)) -> String {
     let (of, key) = match path.as_str() {
@@ -530,9 +550,15 @@ fn unreadable((path, class): &(String, String)) -> String {
             path.split('.').map(|key| format!("['{}']", show(key))).collect::<String>(),
         ),
     };
+    let (module, name) = class.split_once('.').unwrap_or((class, ""));
+    let builtin = matches!(module, "builtins" | "__builtin__") && BUILTIN_CALLS.contains(&name);
+    if builtin || CALLS.contains(&module) {
+        return format!("{of} a call of {}, which no checkpoint makes: do not load it with Python either", show(class));
+    }
     format!(
         "{of} a whole object of class {}, which cannot be read without running it: in Python, \
-         torch.save(torch.load(FILE, weights_only=False){key}.state_dict(), 'weights.pth'), and give weights.pth",
+         torch.save(torch.load(FILE, weights_only=False){key}.state_dict(), 'weights.pth'), if you trust who made it, and give \
+         weights.pth",
         show(class)
     )
 }
@@ -544,5 +570,21 @@ fn listed(keys: &[String]) -> String {
         (true, _) => "no keys".into(),
         (_, 0) => shown.join(", "),
         _ => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_to_run_a_pickle_that_calls_a_program() {
+        for class in ["posix.system", "os.system", "subprocess.Popen", "builtins.eval", "__builtin__.getattr"] {
+            let message = unreadable(&("model".into(), class.into()));
+            assert!(message.contains("do not load it") && !message.contains("torch.load"), "{message}");
+        }
+        for class in ["mypackage.Net", "builtins.set", "osnet.OSNet"] {
+            assert!(unreadable(&("model".into(), class.into())).contains("if you trust who made it"), "{class}");
+        }
     }
 }

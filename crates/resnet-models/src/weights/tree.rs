@@ -6,9 +6,6 @@ use super::fault::Fault;
 use super::pickle::{Arena, Id, Value};
 use super::settings::Setting;
 
-/// Keys whose tensors are no weights.
-const NOT_WEIGHTS: &[&str] = &["optim", "sched", "scaler", "rng", "random"];
-
 /// Dicts further down than this are not looked into.
 const MAX_DEPTH: usize = 6;
 /// Modules within modules.
@@ -97,7 +94,7 @@ impl Walk<'_> {
         let is_optimizer = has("state") && has("param_groups");
         for (key, value) in entries {
             let lower = key.to_lowercase();
-            let not_weights = NOT_WEIGHTS.iter().any(|word| lower.contains(word)) || (is_optimizer && key == "state");
+            let not_weights = is_of_training(&lower) || (is_optimizer && key == "state");
             if not_weights && !self.is_leaf(value) {
                 let count = self.count(value);
                 if count > 0 {
@@ -306,6 +303,20 @@ fn strings(arena: &Arena, ids: &[Id]) -> Option<Vec<String>> {
     ids.iter().map(|&id| arena.string(id).filter(|name| name.len() <= 1024).map(|name| name.to_string())).collect()
 }
 
+/// Whether a key, in small letters, is that of an optimizer, a schedule, a scaler of losses or a generator: as a word,
+/// not as a part of one (`optimal_state_dict` is a network's).
+fn is_of_training(key: &str) -> bool {
+    let words: Vec<&str> = key.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let is_one = |word: &&str| {
+        let singular = word.strip_suffix('s').unwrap_or(word);
+        let named = ["optimizer", "optimiser", "scheduler", "scaler"];
+        matches!(singular, "optim" | "sched" | "rng")
+            || named.iter().any(|name| singular.ends_with(name))
+            || ["optimizer", "optimiser"].iter().any(|name| word.starts_with(name))
+    };
+    words.iter().any(is_one) || matches!(&words[..], ["random"] | ["random", "state" | "states", ..])
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::pickle::unpickle;
@@ -338,5 +349,24 @@ mod tests {
     #[test]
     fn an_optimizers_numbers_are_no_networks() {
         assert_eq!(names(b"}U\x03run}(U\x05state}K\x00}U\x01mTssU\x0cparam_groups]us."), []);
+    }
+
+    #[test]
+    fn keys_of_training_are_told_by_words() {
+        for key in [
+            "optimizer",
+            "optimizer_states",
+            "optim",
+            "optimizerg",
+            "lr_schedulers",
+            "sched",
+            "grad_scaler",
+            "rng_state",
+        ] {
+            assert!(is_of_training(key), "{key}");
+        }
+        for key in ["optimal_state_dict", "optimized_model", "scheduled", "random_aug_model", "model", "string"] {
+            assert!(!is_of_training(key), "{key}");
+        }
     }
 }
