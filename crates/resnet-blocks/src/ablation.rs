@@ -7,7 +7,6 @@ use resnet_ops::{GraphBuilder, Value};
 use crate::merge::ResidualAdd;
 use crate::{
     Activation, AntiAliasPool, BlockConfig, Branch, ChannelAttention, Conv2d, DropPath, Layer, Norm2d, Order, Shortcut,
-    StrideIn,
 };
 
 /// A branch of convolutions, a shortcut and their merge, with norms and activations in any [`Order`]: what is tried
@@ -44,15 +43,13 @@ impl AblationBlock {
     /// If the builder lacks a parameter.
     pub fn new(config: &BlockConfig, vb: VarBuilder) -> Result<Self> {
         let &BlockConfig { inputs, first, inner, outputs, stride, dilation, options, .. } = config;
+        let (stride1, stride2) = config.bottleneck_strides();
         // Channels, kernel and stride of each convolution.
         let convs: &[([usize; 2], usize, usize)] = match config.branch {
             Branch::Single => &[([inputs, outputs], 3, stride)],
             Branch::Basic => &[([inputs, inner], 3, stride), ([inner, outputs], 3, 1)],
-            Branch::Bottleneck(StrideIn::First) => {
-                &[([inputs, first], 1, stride), ([first, inner], 3, 1), ([inner, outputs], 1, 1)]
-            }
-            Branch::Bottleneck(StrideIn::Middle) => {
-                &[([inputs, first], 1, 1), ([first, inner], 3, stride), ([inner, outputs], 1, 1)]
+            Branch::Bottleneck(_) => {
+                &[([inputs, first], 1, stride1), ([first, inner], 3, stride2), ([inner, outputs], 1, 1)]
             }
         };
         let mut units = Vec::with_capacity(convs.len());

@@ -4,10 +4,7 @@ use candle_core::Result;
 use candle_nn::VarBuilder;
 use resnet_ops::{GraphBuilder, Value};
 
-use crate::{
-    Activation, AntiAliasPool, BlockConfig, Branch, ChannelAttention, Conv2d, DropPath, Layer, Norm2d, Shortcut,
-    StrideIn,
-};
+use crate::{Activation, AntiAliasPool, BlockConfig, ChannelAttention, Conv2d, DropPath, Layer, Norm2d, Shortcut};
 
 /// A 1×1 convolution that reduces the channels, a 3×3, and a 1×1 that restores them, beside a shortcut; a ReLU after the
 /// addition.
@@ -40,12 +37,8 @@ impl Bottleneck {
     /// # Errors
     /// If the builder lacks a parameter.
     pub fn new(config: &BlockConfig, vb: VarBuilder) -> Result<Self> {
-        let &BlockConfig { inputs, first, inner, outputs, stride, dilation: [dilation, _], .. } = config;
-        // The paper has the stride in the first convolution, torchvision and all that followed in the 3×3 ("v1.5").
-        let (stride1, stride2) = match config.branch {
-            Branch::Bottleneck(StrideIn::First) => (stride, 1),
-            _ => (1, stride),
-        };
+        let &BlockConfig { inputs, first, inner, outputs, dilation: [dilation, _], .. } = config;
+        let (stride1, stride2) = config.bottleneck_strides();
         let attn_last = config.options.attn_last;
         Ok(Self {
             conv1: config.conv1x1(1, [inputs, first], stride1, &vb)?,

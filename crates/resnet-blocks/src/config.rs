@@ -244,17 +244,36 @@ impl BlockConfig {
         Ok(conv.with_standardization(self.options.standardize))
     }
 
+    /// Strides of a bottleneck's first 1×1 and of its 3×3 convolution: the paper has it in the first, torchvision and all that
+    /// followed in the 3×3 ("v1.5").
+    pub(crate) fn bottleneck_strides(&self) -> (usize, usize) {
+        match self.branch {
+            Branch::Bottleneck(StrideIn::First) => (self.stride, 1),
+            _ => (1, self.stride),
+        }
+    }
+
     /// The norm that belongs to a convolution of that number and kernel.
     pub(crate) fn norm(&self, number: usize, kernel: usize, channels: usize, vb: &VarBuilder) -> Result<Norm2d> {
-        let vb = vb.pp(self.options.naming.norm(number, kernel));
-        Norm2d::of_kind(self.options.norm, channels, 1., vb)
+        self.scaled_norm(number, kernel, channels, 1., vb)
     }
 
     /// Likewise the norm that ends a branch, which may begin as zero.
     pub(crate) fn last_norm(&self, number: usize, kernel: usize, vb: &VarBuilder) -> Result<Norm2d> {
         let scale = if self.options.zero_init_last { 0. } else { 1. };
+        self.scaled_norm(number, kernel, self.outputs, scale, vb)
+    }
+
+    fn scaled_norm(
+        &self,
+        number: usize,
+        kernel: usize,
+        channels: usize,
+        scale: f64,
+        vb: &VarBuilder,
+    ) -> Result<Norm2d> {
         let vb = vb.pp(self.options.naming.norm(number, kernel));
-        Norm2d::of_kind(self.options.norm, self.outputs, scale, vb)
+        Norm2d::of_kind(self.options.norm, channels, scale, vb)
     }
 
     /// What follows a convolution of that stride.

@@ -5,10 +5,7 @@ use candle_core::Result;
 use candle_nn::VarBuilder;
 use resnet_ops::{GraphBuilder, Value};
 
-use crate::{
-    Activation, AntiAliasPool, BlockConfig, Branch, ChannelAttention, Conv2d, DropPath, Layer, Norm2d, Shortcut,
-    StrideIn,
-};
+use crate::{Activation, AntiAliasPool, BlockConfig, ChannelAttention, Conv2d, DropPath, Layer, Norm2d, Shortcut};
 
 /// Two 3×3 convolutions.
 ///
@@ -105,11 +102,8 @@ impl PreActBottleneck {
     /// # Errors
     /// If the builder lacks a parameter.
     pub fn new(config: &BlockConfig, vb: VarBuilder) -> Result<Self> {
-        let &BlockConfig { inputs, first, inner, outputs, stride, dilation: [dilation, _], .. } = config;
-        let (stride1, stride2) = match config.branch {
-            Branch::Bottleneck(StrideIn::First) => (stride, 1),
-            _ => (1, stride),
-        };
+        let &BlockConfig { inputs, first, inner, outputs, dilation: [dilation, _], .. } = config;
+        let (stride1, stride2) = config.bottleneck_strides();
         let shortcut = Shortcut::new(config, vb.clone())?;
         Ok(Self {
             bn1: config.norm(1, 1, inputs, &vb)?,
