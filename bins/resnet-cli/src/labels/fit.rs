@@ -4,6 +4,7 @@ mod names;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use clap::ValueEnum;
@@ -194,8 +195,11 @@ impl Fit<'_> {
             Match::Name => {
                 let names = Names::new(known, self.is_imagenet(known, own, open));
                 let (mut loose, mut missing) = (Vec::new(), Vec::new());
+                let mut alike: HashMap<&str, Vec<usize>> = HashMap::new();
+                own.iter().enumerate().for_each(|(class, name)| alike.entry(name).or_default().push(class));
                 for &class in open {
-                    match names.find(own, class) {
+                    let same = &alike[own[class].as_str()];
+                    match names.find(&own[class], same.partition_point(|&other| other < class), same.len()) {
                         Found::One(found, exact) => {
                             take(class, found as usize);
                             if !exact {

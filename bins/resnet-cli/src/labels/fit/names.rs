@@ -44,13 +44,12 @@ impl<'a> Names<'a> {
             .or_insert(Some(class));
     }
 
-    /// The network's class for one of a data set's. Where both have a name as often, the first is the first.
-    pub(super) fn find(&self, own: &[String], class: usize) -> Found {
-        let name = &own[class];
+    /// The network's class for the `nth` of a data set's `count` classes of that name. Where both have a name as often, the
+    /// first is the first.
+    pub(super) fn find(&self, name: &str, nth: usize, count: usize) -> Found {
         if let Some(exact) = self.exact.get(name) {
-            let alike = |classes: &[String]| classes.iter().filter(|other| *other == name).count();
-            return match exact.get(alike(&own[..class])) {
-                Some(&found) if alike(own) == exact.len() => Found::One(found, true),
+            return match exact.get(nth) {
+                Some(&found) if count == exact.len() => Found::One(found, true),
                 _ => Found::Several(exact.clone()),
             };
         }
