@@ -4,8 +4,6 @@ use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
-use crate::walk::open;
-
 /// Endings of pictures that are decoded, in any case.
 pub(crate) const EXTENSIONS: [&str; 19] = [
     "jpg", "jpeg", "jpe", "jfif", "jif", "png", "apng", "webp", "bmp", "dib", "gif", "tif", "tiff", "btf", "tf8",
@@ -88,7 +86,7 @@ impl fmt::Display for Unreadable {
 pub fn kind_of(path: impl AsRef<Path>) -> std::io::Result<Kind> {
     let path = path.as_ref();
     let mut head = Vec::new();
-    open(path)?.take(HEAD).read_to_end(&mut head)?;
+    resnet_files::open(path)?.take(HEAD).read_to_end(&mut head)?;
     Ok(Kind::of(&head, path))
 }
 

@@ -27,7 +27,7 @@ pub(crate) fn decoded(bytes: &[u8]) -> Option<String> {
 /// The lines of a file of text, without the blanks around them and without empty ones at its end.
 pub(crate) fn lines(path: &Path) -> Result<Vec<String>> {
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(Error::io(path))?;
+    let file = resnet_files::open(path).map_err(Error::io(path))?;
     file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(Error::io(path))?;
     if bytes.len() as u64 > LONGEST {
         return Err(Error::format(path, "it is no list of names: it has more than 16 MB"));

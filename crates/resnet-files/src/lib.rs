@@ -20,5 +20,5 @@ mod read;
 mod replace;
 
 pub use lock::Lock;
-pub use read::read;
+pub use read::{open, read};
 pub use replace::{Replacement, abandon, remove_leftovers, replace, write};

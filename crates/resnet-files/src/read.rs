@@ -1,4 +1,4 @@
-//! Files from outside, read whole within a limit.
+//! Files from outside, read whole within a limit, or opened to be read in parts.
 
 use std::fs::{File, FileType};
 use std::io::{Error, ErrorKind, Read, Result};
@@ -27,6 +27,19 @@ pub fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
     content.try_reserve_exact(about.len() as usize)?;
     file.take(most.saturating_add(1)).read_to_end(&mut content)?;
     if content.len() as u64 > most { too_large("more bytes".into()) } else { Ok(content) }
+}
+
+/// Opens a file, and nothing else: what is read out of order is no pipe, and to open one may never return.
+///
+/// # Errors
+/// As of [`File::open`]; [`ErrorKind::InvalidInput`] for pipes, devices and sockets.
+pub fn open(path: &Path) -> Result<File> {
+    let kind = std::fs::metadata(path)?.file_type();
+    if kind.is_file() || kind.is_dir() {
+        return File::open(path);
+    }
+    let message = "it is a pipe or a device, and it is read out of order: write it to a file";
+    Err(Error::new(ErrorKind::InvalidInput, message))
 }
 
 fn bytes(count: u64) -> String {
@@ -66,6 +79,13 @@ mod tests {
         assert_eq!(error.to_string(), "it has 3 bytes, more than the 2 bytes that are read");
         assert!(read(folder.path(), 10).is_err());
         assert_eq!(read(&folder.path().join("b"), 10).unwrap_err().kind(), ErrorKind::NotFound);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn devices_are_not_opened() {
+        assert!(open(Path::new("/dev/null")).unwrap_err().to_string().contains("it is a pipe or a device"));
+        assert!(open(&std::env::current_exe().unwrap()).is_ok());
     }
 
     #[test]

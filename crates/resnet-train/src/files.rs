@@ -14,10 +14,14 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> Result<()> {
 /// No table, configuration or log of a run is larger.
 const MOST_BYTES: u64 = 1 << 30;
 
-/// The text of a file that a run left, or a user wrote.
+/// The bytes of a file that a run left, or a user wrote.
+pub(crate) fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    resnet_files::read(path, MOST_BYTES)
+}
+
+/// The text of such a file.
 pub(crate) fn read_text(path: &Path) -> std::io::Result<String> {
-    let bytes = resnet_files::read(path, MOST_BYTES)?;
-    String::from_utf8(bytes)
+    String::from_utf8(read(path)?)
         .map_err(|_| std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not text in UTF-8"))
 }
 

@@ -19,7 +19,6 @@ pub(crate) use footer::{Leaf, Physical};
 pub(crate) use page::{Texts, Values};
 
 use crate::foreign::what_it_is;
-use crate::walk::open;
 use crate::{Error, Result};
 
 /// What can be wrong within a file, in words.
@@ -38,7 +37,7 @@ pub(crate) struct Columns {
 impl Columns {
     /// Reads a file's footer.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let mut file = open(path).map_err(Error::io(path))?;
+        let mut file = resnet_files::open(path).map_err(Error::io(path))?;
         let footer = footer_of(&mut file).map_err(Error::io(path))?;
         let footer =
             footer.map_err(|message| Error::format(path, format!("not a readable parquet file: {message}")))?;
@@ -78,7 +77,7 @@ impl Columns {
         }
         let mut bytes = vec![0; chunk.length];
         let mut read = || -> std::io::Result<()> {
-            let mut file = open(&self.path)?;
+            let mut file = resnet_files::open(&self.path)?;
             file.seek(SeekFrom::Start(chunk.start))?;
             file.read_exact(&mut bytes)
         };

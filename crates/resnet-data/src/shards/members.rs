@@ -12,7 +12,6 @@ use super::samples::may_hold_a_label;
 use super::summary::LeftOut;
 use crate::foreign::what_it_is;
 use crate::names::shown;
-use crate::walk::open;
 use crate::{Error, Result, text};
 
 /// No label is longer.
@@ -34,7 +33,7 @@ pub(super) struct Member {
 /// are left out; what is strange about the whole file is added to the notes.
 pub(super) fn members(path: &Path, left_out: &mut LeftOut, notes: &mut Vec<String>) -> Result<Vec<Member>> {
     let wrong = |message: String| Error::format(path, message);
-    let mut file = open(path).map_err(Error::io(path))?;
+    let mut file = resnet_files::open(path).map_err(Error::io(path))?;
     let end = file.metadata().map_err(Error::io(path))?.len();
     let mut head = vec![0; end.min(BLOCK) as usize];
     file.read_exact(&mut head).and_then(|()| file.rewind()).map_err(Error::io(path))?;

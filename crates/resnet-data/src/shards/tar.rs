@@ -16,7 +16,6 @@ use super::{Labelled, Shards};
 use crate::decode::decode;
 use crate::kind::{HEAD, Kind};
 use crate::names::shown;
-use crate::walk::open;
 use crate::{Dataset, Error, Image, Result, Split};
 
 /// Images of a run: enough that a disk reads them in one go, few enough that a buffer mixes many runs.
@@ -93,7 +92,7 @@ fn index(path: &Path) -> Result<(Vec<Sample>, LeftOut, Vec<String>)> {
     let members = members(path, &mut left_out, &mut notes)?;
     let mut said = Vec::new();
     let head = |member: &Member| -> std::io::Result<Vec<u8>> {
-        let mut file = open(path)?;
+        let mut file = resnet_files::open(path)?;
         file.seek(SeekFrom::Start(member.offset))?;
         let mut head = Vec::new();
         file.take(member.length.min(HEAD)).read_to_end(&mut head)?;
@@ -281,7 +280,7 @@ impl TarShards {
         let path = &self.shards[self.places[index].shard as usize];
         let mut bytes = vec![0; length as usize];
         let mut read = || -> std::io::Result<()> {
-            let mut file = open(path)?;
+            let mut file = resnet_files::open(path)?;
             file.seek(SeekFrom::Start(offset))?;
             file.read_exact(&mut bytes)
         };

@@ -83,16 +83,13 @@ impl Log {
     }
 }
 
-/// A million epochs have less.
-const MOST_BYTES: u64 = 1 << 30;
-
 /// The records of a log; none where there is no file. Lines that are no records are left out, as the last one that was
 /// cut off: nothing but curves and tables follows from a log.
 ///
 /// # Errors
 /// When the file cannot be read.
 pub fn read(path: &Path) -> Result<Vec<Record>> {
-    match resnet_files::read(path, MOST_BYTES) {
+    match crate::files::read(path) {
         Ok(text) => {
             Ok(text.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect())
         }
