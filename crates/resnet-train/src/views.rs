@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use candle_core::{D, DType, Device, Tensor};
 use candle_nn::ModuleT;
-use resnet_data::{Augment, Broken, Dataset, Filter, Image, Normalize, Transform};
+use resnet_data::{Augment, BrokenImage, Dataset, Filter, Image, Normalize, Transform};
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::{Counter, Evaluation};
@@ -172,7 +172,7 @@ pub fn evaluate(
                 counter.add(&scores, &Tensor::new(&[dataset.label(index)], &Device::Cpu)?, &[index])?;
             }
             Err(error) if error.is_about_an_image() => {
-                counter.add_broken(vec![Broken { index, message: error.to_string() }]);
+                counter.add_broken(vec![BrokenImage { index, message: error.to_string() }]);
             }
             Err(error) => return Err(error.into()),
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::Device;
-use resnet_data::{Broken, Dataset, Loader, LoaderConfig, OnBroken, Split};
+use resnet_data::{BrokenImage, Dataset, Loader, LoaderConfig, OnBroken, Split};
 use resnet_models::Outputs;
 use resnet_ops::Inference;
 use resnet_train::metrics::Evaluation;
@@ -27,7 +27,7 @@ pub struct Args {
     #[command(flatten)]
     data: DatasetArgs,
     /// Part of the data set: test, val or train; of a set with two parts, val and test are the same. Of an undivided folder
-    /// that the weights were trained on, test is what was held back then (split.csv beside them); any other is taken whole
+    /// that the weights were trained on, test is what was for validation then (split.csv beside them); any other is taken whole
     #[arg(long, value_name = "SPLIT", default_value = "test")]
     split: Split,
     /// What a class of the data set is called in the weights; CLASS= leaves its images out. May be given several times
@@ -116,7 +116,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// The end of an evaluation: images that could not be read are named, and make it fail after its result.
-fn without(broken: &[Broken], images: usize) -> anyhow::Result<()> {
+fn without(broken: &[BrokenImage], images: usize) -> anyhow::Result<()> {
     let messages: Vec<String> = broken.iter().map(|image| image.message.clone()).collect();
     match &messages[..] {
         [] => Ok(()),
