@@ -10,8 +10,8 @@ use candle_core::Device;
 use resnet_data::{Dataset, Filter, Normalize, Split, TrainTestSplit, Transform, shown};
 use resnet_models::hub::NewHead;
 use resnet_models::{Network, Outputs, Parameters, Preprocessing, PretrainedOptions, from_pretrained_with};
+use resnet_train::multi_crop;
 use resnet_train::recipe::Normalization;
-use resnet_train::views;
 use serde::de::DeserializeOwned;
 
 use crate::args::{DatasetArgs, NormalizeArgs, WeightsArgs};
@@ -194,7 +194,7 @@ impl Loaded {
                 pictures.check().map_err(|error| bad_input(format!("--crop-pct: {}", error.message)))?;
                 Transform::center_crop(size, crop, Filter::Bilinear, normalize)?
             }
-            None => views::center(size, dataset.map(|set| &**set), normalize)?,
+            None => multi_crop::center(size, dataset.map(|set| &**set), normalize)?,
         })
     }
 

@@ -2,9 +2,8 @@
 //!
 //! A [`recipe::Recipe`] decides a run, a [`trainer::Session`] carries it out in a run directory that it can be resumed
 //! from, bit for bit. The parts stand alone too: [`optimizer`], [`schedule`], [`loss`], [`metrics`] and
-//! [`trainer::evaluate`] work with any network that is a [`candle_nn::ModuleT`]. [`diagnose`] looks at signals and
-//! gradients inside a network, [`experiments`] holds the papers' tables and figures, [`views`] their protocols of
-//! evaluation.
+//! [`trainer::evaluate`] work with any network that is a [`candle_nn::ModuleT`]. [`multi_crop`] holds the papers' protocols
+//! of evaluation; their experiments are in the crate `resnet-lab`.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -25,14 +24,13 @@
 //! ```
 
 pub mod bench;
-pub mod diagnose;
 mod error;
-pub mod experiments;
-mod files;
+pub mod files;
 pub mod finetune;
 pub mod grad_cam;
 pub mod loss;
 pub mod metrics;
+pub mod multi_crop;
 pub mod optimizer;
 pub mod recipe;
 pub mod report;
@@ -40,7 +38,6 @@ pub mod schedule;
 pub mod self_test;
 mod stack;
 pub mod trainer;
-pub mod views;
 
 pub use error::{Error, Result};
 pub use stack::with_large_stack;

@@ -7,17 +7,17 @@ use resnet_data::{BrokenImage, Dataset, Loader, LoaderConfig, OnBroken, Split};
 use resnet_models::Outputs;
 use resnet_ops::Inference;
 use resnet_train::metrics::Evaluation;
+use resnet_train::multi_crop;
 use resnet_train::trainer::{evaluate, progress_for_stderr, reestimate_statistics};
-use resnet_train::views;
 use serde::Serialize;
 
 use crate::args::{DatasetArgs, DeviceArgs, InferenceArgs, JsonArgs, LoaderArgs, NormalizeArgs, WeightsArgs};
+use crate::crop::{Crop, MultiCrop};
 use crate::failure::bad_input;
 use crate::images::batch_size;
 use crate::labels::{Fit, Mapping, Match};
 use crate::network::{self, Loaded};
 use crate::output;
-use crate::views::{Crop, Views};
 
 /// Evaluate a network's weights on a data set
 #[derive(clap::Args)]
@@ -39,7 +39,7 @@ pub struct Args {
     r#match: Option<Match>,
     #[command(flatten)]
     normalize: NormalizeArgs,
-    /// Views of each image
+    /// MultiCrop of each image
     #[arg(long, value_enum, default_value_t = Crop::Center)]
     crop: Crop,
     /// First take the batch-norm statistics anew over the whole training set, with batches of --batch-size
@@ -102,9 +102,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         result.ok_or_else(|| anyhow::anyhow!("the evaluation was stopped"))?
     } else {
         let normalize = loaded.normalize(&args.normalize, &args.data)?;
-        let views = Views::new(args.crop.into(), loaded.image_size(&args.normalize)?, &normalize)?;
-        let views = views.with_filter(loaded.filter())?;
-        many_views(&network, &*dataset, &views, &device)?
+        let crops = MultiCrop::new(args.crop.into(), loaded.image_size(&args.normalize)?, &normalize)?;
+        let crops = crops.with_filter(loaded.filter())?;
+        many_views(&network, &*dataset, &crops, &device)?
     };
     let evaluated = Evaluated { dataset: name, split: args.split.to_string(), result };
     if args.json.json {
@@ -153,11 +153,11 @@ fn fitting(args: &Args, loaded: &Loaded, name: &str) -> anyhow::Result<Arc<dyn D
 fn many_views(
     network: &Inference,
     dataset: &dyn Dataset,
-    views: &Views,
+    crops: &MultiCrop,
     device: &Device,
 ) -> anyhow::Result<Evaluation> {
     let bar = output::image_bar("evaluating", dataset.len());
-    let result = views::evaluate(network, dataset, views, device, |done, _| {
+    let result = multi_crop::evaluate(network, dataset, crops, device, |done, _| {
         bar.set_position(done as u64);
         true
     })?;

@@ -29,7 +29,7 @@ pub use evaluate::evaluate;
 pub use log::{Record, RecordKind, read as read_log};
 pub use lr_scheduler::HoldState;
 pub use meter::Sums;
-pub(crate) use page::duration;
+pub use page::duration;
 pub use progress::{Plain, Progress, Silent, Status, Terminal, progress_for_stderr};
 pub use revision::{built_from, revision};
 pub use run::{End, Outcome};

@@ -12,10 +12,10 @@ use super::page;
 use super::plan::{Plan, PlannedVariant};
 use super::result::{RunResult, VariantResult};
 use super::subset::first;
-use crate::recipe::Recipe;
-use crate::trainer::{End, Progress, Record, RecordKind, Session, TrainOptions, read_log, revision};
-use crate::views::{self, Crop, Views};
 use crate::{Error, Result};
+use resnet_train::multi_crop::{self, Crop, MultiCrop};
+use resnet_train::recipe::Recipe;
+use resnet_train::trainer::{End, Progress, Record, RecordKind, Session, TrainOptions, read_log, revision};
 
 /// A data set's parts for training and testing.
 pub type Opened = (Arc<dyn Dataset>, Arc<dyn Dataset>);
@@ -153,8 +153,8 @@ fn train(
         };
         let network = session.network();
         let normalize = session.recipe().normalize.resolve(&**session.train_loader().dataset())?;
-        let views = Views::new(plan.config.crop, network.config().image_size, &normalize)?;
-        let Some(seen) = views::evaluate(network, &**test.dataset(), &views, &options.device, done)? else {
+        let crops = MultiCrop::new(plan.config.crop, network.config().image_size, &normalize)?;
+        let Some(seen) = multi_crop::evaluate(network, &**test.dataset(), &crops, &options.device, done)? else {
             return Ok(None);
         };
         evaluation = seen;

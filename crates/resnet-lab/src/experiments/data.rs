@@ -6,8 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::recipe::{Compute, parse_toml};
 use crate::{Error, Result};
+use resnet_train::recipe::{Compute, parse_toml};
 
 /// Name and file of each, in the order of the papers.
 const EXPERIMENTS: &[(&str, &str)] = &[
@@ -97,9 +97,9 @@ pub struct ScaleConfig {
     /// a few epochs may be above it and yet do well.
     #[serde(default)]
     pub fail_above: Option<f64>,
-    /// Views of each test image in the last evaluation.
+    /// MultiCrop of each test image in the last evaluation.
     #[serde(default)]
-    pub crop: crate::views::Crop,
+    pub crop: resnet_train::multi_crop::Crop,
 }
 
 /// One row of the table.
