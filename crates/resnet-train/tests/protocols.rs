@@ -59,7 +59,7 @@ fn many_views_are_those_of_torchvision() {
         let crops = MultiCrop::new(crop, 56, &normalize()).unwrap();
         assert_eq!(expected.len(), 4);
         for (i, expected) in expected.iter().enumerate() {
-            let scores = views.log_probabilities(&network, &image(i, 70 + 3 * i, 100), &Device::Cpu).unwrap();
+            let scores = crops.log_probabilities(&network, &image(i, 70 + 3 * i, 100), &Device::Cpu).unwrap();
             let ours = scores.exp().unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
             assert_eq!(ours.len(), expected.len());
             for (ours, theirs) in ours.iter().zip(expected) {
