@@ -1,8 +1,8 @@
 //! An experiment at a scale: the recipes that are run.
 
 use super::data::{Experiment, Scale, ScaleConfig, Variant};
-use crate::recipe::{Compute, Overrides, Recipe};
 use crate::{Error, Result};
+use resnet_train::recipe::{Compute, Overrides, Recipe};
 
 /// A variant with its recipe.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,10 +1,10 @@
 //! Diagnostics against what the papers derive.
 
 use candle_core::{DType, Device, Tensor};
-use resnet_models::{BlockOptions, Config, Merge, Network, Parameters, create};
-use resnet_train::diagnose::{
+use resnet_lab::diagnose::{
     Batch, ShatteredConfig, autocorrelation, brown_noise, identity, scaling, shattered, signal, white_noise,
 };
+use resnet_models::{BlockOptions, Config, Merge, Network, Parameters, create};
 
 fn network(arch: &str) -> (Network, Parameters) {
     let parameters = Parameters::new(3, DType::F32, &Device::Cpu);

@@ -6,8 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::recipe::{Compute, parse_toml};
 use crate::{Error, Result};
+use resnet_train::recipe::{Compute, parse_toml};
 
 /// Name and file of each, in the order of the papers.
 const EXPERIMENTS: &[(&str, &str)] = &[
@@ -99,7 +99,7 @@ pub struct ScaleConfig {
     pub fail_above: Option<f64>,
     /// Views of each test image in the last evaluation.
     #[serde(default)]
-    pub crop: crate::views::Crop,
+    pub crop: resnet_train::views::Crop,
 }
 
 /// One row of the table.

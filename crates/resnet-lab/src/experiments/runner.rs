@@ -12,10 +12,10 @@ use super::page;
 use super::plan::{Plan, PlannedVariant};
 use super::result::{RunResult, VariantResult};
 use super::subset::first;
-use crate::recipe::Recipe;
-use crate::trainer::{End, Progress, Record, RecordKind, Session, TrainOptions, read_log, revision};
-use crate::views::{self, Crop, Views};
 use crate::{Error, Result};
+use resnet_train::recipe::Recipe;
+use resnet_train::trainer::{End, Progress, Record, RecordKind, Session, TrainOptions, read_log, revision};
+use resnet_train::views::{self, Crop, Views};
 
 /// A data set's parts for training and testing.
 pub type Opened = (Arc<dyn Dataset>, Arc<dyn Dataset>);

@@ -4,7 +4,7 @@
 //! trains what is not trained yet, and writes one CSV and one page.
 //!
 //! ```
-//! use resnet_train::experiments::{Experiment, Scale};
+//! use resnet_lab::experiments::{Experiment, Scale};
 //! let table6 = Experiment::load("cifar-table6")?;
 //! let plan = table6.plan(Scale::Full)?;
 //! assert_eq!((plan.variants.len(), plan.variants[0].recipe.iterations), (6, Some(64_000)));
