@@ -2,7 +2,7 @@
 
 use candle_core::{Error, Result, Tensor};
 use candle_nn::VarBuilder;
-use resnet_ops::{ConvConfig, GraphBuilder, Value};
+use resnet_ops::{ConvConfig, GraphBuilder, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::check::check_size;
@@ -91,7 +91,7 @@ impl ChannelAttention {
 }
 
 impl Layer for ChannelAttention {
-    fn append(&self, graph: &mut GraphBuilder, x: Value) -> Value {
+    fn append(&self, graph: &mut GraphBuilder, x: NodeId) -> NodeId {
         let mean = graph.global_avg_pool(&within(&self.path, "pool"), x);
         let weights = match &self.weights {
             Weights::SqueezeExcitation { fc1, fc2 } => {

@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor, bail};
 use candle_nn::init::{FanInOut, NonLinearity, NormalOrUniform};
 use candle_nn::{Init, VarBuilder};
-use resnet_ops::{ConvConfig, GraphBuilder, Value};
+use resnet_ops::{ConvConfig, GraphBuilder, NodeId};
 
 use crate::Layer;
 use crate::check::check_size;
@@ -78,7 +78,7 @@ impl Conv2d {
 }
 
 impl Layer for Conv2d {
-    fn append(&self, graph: &mut GraphBuilder, x: Value) -> Value {
+    fn append(&self, graph: &mut GraphBuilder, x: NodeId) -> NodeId {
         let path = &self.path;
         match self.standardize {
             Some(eps) => graph.standardized_conv(path, x, &self.weight, eps, self.config),

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 use candle_nn::{Init, VarBuilder};
-use resnet_ops::{GraphBuilder, Value};
+use resnet_ops::{GraphBuilder, NodeId};
 
 use crate::Layer;
 use crate::check::check_size;
@@ -49,7 +49,7 @@ impl Linear {
 }
 
 impl Layer for Linear {
-    fn append(&self, graph: &mut GraphBuilder, x: Value) -> Value {
+    fn append(&self, graph: &mut GraphBuilder, x: NodeId) -> NodeId {
         graph.linear(&self.path, x, &self.weight, Some(&self.bias))
     }
 }

@@ -3,7 +3,7 @@
 use candle_core::Result;
 use candle_nn::VarBuilder;
 use resnet_ops::graph::DropUnit;
-use resnet_ops::{ConvConfig, GraphBuilder, Value};
+use resnet_ops::{ConvConfig, GraphBuilder, NodeId};
 
 use crate::{BlockConfig, Conv2d, Layer, Merge};
 
@@ -33,7 +33,7 @@ impl ResidualAdd {
     }
 
     /// The sum; `x` is what shortcut and branch both begin with.
-    pub fn append(&self, graph: &mut GraphBuilder, x: Value, shortcut: Value, branch: Value) -> Value {
+    pub fn append(&self, graph: &mut GraphBuilder, x: NodeId, shortcut: NodeId, branch: NodeId) -> NodeId {
         let gate = self.gate.as_ref().map(|gate| {
             let g = gate.append(graph, x);
             graph.sigmoid(g)

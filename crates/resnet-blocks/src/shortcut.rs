@@ -2,7 +2,7 @@
 
 use candle_core::Result;
 use candle_nn::VarBuilder;
-use resnet_ops::{AvgPoolConfig, ConvConfig, GraphBuilder, Value};
+use resnet_ops::{AvgPoolConfig, ConvConfig, GraphBuilder, NodeId};
 
 use crate::layer::at;
 use crate::{AvgPool2d, BlockConfig, Conv2d, Layer, Norm2d, Projection, ShortcutKind};
@@ -86,7 +86,7 @@ impl Shortcut {
     }
 
     /// Appends it; `None` where there is nothing to add.
-    pub fn append(&self, graph: &mut GraphBuilder, x: Value) -> Option<Value> {
+    pub fn append(&self, graph: &mut GraphBuilder, x: NodeId) -> Option<NodeId> {
         match self {
             Self::None => None,
             Self::Identity => Some(x),
@@ -103,7 +103,7 @@ impl Shortcut {
     }
 
     /// Appends it and its addition to a branch's result (He et al. 2015, eq. 1 and 2); the result alone in a plain network.
-    pub fn add(&self, graph: &mut GraphBuilder, x: Value, branch: Value) -> Value {
+    pub fn add(&self, graph: &mut GraphBuilder, x: NodeId, branch: NodeId) -> NodeId {
         match self.append(graph, x) {
             Some(shortcut) => graph.add(branch, shortcut),
             None => branch,
