@@ -2,10 +2,10 @@
 
 use candle_core::{DType, Tensor, Var};
 use resnet_models::Network;
-use resnet_ops::{Graph, Value};
+use resnet_ops::{Graph, NodeId};
+use resnet_train::loss::CrossEntropy;
 
 use crate::{Error, Result};
-use resnet_train::loss::CrossEntropy;
 
 /// Images and their classes.
 #[derive(Clone, Debug)]
@@ -34,7 +34,7 @@ pub(super) fn graph(network: &Network) -> Graph {
 }
 
 /// The places between blocks: before the first, and after each; with the block's path, `stem` for the first.
-pub(super) fn places(network: &Network) -> Vec<(String, Value)> {
+pub(super) fn places(network: &Network) -> Vec<(String, NodeId)> {
     let stem = ("stem".to_string(), network.stem());
     std::iter::once(stem).chain(network.blocks().iter().cloned()).collect()
 }
