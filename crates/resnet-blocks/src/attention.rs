@@ -5,9 +5,9 @@ use candle_nn::VarBuilder;
 use resnet_ops::{ConvConfig, GraphBuilder, NodeId};
 use serde::{Deserialize, Serialize};
 
+use crate::check::check_size;
 use crate::conv::he;
 use crate::layer::{at, modules, within};
-use crate::options::check_size;
 use crate::{Conv2d, Layer};
 
 /// Which attention a block has, under the name `se` (or `attn`) as in timm.

@@ -6,8 +6,8 @@ use candle_nn::{Init, VarBuilder};
 use resnet_ops::{ConvConfig, GraphBuilder, NodeId};
 
 use crate::Layer;
+use crate::check::check_size;
 use crate::layer::{at, modules};
-use crate::options::check_size;
 
 /// A two-dimensional convolution; parameters `weight` (O, C / groups, kh, kw) and, if asked for, `bias` (O).
 #[derive(Debug, Clone)]

@@ -5,8 +5,8 @@ use candle_nn::{Init, VarBuilder};
 use resnet_ops::{GraphBuilder, NodeId};
 
 use crate::Layer;
+use crate::check::check_size;
 use crate::layer::{at, modules};
-use crate::options::check_size;
 
 /// A fully connected layer on (N, I); parameters `weight` (O, I), `bias` (O).
 #[derive(Debug, Clone)]

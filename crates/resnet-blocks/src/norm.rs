@@ -7,8 +7,8 @@ use resnet_ops::{GraphBuilder, NodeId, NormConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::Layer;
+use crate::check::check_size;
 use crate::layer::{at, modules, within};
-use crate::options::check_size;
 
 /// Which norm a network has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -3,37 +3,9 @@
 use candle_core::Result;
 use candle_nn::VarBuilder;
 use resnet_ops::{AvgPoolConfig, ConvConfig, GraphBuilder, NodeId};
-use serde::{Deserialize, Serialize};
 
 use crate::layer::at;
-use crate::{AvgPool2d, BlockConfig, Conv2d, Layer, Norm2d};
-
-/// How the input reaches the addition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ShortcutKind {
-    /// Not at all: a plain network (He et al. 2015, 3.3).
-    None,
-    /// Option A: identity; where the shape changes, subsampled with zero channels split evenly before and after.
-    A,
-    /// Option B: identity; where the shape changes, a 1×1 convolution.
-    B,
-    /// Option C: a 1×1 convolution in every block (He et al. 2016, Fig. 2e).
-    C,
-}
-
-/// How a projection (options B and C) takes the stride.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Projection {
-    /// The convolution has it.
-    #[default]
-    Strided,
-    /// A 2×2 average pooling has it, so that no pixel is left out (He et al. 2019, "Bag of tricks", Fig. 2c: ResNet-D).
-    Pooled,
-    /// A 3×3 convolution has it where it is not 1 (SENet-154).
-    Strided3x3,
-}
+use crate::{AvgPool2d, BlockConfig, Conv2d, Layer, Norm2d, Projection, ShortcutKind};
 
 /// What is added to the branch.
 #[derive(Debug, Clone)]

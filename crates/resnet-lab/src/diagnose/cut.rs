@@ -3,9 +3,9 @@
 use candle_core::{DType, Tensor, Var};
 use resnet_models::Network;
 use resnet_ops::{Graph, NodeId};
+use resnet_train::loss::CrossEntropy;
 
 use crate::{Error, Result};
-use resnet_train::loss::CrossEntropy;
 
 /// Images and their classes.
 #[derive(Clone, Debug)]

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use resnet_train::report::{Chart, Report, Scale, Series, Stroke, Table};
+
 use super::{BlockSignal, IdentityRow, Scaling, Shattered};
 use crate::{Error, Result, files};
-use resnet_train::report::{Chart, Report, Scale, Series, Stroke, Table};
 
 /// Colours of white and brown noise, in all plots the same.
 const WHITE: usize = 8;

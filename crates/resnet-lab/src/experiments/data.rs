@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use resnet_train::recipe::{Compute, parse_toml};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{Error, Result};
-use resnet_train::recipe::{Compute, parse_toml};
 
 /// Name and file of each, in the order of the papers.
 const EXPERIMENTS: &[(&str, &str)] = &[

@@ -12,6 +12,7 @@
 //! ```
 
 mod data;
+mod options;
 mod page;
 mod plan;
 mod result;
@@ -19,9 +20,10 @@ mod runner;
 mod subset;
 
 pub use data::{Experiment, Published, Scale, ScaleConfig, Variant};
+pub use options::ReproduceOptions;
 pub use plan::{Plan, PlannedVariant};
 pub use result::{RunResult, VariantResult};
-pub use runner::{Opened, ReproduceOptions, Reproduction, reproduce};
+pub use runner::{Opened, Reproduction, reproduce};
 
 #[cfg(test)]
 mod tests;

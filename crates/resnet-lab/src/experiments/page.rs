@@ -2,16 +2,17 @@
 
 use std::path::PathBuf;
 
-use serde::Serialize;
-
-use super::data::Scale as Recipes;
-use super::plan::Plan;
-use super::result::{RunResult, VariantResult};
-use super::runner::{ReproduceOptions, slug};
-use crate::{Result, files};
 use resnet_train::recipe::Recipe;
 use resnet_train::report::{Chart, Report, Scale, Series, Stroke, Table};
 use resnet_train::trainer::duration;
+use serde::Serialize;
+
+use super::data::Scale as Recipes;
+use super::options::ReproduceOptions;
+use super::plan::Plan;
+use super::plan::slug;
+use super::result::{RunResult, VariantResult};
+use crate::{Result, files};
 
 /// Fewer points than this in a line are no curve.
 const LEAST_POINTS: usize = 5;

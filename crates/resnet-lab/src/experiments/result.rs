@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
+use resnet_train::recipe::{Recipe, first_difference};
 use serde::{Deserialize, Serialize};
 
 use super::data::Variant;
 use crate::{Error, Result, files};
-use resnet_train::recipe::{Recipe, first_difference};
 
 /// The file in a run's folder that says that the run is done.
 const FILE: &str = "result.json";
