@@ -114,9 +114,10 @@ fn of_hub(error: &resnet_hub::Error) -> Option<String> {
 }
 
 /// Flags of `train` and `finetune` that have the name of a key in `config.toml`.
-const FLAGS: [&str; 17] = [
+const FLAGS: [&str; 19] = [
     "arch",
     "batch-size",
+    "cutmix",
     "dataset",
     "dtype",
     "epochs",
@@ -124,6 +125,7 @@ const FLAGS: [&str; 17] = [
     "head-lr",
     "label-smoothing",
     "lr",
+    "mixup",
     "on-broken",
     "patience",
     "rank",
@@ -137,7 +139,14 @@ const FLAGS: [&str; 17] = [
 /// `--seed: `, where a resumed run got another seed than it began with.
 fn changed_flag(error: &anyhow::Error) -> Option<String> {
     let Some(resnet_train::Error::ConfigChanged { key, .. }) = error.downcast_ref() else { return None };
-    let name = key.strip_prefix("recipe.schedule.").or_else(|| Some(key.split_once('.')?.1))?.replace('_', "-");
+    let own = ["schedule", "optimizer", "loss", "mix", "phases[1]"];
+    let (_, key) = key.split_once('.')?;
+    let name = match key.split_once('.') {
+        None => key.replace('_', "-"),
+        Some(("phases[0]", key)) if key != "stage_decay" => format!("head-{key}"),
+        Some((table, key)) if own.contains(&table) => key.replace('_', "-"),
+        Some(_) => return None,
+    };
     FLAGS.contains(&name.as_str()).then(|| format!("--{name}: "))
 }
 

@@ -3,8 +3,8 @@
 mod common;
 
 use common::{assert_refused, resnet, succeed};
-use resnet_train::finetune::FinetuneConfig;
-use resnet_train::recipe::Recipe;
+use resnet_train::optimizer::OptimizerConfig;
+use resnet_train::recipe::{ClassWeights, Recipe};
 
 /// The part of a command's help that is about one flag.
 fn of_flag(help: &str, flag: &str) -> String {
@@ -17,31 +17,21 @@ fn of_flag(help: &str, flag: &str) -> String {
 #[test]
 fn finetune_tells_the_defaults_that_it_has() {
     let help = succeed(&["finetune", "--help"]);
-    let FinetuneConfig {
-        head_epochs,
-        epochs,
-        batch_size,
-        head_lr,
-        lr,
-        stage_decay,
-        weight_decay,
-        label_smoothing,
-        balance,
-        patience,
-        seed,
-    } = FinetuneConfig::default();
-    assert!(balance, "--no-balance is the other one");
+    let recipe = Recipe::load("finetune").unwrap();
+    let [head, all] = recipe.phases[..] else { panic!("two phases") };
+    let OptimizerConfig::Sgd(optimizer) = recipe.optimizer else { panic!("SGD") };
+    assert_eq!(recipe.loss.class_weights, ClassWeights::Balanced, "--no-balance is the other one");
     for (flag, value) in [
-        ("--head-epochs", head_epochs.to_string()),
-        ("--epochs", epochs.to_string()),
-        ("--batch-size", batch_size.to_string()),
-        ("--head-lr", head_lr.to_string()),
-        ("--lr", lr.to_string()),
-        ("--stage-decay", stage_decay.to_string()),
-        ("--weight-decay", weight_decay.to_string()),
-        ("--label-smoothing", label_smoothing.to_string()),
-        ("--patience", patience.to_string()),
-        ("--seed", seed.to_string()),
+        ("--head-epochs", head.epochs.to_string()),
+        ("--epochs", all.epochs.to_string()),
+        ("--batch-size", recipe.batch_size.to_string()),
+        ("--head-lr", head.lr.unwrap().to_string()),
+        ("--lr", recipe.schedule.lr().to_string()),
+        ("--stage-decay", all.stage_decay.to_string()),
+        ("--weight-decay", optimizer.weight_decay.to_string()),
+        ("--label-smoothing", recipe.loss.label_smoothing.to_string()),
+        ("--patience", recipe.patience.unwrap().to_string()),
+        ("--seed", recipe.seed.to_string()),
     ] {
         let told = of_flag(&help, flag);
         assert!(told.contains(&format!("[default: {value}]")), "{told}");

@@ -166,7 +166,7 @@ fn a_fine_tuned_network_needs_nothing_else() {
     let again = common::resnet(&[&finetune[..], &short, &["--resume"]].concat());
     assert_eq!(again.stdout.split(", best in").next(), told.split(", best in").next());
     let other = common::resnet(&[&finetune[..], &short, &["--resume", "--patience", "9"]].concat());
-    assert_refused(&other, &["finetune.patience", "config.toml"]);
+    assert_refused(&other, &["recipe.patience", "config.toml"]);
     let ant = data.join("train/ant");
     let one = ["finetune", "--arch", "resnet20", "--weights", text(&file), "--data", text(&ant)];
     assert_refused(&common::resnet(&one), &["ant", "class"]);

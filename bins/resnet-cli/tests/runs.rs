@@ -336,9 +336,9 @@ fn what_decides_the_weights_stays_and_the_length_may_change() {
 
     done(&place.finetune("finetuned", &["--quiet", "--epochs", "1"]));
     for (flags, parts) in [
-        (["--seed", "9"], ["--seed: ", "finetune.seed = 0", "9"]),
-        (["--lr", "0.3"], ["finetune.lr", "0.005", "0.3"]),
-        (["--batch-size", "6"], ["finetune.batch_size", "16", "6"]),
+        (["--seed", "9"], ["--seed: ", "recipe.seed = 0", "9"]),
+        (["--lr", "0.3"], ["recipe.schedule.lr", "0.005", "0.3"]),
+        (["--batch-size", "6"], ["recipe.batch_size", "16", "6"]),
     ] {
         assert_error(
             &run(&place.finetune("finetuned", &[&flags[..], &["--epochs", "1", "--resume", "--quiet"]].concat())),
@@ -346,8 +346,11 @@ fn what_decides_the_weights_stays_and_the_length_may_change() {
         );
     }
     let longer = done(&place.finetune("finetuned", &["--resume", "--epochs", "2"]));
-    assert!(longer.stderr.contains("2 epochs in place of 1"), "{longer:?}");
-    assert_error(&run(&place.finetune("finetuned", &["--resume", "--epochs", "1"])), &["finetune.epochs", "2", "1"]);
+    assert!(longer.stderr.contains("3 epochs in place of 2 epochs"), "{longer:?}");
+    assert_error(
+        &run(&place.finetune("finetuned", &["--resume", "--epochs", "1"])),
+        &["recipe.phases[1].epochs", "3", "2"],
+    );
 }
 
 #[test]

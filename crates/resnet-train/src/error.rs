@@ -193,6 +193,10 @@ impl From<resnet_data::Error> for Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
+    /// Of what `finetune` wrote before it was a recipe of the one trainer.
+    pub(crate) const OLD_FINETUNING: &str = "it is of a fine-tuning by an earlier version, which this one cannot go on \
+        with: its best.safetensors is of use as it is; to train further, begin another run, in another folder";
+
     /// Whether the cause lies in what the user gave (a file, a flag, a recipe) and not in the program or in how the
     /// training went.
     pub fn is_bad_input(&self) -> bool {

@@ -26,7 +26,6 @@
 pub mod bench;
 mod error;
 pub mod files;
-pub mod finetune;
 pub mod grad_cam;
 pub mod loss;
 pub mod metrics;

@@ -93,6 +93,15 @@ pub enum Schedule {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         per_epoch: bool,
     },
+    /// Up in a straight line from 0 to `lr` over a share of the steps, then down half a cosine to 0, as transformers'
+    /// `get_cosine_schedule_with_warmup`, with the rate of a step that of its middle.
+    WarmupCosine {
+        /// The greatest rate.
+        lr: f64,
+        /// Share of the steps that lead up to it, one step at least.
+        #[serde(default = "tenth")]
+        warmup_ratio: f64,
+    },
     /// `final_lr + (lr - final_lr) * (1 - t / T)^power` after the warm-up, PyTorch's `PolynomialLR`; linear with
     /// a power of 1.
     Polynomial {
@@ -184,6 +193,7 @@ impl Schedule {
             | Self::MultiStep { lr, .. }
             | Self::Plateau { lr, .. }
             | Self::Cosine { lr, .. }
+            | Self::WarmupCosine { lr, .. }
             | Self::Polynomial { lr, .. }
             | Self::OneCycle { lr, .. } => *lr,
         }
@@ -196,6 +206,7 @@ impl Schedule {
             | Self::MultiStep { lr, .. }
             | Self::Plateau { lr, .. }
             | Self::Cosine { lr, .. }
+            | Self::WarmupCosine { lr, .. }
             | Self::Polynomial { lr, .. }
             | Self::OneCycle { lr, .. } => *lr = new,
         }
@@ -214,7 +225,7 @@ impl Schedule {
                 *warmup *= factor;
                 milestones.iter_mut().for_each(|m| *m *= factor);
             }
-            Self::OneCycle { .. } => {}
+            Self::WarmupCosine { .. } | Self::OneCycle { .. } => {}
         }
     }
 
@@ -274,6 +285,7 @@ impl Schedule {
                 not_negative("warmup", *warmup)?;
                 share("warmup_start", *warmup_start)
             }
+            Self::WarmupCosine { warmup_ratio, .. } => share("warmup_ratio", *warmup_ratio),
             Self::OneCycle { pct_start, div_factor, final_div_factor, .. } => {
                 share("pct_start", *pct_start)?;
                 positive("div_factor", *div_factor)?;
@@ -326,6 +338,13 @@ impl LrByStep {
                     Some(x) => final_lr + (lr - final_lr) * (1.0 + (PI * x).cos()) / 2.0,
                     None => lr * self.warmup_factor(t, *warmup, *warmup_start),
                 }
+            }
+            Schedule::WarmupCosine { lr, warmup_ratio } => {
+                let (t, warmup) = (t + 0.5, (self.total * warmup_ratio).max(1.0));
+                if t < warmup {
+                    return lr * t / warmup;
+                }
+                lr * 0.5 * (1.0 + (PI * (t - warmup) / (self.total - warmup).max(1.0)).cos())
             }
             Schedule::Polynomial { lr, power, final_lr, warmup, warmup_start, warmup_prefix, per_epoch } => {
                 let t = self.asked_at(t, *per_epoch);

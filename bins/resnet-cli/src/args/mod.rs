@@ -4,6 +4,7 @@ mod compute;
 mod data;
 mod network;
 mod output;
+mod training;
 
 use std::fmt::Display;
 use std::path::Path;
@@ -15,6 +16,7 @@ pub use compute::{DeviceArgs, Dtype, DtypeArgs, InferenceArgs};
 pub use data::{BrokenArgs, DatasetArgs, FolderArgs, ImagesArgs, LoaderArgs, tell};
 pub use network::{NormalizeArgs, PartArgs, WeightsArgs};
 pub use output::{JsonArgs, ProgressArgs};
+pub use training::TrainingArgs;
 
 use crate::failure::bad_input;
 

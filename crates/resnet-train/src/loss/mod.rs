@@ -4,11 +4,13 @@ mod binary;
 mod fused;
 mod reference;
 mod targets;
+mod weighted;
 
 use candle_core::{DType, Tensor};
 
 pub use binary::BinaryCrossEntropy;
 pub use targets::{mixed, one_hot};
+pub(crate) use weighted::weighted_cross_entropy;
 
 use crate::{Error, Result};
 

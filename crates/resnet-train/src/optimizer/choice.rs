@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::{Tensor, Var};
 use serde::{Deserialize, Serialize};
 
-use super::{Gradients, Lamb, LambConfig, Sgd, SgdConfig};
+use super::{AdamW, AdamWConfig, Gradients, Lamb, LambConfig, Sgd, SgdConfig};
 use crate::Result;
 
 /// An optimizer's settings. Without `kind` they are SGD's.
@@ -16,6 +16,8 @@ pub enum OptimizerConfig {
     Sgd(SgdConfig),
     /// [`Lamb`].
     Lamb(LambConfig),
+    /// [`AdamW`].
+    AdamW(AdamWConfig),
 }
 
 impl Default for OptimizerConfig {
@@ -24,12 +26,17 @@ impl Default for OptimizerConfig {
     }
 }
 
+/// Which optimizer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Kind {
+pub enum OptimizerKind {
+    /// [`Sgd`].
     #[default]
     Sgd,
+    /// [`Lamb`].
     Lamb,
+    /// [`AdamW`].
+    AdamW,
 }
 
 /// The keys of all kinds: those that are left out have the kind's defaults.
@@ -37,7 +44,7 @@ enum Kind {
 #[serde(deny_unknown_fields)]
 struct Keys {
     #[serde(default)]
-    kind: Kind,
+    kind: OptimizerKind,
     momentum: Option<f64>,
     nesterov: Option<bool>,
     weight_decay: Option<f64>,
@@ -52,13 +59,13 @@ impl TryFrom<Keys> for OptimizerConfig {
     type Error = String;
 
     fn try_from(keys: Keys) -> std::result::Result<Self, String> {
-        let (sgd, lamb) = (SgdConfig::default(), LambConfig::default());
+        let (sgd, lamb, adamw) = (SgdConfig::default(), LambConfig::default(), AdamWConfig::default());
         let others = |given: &[(&str, bool)], kind: &str| match given.iter().find(|(_, given)| *given) {
             Some((key, _)) => Err(format!("optimizer.{key} is no setting of {kind}: leave it out")),
             None => Ok(()),
         };
         Ok(match keys.kind {
-            Kind::Sgd => {
+            OptimizerKind::Sgd => {
                 let given = [
                     ("beta1", keys.beta1.is_some()),
                     ("beta2", keys.beta2.is_some()),
@@ -73,7 +80,7 @@ impl TryFrom<Keys> for OptimizerConfig {
                     decay_norm_and_bias: keys.decay_norm_and_bias.unwrap_or(sgd.decay_norm_and_bias),
                 })
             }
-            Kind::Lamb => {
+            OptimizerKind::Lamb => {
                 others(&[("momentum", keys.momentum.is_some()), ("nesterov", keys.nesterov.is_some())], "lamb")?;
                 Self::Lamb(LambConfig {
                     beta1: keys.beta1.unwrap_or(lamb.beta1),
@@ -84,11 +91,47 @@ impl TryFrom<Keys> for OptimizerConfig {
                     max_grad_norm: keys.max_grad_norm.unwrap_or(lamb.max_grad_norm),
                 })
             }
+            OptimizerKind::AdamW => {
+                let given = [
+                    ("momentum", keys.momentum.is_some()),
+                    ("nesterov", keys.nesterov.is_some()),
+                    ("max_grad_norm", keys.max_grad_norm.is_some()),
+                ];
+                others(&given, "adamw")?;
+                Self::AdamW(AdamWConfig {
+                    beta1: keys.beta1.unwrap_or(adamw.beta1),
+                    beta2: keys.beta2.unwrap_or(adamw.beta2),
+                    eps: keys.eps.unwrap_or(adamw.eps),
+                    weight_decay: keys.weight_decay.unwrap_or(adamw.weight_decay),
+                    decay_norm_and_bias: keys.decay_norm_and_bias.unwrap_or(adamw.decay_norm_and_bias),
+                })
+            }
         })
     }
 }
 
 impl OptimizerConfig {
+    /// The settings of that kind: these, where they are its, else its defaults.
+    #[must_use]
+    pub fn of_kind(self, kind: OptimizerKind) -> Self {
+        match (kind, self) {
+            (OptimizerKind::Sgd, Self::Sgd(_)) | (OptimizerKind::Lamb, Self::Lamb(_)) => self,
+            (OptimizerKind::AdamW, Self::AdamW(_)) => self,
+            (OptimizerKind::Sgd, _) => Self::Sgd(SgdConfig::default()),
+            (OptimizerKind::Lamb, _) => Self::Lamb(LambConfig::default()),
+            (OptimizerKind::AdamW, _) => Self::AdamW(AdamWConfig::default()),
+        }
+    }
+
+    /// Sets the weight decay.
+    pub fn set_weight_decay(&mut self, new: f64) {
+        match self {
+            Self::Sgd(SgdConfig { weight_decay, .. })
+            | Self::Lamb(LambConfig { weight_decay, .. })
+            | Self::AdamW(AdamWConfig { weight_decay, .. }) => *weight_decay = new,
+        }
+    }
+
     /// Checks every value.
     ///
     /// # Errors
@@ -97,17 +140,20 @@ impl OptimizerConfig {
         match self {
             Self::Sgd(config) => config.check(),
             Self::Lamb(config) => config.check(),
+            Self::AdamW(config) => config.check(),
         }
     }
 }
 
-/// Either optimizer.
+/// The optimizer of a configuration.
 #[derive(Debug)]
 pub enum Optimizer {
     /// SGD.
     Sgd(Sgd),
     /// LAMB.
     Lamb(Lamb),
+    /// AdamW.
+    AdamW(AdamW),
 }
 
 impl Optimizer {
@@ -119,6 +165,7 @@ impl Optimizer {
         Ok(match config {
             OptimizerConfig::Sgd(config) => Self::Sgd(Sgd::new(named, config)?),
             OptimizerConfig::Lamb(config) => Self::Lamb(Lamb::new(named, config)?),
+            OptimizerConfig::AdamW(config) => Self::AdamW(AdamW::new(named, config)?),
         })
     }
 
@@ -127,6 +174,16 @@ impl Optimizer {
         match self {
             Self::Sgd(sgd) => sgd.parameters(),
             Self::Lamb(lamb) => lamb.parameters(),
+            Self::AdamW(adamw) => adamw.parameters(),
+        }
+    }
+
+    /// Multiplies the learning rate of each parameter by a scale of its name; 1 where this is not called.
+    pub fn set_lr_scales(&mut self, lr_scale: impl Fn(&str) -> f64) {
+        match self {
+            Self::Sgd(sgd) => sgd.set_lr_scales(lr_scale),
+            Self::Lamb(lamb) => lamb.set_lr_scales(lr_scale),
+            Self::AdamW(adamw) => adamw.set_lr_scales(lr_scale),
         }
     }
 
@@ -141,9 +198,14 @@ impl Optimizer {
                 lamb.skip();
                 Ok(())
             }
+            Self::AdamW(adamw) if gradients.batches() == 0 => {
+                adamw.skip();
+                Ok(())
+            }
             Self::Sgd(_) if gradients.batches() == 0 => Ok(()),
             Self::Sgd(sgd) => sgd.step(gradients, scale, lr),
             Self::Lamb(lamb) => lamb.step(gradients, scale, lr),
+            Self::AdamW(adamw) => adamw.step(gradients, scale, lr),
         }
     }
 
@@ -155,6 +217,7 @@ impl Optimizer {
         match self {
             Self::Sgd(sgd) => Ok(sgd.state()?.into_iter().map(|(n, t)| (format!("velocity/{n}"), t)).collect()),
             Self::Lamb(lamb) => Ok(lamb.state()),
+            Self::AdamW(adamw) => Ok(adamw.state()),
         }
     }
 
@@ -169,6 +232,7 @@ impl Optimizer {
                 sgd.load_state(&state.into_iter().filter_map(own).collect())
             }
             Self::Lamb(lamb) => lamb.load_state(&state, steps),
+            Self::AdamW(adamw) => adamw.load_state(&state, steps),
         }
     }
 }

@@ -23,6 +23,12 @@ impl Gradients {
         Self::default()
     }
 
+    /// Those of one batch.
+    pub fn of(parameters: &[(String, Var)], store: &GradStore) -> Self {
+        let tensors = parameters.iter().map(|(_, var)| store.get(var).cloned()).collect();
+        Self { tensors, images: 1, batches: 1 }
+    }
+
     /// Adds the gradients of a mean loss over `images` images.
     pub fn add(&mut self, parameters: &[(String, Var)], mut store: GradStore, images: usize) -> Result<()> {
         let new: Vec<Option<Tensor>> = parameters.iter().map(|(_, var)| store.remove(var)).collect();

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Device, Tensor, Var};
 use serde::{Deserialize, Serialize};
 
-use super::{Gradients, is_buffer};
-use crate::{Error, Result};
+use super::Gradients;
+use super::moments::{Adam, Moments, check, wants};
+use crate::Result;
 
 /// Settings of [`Lamb`]; the learning rate comes with each step.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -39,27 +40,14 @@ impl LambConfig {
     /// # Errors
     /// Names the first key that is out of its range.
     pub fn check(&self) -> Result<()> {
-        let wants = |ok: bool, key: &str, value: f64, range: &str| {
-            if ok { Ok(()) } else { Err(Error::Invalid(format!("optimizer.{key} = {value} must be {range}"))) }
-        };
-        for (key, value) in [("beta1", self.beta1), ("beta2", self.beta2)] {
-            wants((0.0..1.0).contains(&value), key, value, "in [0, 1)")?;
-        }
-        for (key, value) in [("eps", self.eps), ("max_grad_norm", self.max_grad_norm)] {
-            wants(value > 0.0 && value.is_finite(), key, value, "above 0")?;
-        }
-        let decay = self.weight_decay;
-        wants(decay >= 0.0 && decay.is_finite(), "weight_decay", decay, "0 or more")
+        check(self.adam(), self.weight_decay)?;
+        let norm = self.max_grad_norm;
+        wants(norm > 0.0 && norm.is_finite(), "max_grad_norm", norm, "above 0")
     }
-}
 
-#[derive(Debug)]
-struct Slot {
-    name: String,
-    var: Var,
-    weight_decay: f64,
-    /// Means of the gradient and of its square; zeros at first.
-    moments: [Tensor; 2],
+    fn adam(&self) -> Adam {
+        Adam { beta1: self.beta1, beta2: self.beta2, eps: self.eps }
+    }
 }
 
 /// LAMB: for each parameter `p` with gradient `g`, at step `t` from 1,
@@ -75,8 +63,7 @@ struct Slot {
 #[derive(Debug)]
 pub struct Lamb {
     config: LambConfig,
-    slots: Vec<Slot>,
-    steps: u64,
+    moments: Moments,
 }
 
 impl Lamb {
@@ -86,22 +73,17 @@ impl Lamb {
     /// When a setting is out of its range.
     pub fn new(named: &[(String, Var)], config: LambConfig) -> Result<Self> {
         config.check()?;
-        let slot = |(name, var): &(String, Var)| -> Result<Slot> {
-            let decays = config.decay_norm_and_bias || var.rank() > 1;
-            Ok(Slot {
-                name: name.clone(),
-                var: var.clone(),
-                weight_decay: if decays { config.weight_decay } else { 0.0 },
-                moments: [var.zeros_like()?.detach(), var.zeros_like()?.detach()],
-            })
-        };
-        let slots = named.iter().filter(|(name, _)| !is_buffer(name)).map(slot).collect::<Result<_>>()?;
-        Ok(Self { config, slots, steps: 0 })
+        Ok(Self { config, moments: Moments::new(named, config.weight_decay, config.decay_norm_and_bias)? })
+    }
+
+    /// Multiplies the learning rate of each parameter by a scale of its name; 1 where this is not called.
+    pub fn set_lr_scales(&mut self, lr_scale: impl Fn(&str) -> f64) {
+        self.moments.set_lr_scales(lr_scale);
     }
 
     /// The parameters in the order in which [`Lamb::step`] wants their gradients.
     pub fn parameters(&self) -> Vec<(String, Var)> {
-        self.slots.iter().map(|s| (s.name.clone(), s.var.clone())).collect()
+        self.moments.parameters()
     }
 
     /// Takes one step with the gradients multiplied by `scale` (see [`Gradients::scale`]).
@@ -109,27 +91,13 @@ impl Lamb {
     /// # Errors
     /// When the gradients are not those of [`Lamb::parameters`].
     pub fn step(&mut self, gradients: &Gradients, scale: f64, lr: f64) -> Result<()> {
-        let tensors = gradients.tensors();
-        if tensors.len() != self.slots.len() {
-            let (given, want) = (tensors.len(), self.slots.len());
-            return Err(Error::Invalid(format!("optimizer: {given} gradients for {want} parameters")));
-        }
-        self.steps += 1;
         let c = self.config;
         // The norm comes with the mean over the batches, which `scale` may shorten further.
         let norm = gradients.norm()? * scale / gradients.scale();
         let scale = scale / (norm / c.max_grad_norm).max(1.0);
-        let correction = |beta: f64| 1.0 - beta.powf(self.steps as f64);
-        let (first, second) = (correction(c.beta1), correction(c.beta2).sqrt());
-        for (slot, gradient) in self.slots.iter_mut().zip(tensors) {
-            let Some(gradient) = gradient else { continue };
-            // Out of the graph, or every step would keep the one before alive.
-            let (p, g) = (slot.var.as_detached_tensor(), (gradient.detach() * scale)?);
-            let m = ((&slot.moments[0] * c.beta1)? + (&g * (1.0 - c.beta1))?)?;
-            let v = ((&slot.moments[1] * c.beta2)? + (g.sqr()? * (1.0 - c.beta2))?)?;
-            let mut update = ((&m / first)? / ((v.sqrt()? / second)? + c.eps)?)?;
-            slot.moments = [m, v];
-            let mut rate = lr;
+        self.moments.step(gradients, scale, c.adam(), |slot, mut update| {
+            let p = slot.var.as_detached_tensor();
+            let mut rate = lr * slot.lr_scale;
             if slot.weight_decay != 0.0 {
                 update = (update + (&p * slot.weight_decay)?)?;
                 let (weight, length) = (norm_of(&p)?, norm_of(&update)?);
@@ -137,21 +105,18 @@ impl Lamb {
                     rate *= weight / length;
                 }
             }
-            slot.var.set(&(p - (update * rate)?)?)?;
-        }
-        Ok(())
+            Ok(slot.var.set(&(p - (update * rate)?)?)?)
+        })
     }
 
     /// Counts a step without gradients.
     pub(super) fn skip(&mut self) {
-        self.steps += 1;
+        self.moments.steps += 1;
     }
 
     /// Both moments by parameter name, under `moment1/` and `moment2/`; exact.
     pub fn state(&self) -> Vec<(String, Tensor)> {
-        let parts =
-            |slot: &Slot| [1, 2].map(|which| (format!("moment{which}/{}", slot.name), slot.moments[which - 1].clone()));
-        self.slots.iter().flat_map(parts).collect()
+        self.moments.state()
     }
 
     /// Loads what [`Lamb::state`] gave after so many steps.
@@ -159,19 +124,7 @@ impl Lamb {
     /// # Errors
     /// When a moment is missing or has another shape.
     pub fn load_state(&mut self, state: &BTreeMap<String, Tensor>, steps: u64) -> Result<()> {
-        for slot in &mut self.slots {
-            for (which, moment) in slot.moments.iter_mut().enumerate() {
-                let key = format!("moment{}/{}", which + 1, slot.name);
-                let saved = state.get(&key).ok_or_else(|| Error::State(format!("{key} is missing")))?;
-                if saved.shape() != slot.var.shape() {
-                    let (saved, want) = (saved.dims(), slot.var.dims());
-                    return Err(Error::State(format!("{key} has shape {saved:?}, the parameter has {want:?}")));
-                }
-                *moment = saved.to_dtype(slot.var.dtype())?.to_device(slot.var.device())?;
-            }
-        }
-        self.steps = steps;
-        Ok(())
+        self.moments.load_state(state, steps)
     }
 }
 
@@ -232,7 +185,7 @@ mod tests {
                 gradients.add(&named, loss.backward().unwrap(), 1).unwrap();
                 // A checkpoint between any two steps changes nothing.
                 let saved = lamb.state().into_iter().collect();
-                let steps = lamb.steps;
+                let steps = lamb.moments.steps;
                 lamb = Lamb::new(&named, config).unwrap();
                 lamb.load_state(&saved, steps).unwrap();
                 lamb.step(&gradients, 1.0, 0.1).unwrap();

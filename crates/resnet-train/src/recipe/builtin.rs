@@ -9,4 +9,5 @@ pub(super) const RECIPES: &[(&str, &str)] = &[
     ("he2015-imagenet", include_str!("he2015-imagenet.toml")),
     ("torchvision-v1", include_str!("torchvision-v1.toml")),
     ("a3", include_str!("a3.toml")),
+    ("finetune", include_str!("finetune.toml")),
 ];

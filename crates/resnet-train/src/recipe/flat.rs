@@ -12,6 +12,11 @@ pub fn flat(config: &impl Serialize) -> Vec<(String, String)> {
                     walk(&key, value, out);
                 }
             }
+            toml::Value::Array(items) if items.first().is_some_and(toml::Value::is_table) => {
+                for (number, item) in items.iter().enumerate() {
+                    walk(&format!("{prefix}[{number}]"), item, out);
+                }
+            }
             other => out.push((prefix.to_string(), other.to_string())),
         }
     }

@@ -7,6 +7,7 @@ mod loss;
 mod normalization;
 mod overrides;
 mod parse;
+mod phase;
 
 use std::path::Path;
 
@@ -16,10 +17,12 @@ use serde::{Deserialize, Serialize};
 
 pub use flat::{first_difference, flat};
 pub use length::Length;
-pub use loss::{LossConfig, LossKind};
+pub use loss::{ClassWeights, LossConfig, LossKind};
 pub use normalization::Normalization;
 pub use overrides::Overrides;
 pub use parse::toml as parse_toml;
+
+pub use phase::{Phase, Trains};
 
 use crate::optimizer::{EmaConfig, OptimizerConfig};
 use crate::schedule::Schedule;
@@ -44,6 +47,17 @@ impl Compute {
             Self::Bf16 => DType::BF16,
         }
     }
+}
+
+/// What tells the best epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Monitor {
+    /// The highest test accuracy; among equals the lowest loss.
+    #[default]
+    Accuracy,
+    /// The lowest test loss, classes weighted as in training.
+    Loss,
 }
 
 /// A low rate that training begins with, in place of the schedule's, until something is reached.
@@ -105,12 +119,24 @@ pub struct Recipe {
     pub network: serde_json::Map<String, serde_json::Value>,
     /// The data set where the command line names none.
     pub dataset: String,
-    /// Length of the training; either this or `iterations`.
+    /// Length of the training; this, `iterations` or `phases`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epochs: Option<u64>,
     /// Length of the training in optimizer steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iterations: Option<u64>,
+    /// What is trained, one phase after the other; where there are none, everything for the training's length.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub phases: Vec<Phase>,
+    /// Evaluated epochs without a better one after which a phase ends early (early stopping).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patience: Option<u64>,
+    /// What tells the best epoch.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub monitor: Monitor,
+    /// Whether a phase ends with the weights of the best epoch in place of the last one's.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub restore_best: bool,
     /// Images of one batch: of an optimizer step, where there is no `accumulation`.
     pub batch_size: usize,
     /// Images whose mean and variance a norm takes in training, at most; without it those of the batch. A greater batch is
@@ -178,6 +204,9 @@ fn one() -> usize {
 fn is_one(n: &usize) -> bool {
     *n == 1
 }
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
 fn every_epoch() -> u64 {
     1
 }
@@ -227,10 +256,20 @@ impl Recipe {
     /// Names the first key that is wrong.
     pub fn check(&self) -> Result<()> {
         let invalid = |message: String| Err(Error::Invalid(message));
-        match (self.epochs, self.iterations) {
+        let lengths = (self.epochs, self.iterations);
+        match lengths {
+            _ if !self.phases.is_empty() => {
+                if lengths != (None, None) {
+                    return invalid("phases have epochs of their own: leave out epochs and iterations".into());
+                }
+                if self.phases.iter().all(|phase| phase.epochs == 0) {
+                    return invalid("phases: the epochs of one at least must be 1 or more".into());
+                }
+                self.phases.iter().enumerate().try_for_each(|(number, phase)| phase.check(number))?;
+            }
             (Some(0), _) | (_, Some(0)) => return invalid("epochs or iterations must be 1 or more".into()),
             (Some(_), Some(_)) => return invalid("epochs and iterations exclude each other: leave out one".into()),
-            (None, None) => return invalid("the length is missing: give epochs or iterations".into()),
+            (None, None) => return invalid("the length is missing: give epochs, iterations or phases".into()),
             _ => {}
         }
         for (key, value) in
@@ -243,6 +282,9 @@ impl Recipe {
         // A mean over one image has no variance where its map is one pixel.
         if let Some(images @ (0 | 1)) = self.norm_batch_size {
             return invalid(format!("norm_batch_size = {images} must be 2 or more"));
+        }
+        if self.patience == Some(0) {
+            return invalid("patience must be 1 or more".into());
         }
         if self.evaluate_every == 0 {
             return invalid("evaluate_every must be 1 or more".into());
@@ -281,9 +323,20 @@ impl Recipe {
 
     /// The length of the training.
     pub fn length(&self) -> Length {
+        if !self.phases.is_empty() {
+            return Length::Epochs(self.phases.iter().map(|phase| phase.epochs).sum());
+        }
         match (self.epochs, self.iterations) {
             (_, Some(iterations)) => Length::Iterations(iterations),
             (epochs, None) => Length::Epochs(epochs.unwrap_or(1)),
+        }
+    }
+
+    /// The phases, each with its length: one of everything where the recipe has none.
+    pub(crate) fn phases(&self) -> Vec<(Phase, Length)> {
+        match (&self.phases[..], self.length()) {
+            ([], length) => vec![(Phase::all(self.epochs.unwrap_or(0)), length)],
+            (phases, _) => phases.iter().map(|phase| (*phase, Length::Epochs(phase.epochs))).collect(),
         }
     }
 

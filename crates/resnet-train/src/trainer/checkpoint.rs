@@ -24,7 +24,7 @@ pub struct Best {
     pub epoch: u64,
     /// Test images classified right, in percent.
     pub top1: f64,
-    /// Mean cross-entropy on the test set.
+    /// Mean cross-entropy on the test set, classes weighted as in training.
     pub loss: f64,
 }
 
@@ -34,6 +34,15 @@ pub struct Best {
 pub struct Counters {
     /// Epochs completed, evaluation included.
     pub epoch: u64,
+    /// The phase under way, counted from 0.
+    #[serde(default)]
+    pub phase: usize,
+    /// Optimizer steps done before the phase.
+    #[serde(default)]
+    pub phase_begin: u64,
+    /// Evaluations of the phase since its best one, or its beginning.
+    #[serde(default)]
+    pub without_gain: u64,
     /// Batches of the current epoch already trained on.
     pub batch: usize,
     /// Optimizer steps done.
@@ -78,6 +87,7 @@ impl Counters {
         self.batch <= self.batches_per_epoch
             && step == Some(self.step)
             && self.ended_at <= self.step
+            && self.phase_begin <= self.step
             && self.seconds.is_finite()
             && self.best.is_none_or(|best| best.epoch <= self.epoch.saturating_add(1))
     }
@@ -89,6 +99,7 @@ pub(super) fn save(
     named: &[(String, Var)],
     optimizer: &Optimizer,
     ema: Option<&Ema>,
+    best: Option<&[(String, Tensor)]>,
     counters: &Counters,
 ) -> Result<()> {
     let mut tensors: Vec<(String, Tensor)> =
@@ -97,6 +108,7 @@ pub(super) fn save(
     if let Some(ema) = ema {
         tensors.extend(ema.state()?.into_iter().map(|(name, t)| (format!("ema/{name}"), t)));
     }
+    tensors.extend(best.unwrap_or_default().iter().map(|(name, t)| (format!("best/{name}"), t.clone())));
     let json = serde_json::to_string(counters).map_err(|error| Error::Invalid(format!("checkpoint: {error}")))?;
     Ok(weights::save(path, &tensors, &BTreeMap::from([(KEY.to_string(), json)]))?)
 }
@@ -127,6 +139,9 @@ impl Saved {
     pub(super) fn read(path: &Path) -> Result<Self> {
         let wrong = |message: String| Error::Checkpoint { path: path.to_owned(), message };
         let file = read_state(path)?;
+        if file.metadata.contains_key("finetuning") {
+            return Err(wrong(Error::OLD_FINETUNING.into()));
+        }
         let json =
             file.metadata.get(KEY).ok_or_else(|| wrong(format!("its metadata has no {KEY:?}: not a run's state")))?;
         let counters =
@@ -141,7 +156,7 @@ impl Saved {
         named: &[(String, Var)],
         optimizer: &mut Optimizer,
         ema: Option<&mut Ema>,
-    ) -> Result<Counters> {
+    ) -> Result<(Counters, Option<Vec<(String, Tensor)>>)> {
         let Self { path, counters, tensors } = self;
         let wrong = |message: String| Error::Checkpoint { path: path.clone(), message };
         if !counters.is_possible(accumulation) {
@@ -150,25 +165,30 @@ impl Saved {
         let mut parts: BTreeMap<&str, BTreeMap<String, Tensor>> = BTreeMap::new();
         for (name, tensor) in tensors {
             // The optimizer's own are told apart by itself.
-            let known = ["velocity", "moment1", "moment2", "weights", "ema"];
+            let known = ["velocity", "moment1", "moment2", "weights", "ema", "best"];
             let part = known.into_iter().find(|p| name.starts_with(&format!("{p}/")));
             let part = part.ok_or_else(|| wrong(format!("tensor {name} belongs to no part of a run's state")))?;
             match part {
-                "weights" | "ema" => parts.entry(part).or_default().insert(name[part.len() + 1..].to_string(), tensor),
+                "weights" | "ema" | "best" => {
+                    parts.entry(part).or_default().insert(name[part.len() + 1..].to_string(), tensor)
+                }
                 _ => parts.entry("optimizer").or_default().insert(name, tensor),
             };
         }
         let mut take = |part| parts.remove(part).unwrap_or_default();
         let weights = take("weights");
+        let mut best = take("best");
         // Every check comes before the first change.
-        for (name, var) in named {
-            match weights.get(name) {
-                Some(t) if t.shape() == var.shape() => {}
-                Some(t) => {
-                    let (saved, now) = (t.dims(), var.dims());
-                    return Err(wrong(format!("{name} has shape {saved:?} in it and {now:?} in the network")));
+        for part in [Some(&weights), Some(&best).filter(|best| !best.is_empty())].into_iter().flatten() {
+            for (name, var) in named {
+                match part.get(name) {
+                    Some(t) if t.shape() == var.shape() => {}
+                    Some(t) => {
+                        let (saved, now) = (t.dims(), var.dims());
+                        return Err(wrong(format!("{name} has shape {saved:?} in it and {now:?} in the network")));
+                    }
+                    None => return Err(wrong(format!("it has no weight {name}: it belongs to another network"))),
                 }
-                None => return Err(wrong(format!("it has no weight {name}: it belongs to another network"))),
             }
         }
         if let Some(name) = weights.keys().find(|name| !named.iter().any(|(n, _)| n == *name)) {
@@ -179,10 +199,11 @@ impl Saved {
         for (name, var) in named {
             var.set(&weights[name].to_dtype(var.dtype())?.to_device(var.device())?)?;
         }
-        optimizer.load_state(take("optimizer"), counters.step)?;
+        optimizer.load_state(take("optimizer"), counters.step - counters.phase_begin)?;
         if let Some(ema) = ema {
             ema.load_state(&take("ema"), counters.ema_updates)?;
         }
-        Ok(counters)
+        let best = named.iter().filter_map(|(name, _)| Some((name.clone(), best.remove(name)?))).collect::<Vec<_>>();
+        Ok((counters, Some(best).filter(|best| !best.is_empty())))
     }
 }

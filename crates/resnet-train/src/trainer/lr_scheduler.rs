@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
-use crate::recipe::{Hold, Recipe};
+use crate::recipe::Hold;
 use crate::schedule::{LrByStep, PlateauState};
 
 /// Iterations over which the training error is taken.
@@ -30,13 +29,12 @@ pub(super) struct LrScheduler {
 }
 
 impl LrScheduler {
-    pub(super) fn new(recipe: &Recipe, steps_per_epoch: u64, state: HoldState, plateau: PlateauState) -> Result<Self> {
-        let length = recipe.length();
-        let schedule = recipe.schedule.resolve(length.unit(steps_per_epoch), length.steps(steps_per_epoch))?;
-        Ok(Self { schedule, hold: recipe.active_hold().cloned(), steps_per_epoch, state, plateau })
+    pub(super) fn new(schedule: LrByStep, hold: Option<Hold>, steps_per_epoch: u64) -> Self {
+        let (state, plateau) = (HoldState::default(), PlateauState::default());
+        Self { schedule, hold, steps_per_epoch, state, plateau }
     }
 
-    /// The learning rate of a step, counted from 0.
+    /// The learning rate of a step of the phase, counted from 0.
     pub(super) fn at(&self, step: u64) -> f64 {
         match &self.hold {
             Some(hold) if !self.state.over => hold.lr,
@@ -75,12 +73,18 @@ impl LrScheduler {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recipe::Overrides;
+    use crate::recipe::{Overrides, Recipe};
+
+    fn of(recipe: &Recipe, steps_per_epoch: u64) -> LrScheduler {
+        let length = recipe.length();
+        let schedule = recipe.schedule.resolve(length.unit(steps_per_epoch), length.steps(steps_per_epoch)).unwrap();
+        LrScheduler::new(schedule, recipe.active_hold().cloned(), steps_per_epoch)
+    }
 
     fn rate(arch: &str) -> LrScheduler {
         let o = Overrides { arch: Some(arch.into()), ..Overrides::default() };
         let recipe = Recipe::load("he2015-cifar").unwrap().with(&o).unwrap();
-        LrScheduler::new(&recipe, 391, HoldState::default(), PlateauState::default()).unwrap()
+        of(&recipe, 391)
     }
 
     /// He et al. 2015: 0.01 until the training error is below 80 %, for ResNet-110 only.
@@ -105,7 +109,7 @@ mod tests {
 
     /// Steps at the low rate.
     fn held(recipe: &Recipe, steps_per_epoch: u64) -> u64 {
-        let mut r = LrScheduler::new(recipe, steps_per_epoch, HoldState::default(), PlateauState::default()).unwrap();
+        let mut r = of(recipe, steps_per_epoch);
         (0..)
             .find(|&step| {
                 let lr = r.at(step);

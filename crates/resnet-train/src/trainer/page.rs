@@ -2,6 +2,7 @@
 
 use resnet_data::Dataset;
 
+use super::checkpoint::Best;
 use super::log::{Record, RecordKind};
 use super::run_dir::RunConfig;
 use crate::Result;
@@ -17,37 +18,37 @@ pub(super) fn report(
     config: &RunConfig,
     records: &[Record],
     parameters: usize,
-    result: Option<&Evaluation>,
+    e: &Evaluation,
+    best: Option<Best>,
     test: &dyn Dataset,
 ) -> Result<Report> {
     let recipe = &config.recipe;
-    let mut headline = Vec::new();
-    if let Some(e) = result {
-        headline.push(("Test accuracy".to_string(), format!("{:.2} %", e.top1)));
-        headline.push(("Right of all".into(), format!("{} of {}", e.correct, e.images)));
-        if test.classes().len() > 10 {
-            headline.push(("Top-5 accuracy".into(), format!("{:.2} %", e.top5)));
-        }
-        headline.push(("Test loss".into(), format!("{:.4}", e.loss)));
+    let mut headline = vec![
+        ("Test accuracy".to_string(), format!("{:.2} %", e.top1)),
+        ("Right of all".into(), format!("{} of {}", e.correct, e.images)),
+    ];
+    if test.classes().len() > 10 {
+        headline.push(("Top-5 accuracy".into(), format!("{:.2} %", e.top5)));
+    }
+    headline.push(("Test loss".into(), format!("{:.4}", e.loss)));
+    if let Some(best) = best.filter(|_| recipe.restore_best) {
+        headline.push(("Best epoch".into(), best.epoch.to_string()));
     }
     headline.push(("Parameters".into(), parameters.to_string()));
     if let Some(last) = records.last() {
         headline.push(("Training time".into(), duration(last.seconds)));
         headline.push(("Training speed".into(), format!("{:.0} images/s", last.images_per_second)));
     }
-    let confusion = result.map(|e| Confusion { classes: test.classes().to_vec(), counts: e.confusion.clone() });
-    let worst_errors = match result {
-        Some(result) => worst_errors(result, test)?,
-        None => Vec::new(),
-    };
+    let confusion = Some(Confusion { classes: test.classes().to_vec(), counts: e.confusion.clone() });
+    let from = config.run.pretrained.as_ref().map(|pretrained| format!("fine-tuned from {pretrained}"));
     Ok(Report {
         title: format!("{} on {}", recipe.arch, recipe.dataset),
-        subtitle: recipe.description.clone(),
+        subtitle: from.unwrap_or_else(|| recipe.description.clone()),
         headline,
         tables: Vec::new(),
         charts: charts(records),
         confusion,
-        worst_errors,
+        worst_errors: worst_errors(e, test)?,
         heat: Vec::new(),
         configuration: flat(config),
     })

@@ -3,6 +3,7 @@
 use resnet_data::{Augment, Dataset, Filter};
 use resnet_models::{Fit, Interpolation, Preprocessing};
 
+use crate::Result;
 use crate::recipe::{Normalization, Recipe};
 
 /// What the run's evaluation makes of a picture; none where these words do not say it: for mean images, and steps before
@@ -26,6 +27,27 @@ pub(super) fn preprocessing(recipe: &Recipe, test: &dyn Dataset) -> Option<Prepr
         Filter::Bilinear | Filter::Random => Interpolation::Bilinear,
     };
     Some(Preprocessing { size, crop: share(size, side), fit: Fit::Crop, interpolation, mean, std })
+}
+
+/// The recipe for a network that takes these pictures: its evaluation, normalisation and the sizes of its crops are theirs.
+pub(super) fn with_pictures(mut recipe: Recipe, pictures: &Preprocessing) -> Result<Recipe> {
+    recipe.test_transform = pictures.transform()?.steps().to_vec();
+    recipe.normalize = Normalization::Channel { mean: pictures.mean, std: pictures.std };
+    let mut resized = false;
+    for step in &mut recipe.augment {
+        match step {
+            Augment::RandomResizedCrop { size, filter, .. } => {
+                (*size, *filter, resized) = (pictures.size, pictures.interpolation.into(), true);
+            }
+            Augment::RandomCrop { size, .. } | Augment::CenterCrop { size } => *size = pictures.size,
+            Augment::Resize { .. } | Augment::Squash { .. } | Augment::RandomResize { .. } => resized = true,
+            _ => {}
+        }
+    }
+    if !resized {
+        recipe.augment.splice(0..0, recipe.test_transform.clone());
+    }
+    Ok(recipe)
 }
 
 /// The share of a side that a crop takes, in billionths, and such that `size / share` rounded down is the side again.

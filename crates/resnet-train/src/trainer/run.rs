@@ -6,20 +6,23 @@ mod files;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use candle_core::Var;
+use candle_core::{Tensor, Var};
 use resnet_models::Preprocessing;
 
 use super::checkpoint::{Best, Counters, Saved};
 use super::data_fingerprint::{self, DataFingerprint};
 use super::log::Log;
-use super::lr_scheduler::LrScheduler;
+use super::lr_scheduler::HoldState;
 use super::meter::Meter;
+use super::phase::ActivePhase;
 use super::preprocessing::preprocessing;
 use super::progress::Progress;
 use super::run_dir::{RunConfig, RunDir, RunGuard};
 use super::session::{Session, TrainOptions};
 use crate::metrics::Evaluation;
-use crate::optimizer::{Ema, Optimizer};
+use crate::optimizer::Ema;
+use crate::recipe::{Length, Phase};
+use crate::schedule::PlateauState;
 use crate::{Error, Result};
 use epoch::Interrupted;
 
@@ -62,12 +65,16 @@ pub(super) struct Run<'a> {
     dir: RunDir,
     log: Log,
     named: Vec<(String, Var)>,
-    trainable: Vec<(String, Var)>,
-    optimizer: Optimizer,
+    phases: Vec<(Phase, Length)>,
+    phase: ActivePhase,
     ema: Option<Ema>,
-    rate: LrScheduler,
+    /// The weights of the best epoch, where a phase ends with them, and their evaluation, which a resumed run does not know.
+    best: Option<Vec<(String, Tensor)>>,
+    best_evaluation: Option<Evaluation>,
     meter: Meter,
     counters: Counters,
+    /// Steps of an epoch, and steps and epochs of all phases, at most.
+    steps_per_epoch: u64,
     steps: u64,
     epochs: u64,
     lr: f64,
@@ -93,16 +100,24 @@ fn going_on(
     dir: &RunDir,
 ) -> Result<Vec<String>> {
     let (before, length) = (begun.recipe.length(), now.recipe.length());
-    let (step, steps) = (counters.step, length.steps(per_epoch));
-    if step > steps {
+    let phases = now.recipe.phases();
+    let steps = phases.get(counters.phase).map_or(0, |(_, length)| length.steps(per_epoch));
+    let (step, in_phase) = (counters.step, counters.step - counters.phase_begin);
+    if in_phase > steps {
         let (path, epoch) = (dir.config(), counters.epoch);
-        let (key, done) = ("recipe.epochs".to_string(), format!("{before} and has done {epoch} epochs ({step} steps)"));
+        let key = match now.recipe.phases.len() {
+            0 => "recipe.epochs".to_string(),
+            _ => format!("recipe.phases[{}].epochs", counters.phase),
+        };
+        let (key, done) = (key, format!("{before} and has done {epoch} epochs ({step} steps)"));
         return Err(Error::ConfigChanged { path, key, before: done, now: length.to_string() });
     }
     let dir = dir.path().display();
     let mut messages = Vec::new();
-    if step == steps && counters.ended_at == steps {
-        messages.push(format!("{dir}: the run is complete after {length}; to go on with it, give more epochs"));
+    let ended_early = now.recipe.patience.is_some_and(|patience| counters.without_gain >= patience);
+    if counters.ended_at == step && counters.phase + 1 == phases.len() && (in_phase == steps || ended_early) {
+        let done = if ended_early { Length::Epochs(counters.epoch) } else { length };
+        messages.push(format!("{dir}: the run is complete after {done}; to go on with it, give more epochs"));
     } else {
         messages.push(format!("run directory {dir}: going on at epoch {}, after step {step}", counters.epoch + 1));
     }
@@ -153,12 +168,19 @@ impl<'a> Run<'a> {
             begun = Some(dir.begun_with(&config, before.is_some())?);
         }
         let named = session.named();
-        let mut optimizer = Optimizer::new(&named, recipe.optimizer)?;
-        let mut ema = recipe.ema.map(|ema| Ema::new(&named, ema)).transpose()?;
         let batches = session.train.batches();
-        let counters = match saved {
-            Some(saved) => saved.load(recipe.accumulation, &named, &mut optimizer, ema.as_mut())?,
-            None => Counters { batches_per_epoch: batches, ..Counters::default() },
+        let steps_per_epoch = batches.div_ceil(recipe.accumulation) as u64;
+        let phases = recipe.phases();
+        let number = saved.as_ref().map_or(0, |saved| saved.counters.phase);
+        let Some(first) = phases.get(number) else {
+            let message = format!("it is in phase {}, and the recipe has {}", number + 1, phases.len());
+            return Err(Error::Checkpoint { path: dir.state(), message });
+        };
+        let mut phase = ActivePhase::new(recipe, *first, &session.network, &named, steps_per_epoch)?;
+        let mut ema = recipe.ema.map(|ema| Ema::new(&named, ema)).transpose()?;
+        let (counters, best) = match saved {
+            Some(saved) => saved.load(recipe.accumulation, &named, &mut phase.optimizer, ema.as_mut())?,
+            None => (Counters { batches_per_epoch: batches, ..Counters::default() }, None),
         };
         let counters = Counters { data: Some(data), ..counters };
         if counters.batches_per_epoch != batches {
@@ -170,8 +192,8 @@ impl<'a> Run<'a> {
                 ),
             });
         }
-        let per_epoch = batches.div_ceil(recipe.accumulation) as u64;
-        let steps = recipe.length().steps(per_epoch);
+        (phase.rate.state, phase.rate.plateau) = (counters.hold, counters.plateau);
+        let steps = phases.iter().map(|(_, length)| length.steps(steps_per_epoch)).sum::<u64>();
         let mut messages = session.notices();
         messages.extend(guard.notice.clone());
         if guard.resumed && ema.is_some() && !counters.ema_statistics {
@@ -182,7 +204,7 @@ impl<'a> Run<'a> {
             );
         }
         if let Some(begun) = &begun {
-            messages.extend(going_on(begun, &config, &counters, per_epoch, &dir)?);
+            messages.extend(going_on(begun, &config, &counters, steps_per_epoch, &dir)?);
         }
         dir.write_config(&config, begun)?;
         if !guard.resumed {
@@ -194,23 +216,25 @@ impl<'a> Run<'a> {
         let now = Instant::now();
         let mut run = Self {
             log: Log::open(&dir.log(), counters.step, counters.ended_at)?,
-            rate: LrScheduler::new(recipe, per_epoch, counters.hold, counters.plateau)?,
             meter: Meter::new(&session.device).going_on(counters.epoch_sums, counters.interval_sums),
-            trainable: optimizer.parameters(),
             clock: Clock { began: now, before: counters.seconds, epoch_began: now, epoch_images: 0 },
             lr: 0.0,
             steps_now: 0,
             notices: Vec::new(),
             said_alone: false,
-            epochs: steps.div_ceil(per_epoch),
+            epochs: steps.div_ceil(steps_per_epoch),
+            steps_per_epoch,
             session,
             options,
             config,
-            pictures: preprocessing(recipe, &**session.test.dataset()),
+            pictures: session.pictures.or_else(|| preprocessing(recipe, &**session.test.dataset())),
             dir,
             named,
-            optimizer,
+            phases,
+            phase,
             ema,
+            best,
+            best_evaluation: None,
             counters,
             steps,
             guard,
@@ -222,7 +246,7 @@ impl<'a> Run<'a> {
             // A run that is killed in its first epoch can be resumed as well.
             run.save()?;
             let (dir, epochs) = (run.dir.path().display(), run.epochs);
-            messages.push(format!("run directory {dir}: {epochs} epochs of {per_epoch} steps"));
+            messages.push(format!("run directory {dir}: {epochs} epochs of {steps_per_epoch} steps"));
         }
         run.notices = messages;
         Ok(run)
@@ -245,12 +269,14 @@ impl<'a> Run<'a> {
 
     fn train_epochs(&mut self, progress: &mut dyn Progress) -> Result<Outcome> {
         let mut evaluation = None;
-        if self.counters.step >= self.steps {
-            self.announce(progress);
-        }
-        while self.counters.step < self.steps || self.counters.ended_at < self.steps {
-            let complete = self.train_epoch(progress)?;
-            if !complete {
+        loop {
+            if self.phase_is_over() {
+                if !self.next_phase()? {
+                    break;
+                }
+                continue;
+            }
+            if !self.train_epoch(progress)? {
                 self.save()?;
                 return self.outcome(End::Stopped, None);
             }
@@ -262,17 +288,76 @@ impl<'a> Run<'a> {
                     return self.outcome(End::Stopped, None);
                 }
             }
-            if self.stopped() && self.counters.step < self.steps {
+            if self.stopped() && !(self.phase_is_over() && self.in_last_phase()) {
                 return self.outcome(End::Stopped, None);
             }
         }
-        if evaluation.is_none() {
-            // A run that was complete already.
-            let Some(result) = self.evaluate(progress)? else { return self.outcome(End::Stopped, None) };
-            self.write_report(Some(&result))?;
-            evaluation = Some(result);
+        self.announce(progress);
+        if self.session.recipe.restore_best {
+            self.restore_best()?;
+            evaluation = self.best_evaluation.take();
         }
-        self.outcome(End::Finished, evaluation)
+        let result = match evaluation {
+            Some(result) => result,
+            // A run that was complete already.
+            None => match self.evaluate(progress)? {
+                Some(result) => result,
+                None => return self.outcome(End::Stopped, None),
+            },
+        };
+        self.write_report(Some(&result), true)?;
+        self.outcome(End::Finished, Some(result))
+    }
+
+    /// Steps of the phase that are done.
+    fn steps_in_phase(&self) -> u64 {
+        self.counters.step - self.counters.phase_begin
+    }
+
+    /// Whether the phase under way has no step left.
+    fn is_trained(&self) -> bool {
+        self.steps_in_phase() >= self.phase.steps
+    }
+
+    /// Whether the phase under way has no step left and its last epoch was ended, or it ends early.
+    fn phase_is_over(&self) -> bool {
+        let waited = self.counters.without_gain;
+        let ended = self.counters.ended_at == self.counters.step;
+        ended && (self.is_trained() || self.session.recipe.patience.is_some_and(|patience| waited >= patience))
+    }
+
+    fn in_last_phase(&self) -> bool {
+        self.counters.phase + 1 == self.phases.len()
+    }
+
+    /// Begins the next phase; false where there is none.
+    fn next_phase(&mut self) -> Result<bool> {
+        if self.in_last_phase() {
+            return Ok(false);
+        }
+        let session = self.session;
+        if session.recipe.restore_best {
+            self.restore_best()?;
+            self.ema = session.recipe.ema.map(|ema| Ema::new(&self.named, ema)).transpose()?;
+        }
+        let number = self.counters.phase + 1;
+        (self.counters.phase, self.counters.phase_begin, self.counters.without_gain) = (number, self.counters.step, 0);
+        (self.counters.hold, self.counters.plateau) = (HoldState::default(), PlateauState::default());
+        let next = self.phases[number];
+        self.phase = ActivePhase::new(&session.recipe, next, &session.network, &self.named, self.steps_per_epoch)?;
+        Ok(true)
+    }
+
+    /// Gives the network the weights of the best epoch, if there was one.
+    fn restore_best(&mut self) -> Result<()> {
+        // An average of the last epochs' weights would be evaluated in their place.
+        if let Some(best) = &self.best {
+            self.ema = None;
+            for ((_, var), (_, value)) in self.named.iter().zip(best) {
+                var.set(&value.to_dtype(var.dtype())?.to_device(var.device())?)?;
+            }
+        }
+        Ok(())
     }
 
     fn stopped(&self) -> bool {

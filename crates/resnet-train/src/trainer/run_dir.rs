@@ -21,6 +21,9 @@ pub struct RunInfo {
     pub revision: String,
     /// The device.
     pub device: String,
+    /// Where the weights that it began with come from, where they are not random.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pretrained: Option<String>,
     /// Where the data set lies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<String>,
@@ -47,6 +50,7 @@ impl Default for RunInfo {
             version: String::new(),
             revision: String::new(),
             device: String::new(),
+            pretrained: None,
             data_dir: None,
             on_broken,
             rank,
@@ -78,6 +82,9 @@ impl RunConfig {
     /// When the file cannot be read or is no run's configuration.
     pub fn read(path: &Path) -> Result<Self> {
         let text = files::read_text(path).map_err(Error::io("read", path))?;
+        if text.lines().any(|line| line.trim() == "[finetune]") {
+            return Err(Error::Checkpoint { path: path.to_owned(), message: Error::OLD_FINETUNING.into() });
+        }
         crate::recipe::parse_toml(&text, &path.display().to_string())
     }
 
@@ -91,11 +98,18 @@ impl RunConfig {
     fn changed(&self, now: &Self, same_data: bool) -> Option<(String, String, String)> {
         // A rate that falls by what evaluations find depends on when and on what they are made.
         let plateau = matches!(now.recipe.schedule, Schedule::Plateau { .. });
+        let last = format!("recipe.phases[{}].epochs", self.recipe.phases.len().wrapping_sub(1));
+        // The weights of a run that has begun are its own.
+        let file =
+            |config: &Self| config.run.pretrained.as_deref().map(|p| Path::new(p).file_name().map(ToOwned::to_owned));
+        let same_pretrained = file(self) == file(now);
         let free = |key: &str| {
-            matches!(key, "recipe.description" | "recipe.epochs" | "recipe.iterations")
+            key == last
+                || matches!(key, "recipe.description" | "recipe.epochs" | "recipe.iterations")
                 || matches!(key, "run.version" | "run.revision" | "run.device" | "run.data_dir")
                 || (!plateau && matches!(key, "recipe.evaluate_every" | "run.test_images"))
                 || (same_data && key == "recipe.dataset")
+                || (same_pretrained && key == "run.pretrained")
                 || (self.recipe.length() != now.recipe.length()
                     && (key.starts_with("recipe.hold.") || STRETCHED.contains(&key)))
         };

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use candle_core::{DType, Device, Var};
+use candle_core::{DType, Device, Tensor, Var};
 use resnet_data::{Dataset, Loader, LoaderConfig, OnBroken, Transform};
-use resnet_models::{Network, Parameters};
+use resnet_models::{Network, Parameters, Preprocessing};
 
 use super::batch_of_one;
 use super::device_batch::DeviceBatch;
 use super::evaluate::evaluate;
+use super::preprocessing::with_pictures;
 use super::progress::Progress;
 use super::run::{Outcome, Run};
 use super::run_dir::RunInfo;
@@ -65,6 +66,24 @@ impl Default for Loading {
     }
 }
 
+/// A network to begin from in place of random weights.
+pub struct Pretrained {
+    /// The network, with a head for the data set's classes.
+    pub network: Network,
+    /// Its parameters.
+    pub parameters: Parameters,
+    /// Where its weights come from, for the report and the run's files.
+    pub name: String,
+    /// The pictures that it takes.
+    pub preprocessing: Preprocessing,
+}
+
+/// The classes' weights, as numbers and where the loss is taken.
+pub(super) struct WeightedClasses {
+    pub values: Vec<f32>,
+    pub tensor: Tensor,
+}
+
 /// A network with everything it takes to train it.
 pub struct Session {
     pub(super) recipe: Recipe,
@@ -74,6 +93,10 @@ pub struct Session {
     pub(super) test: Loader,
     pub(super) device: Device,
     loading: Loading,
+    /// Where the weights come from and the pictures that they take, of a pretrained network.
+    pretrained: Option<String>,
+    pub(super) pictures: Option<Preprocessing>,
+    pub(super) class_weights: Option<WeightedClasses>,
     /// Images of an epoch of which the last would be a batch of its own, which is passed over.
     last_alone: Option<usize>,
     #[cfg(feature = "cuda")]
@@ -100,7 +123,35 @@ impl Session {
     /// # Errors
     /// As [`Session::new`].
     pub fn with_loading(
+        recipe: Recipe,
+        train: Arc<dyn Dataset>,
+        test: Arc<dyn Dataset>,
+        device: &Device,
+        loading: Loading,
+    ) -> Result<Self> {
+        Self::open(recipe, None, train, test, device, loading)
+    }
+
+    /// As [`Session::with_loading`], from a pretrained network: what the recipe says of the network, of normalisation and of
+    /// the evaluation's transform gives way to the network's own, and the sizes of crops are those of its pictures.
+    ///
+    /// # Errors
+    /// As [`Session::new`]; when the network's head is not for the data set's classes.
+    pub fn pretrained(
+        recipe: Recipe,
+        pretrained: Pretrained,
+        train: Arc<dyn Dataset>,
+        test: Arc<dyn Dataset>,
+        device: &Device,
+        loading: Loading,
+    ) -> Result<Self> {
+        let recipe = Recipe { arch: pretrained.network.config().name.clone(), network: Default::default(), ..recipe };
+        Self::open(with_pictures(recipe, &pretrained.preprocessing)?, Some(pretrained), train, test, device, loading)
+    }
+
+    fn open(
         mut recipe: Recipe,
+        pretrained: Option<Pretrained>,
         train: Arc<dyn Dataset>,
         test: Arc<dyn Dataset>,
         device: &Device,
@@ -112,10 +163,21 @@ impl Session {
         }
         recipe.normalize = recipe.normalize.measured(&*train, loading.on_broken)?;
         let normalize = recipe.normalize.resolve(&*train)?;
-        let parameters = Parameters::new(recipe.seed, DType::F32, device);
         let classes = train.classes().len();
-        let mut network =
-            resnet_models::create_changed(&recipe.arch, &recipe.network, parameters.builder(), Some(classes))?;
+        let (name, pictures) = pretrained.as_ref().map(|own| (own.name.clone(), own.preprocessing)).unzip();
+        let (mut network, parameters) = match pretrained {
+            Some(own) => (own.network, own.parameters),
+            None => {
+                let parameters = Parameters::new(recipe.seed, DType::F32, device);
+                let (changes, builder) = (&recipe.network, parameters.builder());
+                (resnet_models::create_changed(&recipe.arch, changes, builder, Some(classes))?, parameters)
+            }
+        };
+        let head = network.config().classes;
+        if head != classes {
+            let data = &recipe.dataset;
+            return Err(Error::Invalid(format!("{data} has {classes} classes, and the network a head for {head}")));
+        }
         if recipe.dtype == Compute::Bf16 {
             network = network.with_compute_dtype(DType::BF16);
         }
@@ -140,15 +202,27 @@ impl Session {
         let own = LoaderConfig { rank, world_size, repeats: recipe.repeats, mix: recipe.mix, ..config.clone() };
         let mut train = Loader::new(train, transform.clone(), own.clone())?;
         let mut last_alone = None;
-        if batch_of_one::is_last(network.graph(), &train)? {
+        let trains_norms = recipe.phases().iter().any(|(phase, _)| !phase.freeze_norms);
+        if trains_norms && batch_of_one::is_last(network.graph(), &train)? {
             last_alone = Some(train.samples());
             train = Loader::new(train.dataset().clone(), transform, LoaderConfig { drop_last: true, ..own })?;
         }
+        let labels = (0..train.dataset().len()).map(|index| train.dataset().label(index));
+        let class_weights = match recipe.loss.class_weights.of(labels, classes) {
+            Some(values) => {
+                let tensor = Tensor::from_slice(&values, classes, device)?;
+                Some(WeightedClasses { values, tensor })
+            }
+            None => None,
+        };
         let transform = Transform::new(recipe.test_transform.clone(), normalize)?;
         let test = Loader::new(test, transform, LoaderConfig { shuffle: false, drop_last: false, ..config })?;
         Ok(Self {
             #[cfg(feature = "cuda")]
             device_dataset: super::device_dataset::DeviceDataset::new(&train, device, recipe.dtype.dtype())?,
+            pretrained: name,
+            pictures,
+            class_weights,
             recipe,
             network,
             parameters,
@@ -233,7 +307,8 @@ impl Session {
     /// `resnet20-cifar10`: what a run directory is called by default.
     pub fn name(&self) -> String {
         let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
-        format!("{}-{}", self.recipe.arch, self.recipe.dataset).chars().map(plain).collect()
+        let what = if self.pretrained.is_some() { "finetuned" } else { &self.recipe.dataset };
+        format!("{}-{what}", self.recipe.arch).chars().map(plain).collect()
     }
 
     /// All weights and statistics by name.
@@ -250,6 +325,7 @@ impl Session {
                 Device::Cuda(_) => "cuda".into(),
                 Device::Metal(_) => "metal".into(),
             },
+            pretrained: self.pretrained.clone(),
             data_dir: options.data_dir.clone(),
             on_broken: self.loading.on_broken,
             rank: self.loading.rank,

@@ -2,12 +2,13 @@
 
 use std::time::Instant;
 
-use candle_nn::ModuleT;
+use candle_core::Tensor;
 use resnet_data::BrokenImage;
 
 use super::Run;
 use crate::metrics::{self, Evaluation};
 use crate::optimizer::Gradients;
+use crate::recipe::Monitor;
 use crate::trainer::batch_of_one;
 use crate::trainer::checkpoint::Best;
 use crate::trainer::device_batch::DeviceBatch;
@@ -17,13 +18,18 @@ use crate::trainer::meter::{StepInfo, Sums};
 use crate::trainer::progress::Progress;
 use crate::{Error, Result};
 
+/// Copies, which no step changes.
+fn copies(tensors: Vec<(String, Tensor)>) -> Result<Vec<(String, Tensor)>> {
+    tensors.into_iter().map(|(name, tensor)| Ok((name, tensor.copy()?))).collect()
+}
+
 /// The stop flag came up during an evaluation.
 pub(super) struct Interrupted;
 
 impl Run<'_> {
     /// Trains on what is left of the epoch; false when stopped before its end.
     pub(super) fn train_epoch(&mut self, progress: &mut dyn Progress) -> Result<bool> {
-        if self.counters.step >= self.steps {
+        if self.is_trained() {
             // Stopped after the last step, before the evaluation.
             return Ok(true);
         }
@@ -40,7 +46,10 @@ impl Run<'_> {
             lost = lost.or(batch.broken.first().map(|broken| broken.message.clone()));
             let broken = batch.broken.len();
             for part in batch.parts(session.recipe.norm_batch_size)?.into_iter().filter(|part| part.count > 0) {
-                if part.count == 1 && batch_of_one::is_too_few(session.network.graph(), &part.images)? {
+                if part.count == 1
+                    && !self.phase.freeze_norms
+                    && batch_of_one::is_too_few(session.network.graph(), &part.images)?
+                {
                     self.report_alone(taken + 1, broken, progress);
                 } else {
                     self.forward_backward(&part, &mut gradients)?;
@@ -57,7 +66,7 @@ impl Run<'_> {
             // Only whole steps count: a checkpoint never falls between two batches of one.
             self.counters.batch = taken;
             progress.step(&self.status());
-            if self.counters.step == self.steps || (self.stopped() && taken < batches) {
+            if self.is_trained() || (self.stopped() && taken < batches) {
                 break;
             }
         }
@@ -65,7 +74,7 @@ impl Run<'_> {
         if let (true, 0, Some(message)) = (whole, images, lost) {
             return Err(Error::Invalid(format!("no image of the epoch could be read: {message}")));
         }
-        Ok(taken == batches || self.counters.step == self.steps)
+        Ok(taken == batches || self.is_trained())
     }
 
     /// Says once of each image that it was left out.
@@ -93,17 +102,22 @@ impl Run<'_> {
 
     fn forward_backward(&mut self, batch: &DeviceBatch, gradients: &mut Gradients) -> Result<()> {
         let DeviceBatch { images, labels, mixed, count, .. } = batch;
-        self.lr = self.rate.at(self.counters.step);
+        self.lr = self.phase.rate.at(self.steps_in_phase());
         // Dropout repeats from the seed and the place in training alone, so that a resumed run draws the same masks.
         let recipe = &self.session.recipe;
         let passes = (recipe.accumulation * recipe.passes_per_batch()) as u64;
         let pass = self.counters.step * passes + gradients.batches() as u64;
         self.session.network.dropout_rng().set(self.session.recipe.seed, pass);
-        let logits = self.session.network.forward_t(images, true)?;
-        let loss = self.session.recipe.loss.of(&logits, labels, mixed.as_ref())?;
+        let logits = self.phase.forward(images)?;
+        let loss = self.session.recipe.loss.of(
+            &logits,
+            labels,
+            mixed.as_ref(),
+            self.session.class_weights.as_ref().map(|w| &w.tensor),
+        )?;
         let (count, place) = (*count, self.place());
         self.meter.push(&loss, metrics::correct(&logits, labels)?, count, place)?;
-        gradients.add(&self.trainable, resnet_ops::backward(&loss)?, count)?;
+        gradients.add(&self.phase.parameters, resnet_ops::backward(&loss)?, count)?;
         self.guard.keep();
         self.clock.epoch_images += count;
         Ok(())
@@ -115,7 +129,7 @@ impl Run<'_> {
     }
 
     fn step(&mut self, gradients: &Gradients) -> Result<()> {
-        self.lr = self.rate.at(self.counters.step);
+        self.lr = self.phase.rate.at(self.steps_in_phase());
         let scale = match self.session.recipe.clip_norm {
             None => gradients.scale(),
             Some(max) => {
@@ -126,17 +140,17 @@ impl Run<'_> {
                 scale
             }
         };
-        self.optimizer.step(gradients, scale, self.lr)?;
+        self.phase.optimizer.step(gradients, scale, self.lr)?;
         if let Some(ema) = &mut self.ema {
             ema.update()?;
         }
         self.counters.step += 1;
         self.steps_now += 1;
-        if self.rate.watches_error() {
+        if self.phase.rate.watches_error() {
             self.meter.flush()?;
         }
         let (correct, images) = self.meter.take_step();
-        self.rate.record(self.counters.step, correct, images);
+        self.phase.rate.record(self.steps_in_phase(), correct, images);
         if self.counters.step.is_multiple_of(self.options.log_every.max(1)) {
             self.meter.flush()?;
             let sums = std::mem::take(&mut self.meter.interval);
@@ -153,17 +167,30 @@ impl Run<'_> {
     ) -> Result<std::result::Result<Option<Evaluation>, Interrupted>> {
         self.meter.flush()?;
         let images_per_second = self.clock.images_per_second();
-        let last = self.counters.step >= self.steps;
+        let last = self.is_trained();
         let epoch = self.counters.epoch + 1;
         self.check_weights()?;
         let mut evaluation = None;
         if last || epoch.is_multiple_of(self.session.recipe.evaluate_every) {
             evaluation = self.evaluate(progress)?;
             let Some(result) = &evaluation else { return Ok(Err(Interrupted)) };
-            self.rate.observe(100.0 - result.top1);
-            let best = self.counters.best;
-            if best.is_none_or(|b| result.top1 > b.top1 || (result.top1 == b.top1 && result.loss < b.loss)) {
-                self.counters.best = Some(Best { epoch, top1: result.top1, loss: result.loss });
+            self.phase.rate.observe(100.0 - result.top1);
+            // In another range than the indices of the training images.
+            let unread = result.broken.iter().map(|image| (usize::MAX - image.index, image.message.clone()));
+            self.counters.broken.extend(unread);
+            let weights = self.session.class_weights.as_ref();
+            let loss = weights.map_or(result.loss, |weights| result.weighted_loss(&weights.values));
+            let gained = self.counters.best.is_none_or(|best| match self.session.recipe.monitor {
+                Monitor::Accuracy => result.top1 > best.top1 || (result.top1 == best.top1 && loss < best.loss),
+                Monitor::Loss => loss < best.loss,
+            });
+            self.counters.without_gain = if gained { 0 } else { self.counters.without_gain + 1 };
+            if gained {
+                self.counters.best = Some(Best { epoch, top1: result.top1, loss });
+                if self.session.recipe.restore_best {
+                    self.best = Some(copies(self.evaluated_weights()?)?);
+                    self.best_evaluation = Some(result.clone());
+                }
                 // Before the checkpoint: after a crash between the two the epoch is done again, to the same bits.
                 self.publish(&self.dir.best())?;
             }
@@ -178,7 +205,7 @@ impl Run<'_> {
         self.counters.ended_at = self.counters.step;
         self.save()?;
         progress.epoch(&record, self.epochs);
-        self.write_report(evaluation.as_ref())?;
+        self.write_report(evaluation.as_ref(), false)?;
         Ok(Ok(evaluation))
     }
 

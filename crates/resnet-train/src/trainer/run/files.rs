@@ -12,7 +12,7 @@ use crate::optimizer::{Ema, first_not_finite};
 use crate::trainer::log::{self, Record, RecordKind};
 use crate::trainer::meter::Sums;
 use crate::trainer::progress::Status;
-use crate::trainer::{checkpoint, page};
+use crate::trainer::{checkpoint, heat, page};
 use crate::{Error, Result};
 
 impl Run<'_> {
@@ -34,18 +34,24 @@ impl Run<'_> {
         self.counters.seconds = self.clock.seconds();
         self.counters.ema_updates = self.ema.as_ref().map_or(0, Ema::updates);
         self.counters.ema_statistics = self.ema.is_some();
-        (self.counters.hold, self.counters.plateau) = (self.rate.state, self.rate.plateau);
+        (self.counters.hold, self.counters.plateau) = (self.phase.rate.state, self.phase.rate.plateau);
         (self.counters.epoch_sums, self.counters.interval_sums) = (self.meter.epoch, self.meter.interval);
-        checkpoint::save(&self.dir.state(), &self.named, &self.optimizer, self.ema.as_ref(), &self.counters)?;
+        let (optimizer, ema, best) = (&self.phase.optimizer, self.ema.as_ref(), self.best.as_deref());
+        checkpoint::save(&self.dir.state(), &self.named, optimizer, ema, best, &self.counters)?;
         self.publish(&self.dir.last())
+    }
+
+    /// The weights that are evaluated: their average, where there is one.
+    pub(super) fn evaluated_weights(&self) -> Result<Vec<(String, Tensor)>> {
+        match &self.ema {
+            Some(ema) => ema.state(),
+            None => Ok(self.named.iter().map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect()),
+        }
     }
 
     /// Writes the weights that are evaluated, with what it takes to use them.
     pub(super) fn publish(&self, path: &Path) -> Result<()> {
-        let tensors: Vec<(String, Tensor)> = match &self.ema {
-            Some(ema) => ema.state()?,
-            None => self.named.iter().map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect(),
-        };
+        let tensors = self.evaluated_weights()?;
         let json = |value: serde_json::Result<String>| value.map_err(|e| Error::Invalid(format!("metadata: {e}")));
         let mut metadata = BTreeMap::from([
             ("format".to_string(), "pt".to_string()),
@@ -59,6 +65,11 @@ impl Run<'_> {
         if !changes.is_empty() {
             metadata.insert("network".into(), json(serde_json::to_string(changes))?);
         }
+        if let Some(pretrained) = &self.config.run.pretrained {
+            // The hub has networks that are in no list.
+            let config = json(serde_json::to_string(self.session.network.config()))?;
+            metadata.extend([("config".into(), config), ("pretrained".into(), pretrained.clone())]);
+        }
         if let Some(pictures) = &self.pictures {
             metadata.insert("preprocessing".into(), json(serde_json::to_string(pictures))?);
         }
@@ -69,13 +80,17 @@ impl Run<'_> {
         Ok(weights::save(path, &tensors, &metadata)?)
     }
 
-    pub(super) fn write_report(&self, evaluation: Option<&Evaluation>) -> Result<()> {
+    /// Writes `report.html`; the last time with what takes longer.
+    pub(super) fn write_report(&self, evaluation: Option<&Evaluation>, last: bool) -> Result<()> {
         // Between evaluations the page would lose its pictures.
         let Some(evaluation) = evaluation else { return Ok(()) };
-        let parameters = self.trainable.iter().map(|(_, var)| var.elem_count()).sum();
+        let parameters = self.session.parameters.trainable().iter().map(|(_, var)| var.elem_count()).sum();
         let records = log::read(&self.dir.log())?;
         let test = self.session.test.dataset();
-        let report = page::report(&self.config, &records, parameters, Some(evaluation), &**test)?;
+        let mut report = page::report(&self.config, &records, parameters, evaluation, self.counters.best, &**test)?;
+        if let (true, Some(pictures), Some(_)) = (last, &self.pictures, &self.config.run.pretrained) {
+            report.heat = heat::pictures(&self.session.network, &self.session.test, &self.session.device, pictures)?;
+        }
         Ok(report.write(&self.dir.report())?)
     }
 
