@@ -14,7 +14,6 @@ mod pictures;
 mod progress;
 mod rate;
 pub(crate) mod ready;
-#[cfg(feature = "cuda")]
 mod resident;
 mod revision;
 mod run;
