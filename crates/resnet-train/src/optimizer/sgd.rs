@@ -55,7 +55,7 @@ struct Slot {
     var: Var,
     weight_decay: f64,
     /// What the learning rate is multiplied by.
-    share: f64,
+    lr_scale: f64,
     velocity: Velocity,
 }
 
@@ -88,16 +88,16 @@ impl Sgd {
                 let decays = config.decay_norm_and_bias || var.rank() > 1;
                 let velocity = Velocity::new(var, config.momentum);
                 let weight_decay = if decays { config.weight_decay } else { 0.0 };
-                Slot { name: name.clone(), var: var.clone(), weight_decay, share: 1.0, velocity }
+                Slot { name: name.clone(), var: var.clone(), weight_decay, lr_scale: 1.0, velocity }
             })
             .collect();
         Ok(Self { config, slots })
     }
 
-    /// Gives each parameter, by its name, a share of the learning rate; 1 where this is not called.
-    pub fn set_shares(&mut self, share: impl Fn(&str) -> f64) {
+    /// Multiplies the learning rate of each parameter by a scale of its name; 1 where this is not called.
+    pub fn set_lr_scales(&mut self, lr_scale: impl Fn(&str) -> f64) {
         for slot in &mut self.slots {
-            slot.share = share(&slot.name);
+            slot.lr_scale = lr_scale(&slot.name);
         }
     }
 
@@ -123,8 +123,8 @@ impl Sgd {
         let slots = self.slots.iter_mut().zip(gradients);
         let mut parameters: Vec<SgdParameter> = slots
             .filter_map(|(slot, gradient)| {
-                let Slot { var, weight_decay, share, velocity, .. } = slot;
-                let (rate, decay) = (lr * *share, *weight_decay);
+                let Slot { var, weight_decay, lr_scale, velocity, .. } = slot;
+                let (rate, decay) = (lr * *lr_scale, *weight_decay);
                 Some(SgdParameter { parameter: var, gradient: gradient.as_ref()?, velocity, rate, decay })
             })
             .collect();
@@ -141,7 +141,7 @@ impl Sgd {
         Ok(out)
     }
 
-    /// Takes up the velocities that [`Sgd::state`] gave.
+    /// Loads the velocities that [`Sgd::state`] gave.
     ///
     /// # Errors
     /// When one is missing or has another shape.

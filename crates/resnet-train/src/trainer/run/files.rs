@@ -62,9 +62,9 @@ impl Run<'_> {
         if let Some(pictures) = &self.pictures {
             metadata.insert("preprocessing".into(), json(serde_json::to_string(pictures))?);
         }
-        // Who evaluates the weights later shall not take images for held back that they have learned from.
-        if let Some(division) = self.session.test.dataset().division() {
-            metadata.insert("division".into(), json(serde_json::to_string(division))?);
+        // Who evaluates the weights later shall not take images for new that they were trained on.
+        if let Some(split) = self.session.test.dataset().train_test_split() {
+            metadata.insert("division".into(), json(serde_json::to_string(split))?);
         }
         Ok(weights::save(path, &tensors, &metadata)?)
     }

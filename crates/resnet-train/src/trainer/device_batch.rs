@@ -1,22 +1,22 @@
 //! A batch on the device that trains on it.
 
 use candle_core::{Device, Tensor};
-use resnet_data::{Batch, Broken, Mixed};
+use resnet_data::{Batch, BrokenImage, Mixed};
 use resnet_ops::device::upload;
 
 use crate::Result;
 
 /// Images (N, 3, H, W), labels (N,), how they were mixed, and their number.
-pub(crate) struct Ready {
+pub(crate) struct DeviceBatch {
     pub images: Tensor,
     pub labels: Tensor,
     pub mixed: Option<Mixed>,
     /// The images that could not be read and are not in it.
-    pub broken: Vec<Broken>,
+    pub broken: Vec<BrokenImage>,
     pub count: usize,
 }
 
-impl Ready {
+impl DeviceBatch {
     /// Takes a batch of the loader's to the device; one without images stays where it is.
     pub(crate) fn new(batch: Batch, device: &Device) -> Result<Self> {
         // Nothing is asked of the device for no images.
@@ -26,7 +26,7 @@ impl Ready {
     }
 }
 
-impl Ready {
+impl DeviceBatch {
     /// The batch's images in even parts of at most so many, none of one image alone; whole where no number is given.
     pub(crate) fn parts(self, most: Option<usize>) -> Result<Vec<Self>> {
         // One image has no variance where its map is one pixel: three at two a norm stay together.
@@ -63,7 +63,7 @@ mod tests {
             let range = Tensor::arange(0u32, count as u32, &Device::Cpu).unwrap();
             let mixed = Some(Mixed { labels: (&range + 100.0).unwrap(), share: 0.75 });
             let images = range.to_dtype(candle_core::DType::F32).unwrap().reshape((count, 1, 1, 1)).unwrap();
-            Ready { images, labels: range, mixed, broken: Vec::new(), count }
+            DeviceBatch { images, labels: range, mixed, broken: Vec::new(), count }
         };
         for (count, most, sizes) in [
             (70, Some(32), &[23, 23, 24][..]),

@@ -11,7 +11,7 @@ use crate::{Result, files};
 
 /// What tells the images of a run, for its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identity {
+pub struct DataFingerprint {
     train: Part,
     test: Part,
 }
@@ -35,8 +35,8 @@ struct Row {
 
 const PARTS: [&str; 2] = ["train", "test"];
 
-impl Identity {
-    /// Of what is learned from, and what is held back.
+impl DataFingerprint {
+    /// Of the training and the test images.
     pub(crate) fn of(train: &dyn Dataset, test: &dyn Dataset) -> Self {
         Self { train: Part::of(train), test: Part::of(test) }
     }

@@ -1,4 +1,4 @@
-//! Many views of an image: the evaluation protocols of the papers.
+//! Many crops of an image: the evaluation protocols of the papers.
 //!
 //! Ten crops are the four corners and the middle of an image, and their mirror images (Krizhevsky et al. 2012); He et
 //! al. 2015 use them in Tables 2 and 3. In the multi-scale protocol (section 3.4, Table 4) the network, being fully
@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use candle_core::{D, DType, Device, Tensor};
 use candle_nn::ModuleT;
-use resnet_data::{Augment, Broken, Dataset, Filter, Image, Normalize, Transform};
+use resnet_data::{Augment, BrokenImage, Dataset, Filter, Image, Normalize, Transform};
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::{Counter, Evaluation};
@@ -73,9 +73,9 @@ pub fn center(size: usize, dataset: Option<&dyn Dataset>, normalize: Normalize) 
     Ok(Transform::center_crop(size, share, Filter::Bilinear, normalize)?)
 }
 
-/// The views of a protocol, whose probabilities are averaged.
+/// The crops of a protocol, whose probabilities are averaged.
 #[derive(Clone, Debug)]
-pub struct Views {
+pub struct MultiCrop {
     /// One for each shorter side.
     transforms: Vec<Transform>,
     size: usize,
@@ -83,21 +83,21 @@ pub struct Views {
     normalize: Normalize,
 }
 
-impl Views {
-    /// Views for networks made for `size` x `size` images, resized bilinearly. The sizes of the ten crops (256 for 224)
+impl MultiCrop {
+    /// Crops for networks made for `size` x `size` images, resized bilinearly. The sizes of the ten crops (256 for 224)
     /// and of the scales grow and shrink with it.
     ///
     /// # Errors
     /// When the normalisation is impossible or `size` is 0.
     pub fn new(crop: Crop, size: usize, normalize: &Normalize) -> Result<Self> {
-        let views = Self { transforms: Vec::new(), size, crop, normalize: normalize.clone() };
-        views.with_filter(Filter::Bilinear)
+        let crops = Self { transforms: Vec::new(), size, crop, normalize: normalize.clone() };
+        crops.with_filter(Filter::Bilinear)
     }
 
-    /// The same views, resized by another filter.
+    /// The same crops, resized by another filter.
     ///
     /// # Errors
-    /// As [`Views::new`].
+    /// As [`MultiCrop::new`].
     pub fn with_filter(mut self, filter: Filter) -> Result<Self> {
         let size = self.size;
         let shorter = match self.crop {
@@ -116,7 +116,7 @@ impl Views {
         Ok(self)
     }
 
-    /// Number of views of an image.
+    /// Number of crops of an image.
     pub fn count(&self) -> usize {
         match self.crop {
             Crop::Center => 1,
@@ -125,41 +125,41 @@ impl Views {
         }
     }
 
-    /// Logarithms of the mean probabilities over all views, f32 (1, classes) on the CPU.
+    /// Logarithms of the mean probabilities over all crops, f32 (1, classes) on the CPU.
     ///
     /// # Errors
-    /// When the image or one of its views does not suit the network.
+    /// When the image or one of its crops does not suit the network.
     pub fn log_probabilities(&self, network: &dyn ModuleT, image: &Image, device: &Device) -> Result<Tensor> {
         let mut sum: Option<Tensor> = None;
         for transform in &self.transforms {
-            let views = match self.crop {
+            let crops = match self.crop {
                 Crop::Center => transform.tensor(image.clone())?,
                 Crop::Ten => transform.ten_crops(image.clone(), self.size)?,
                 Crop::Multiscale => with_mirrors(&transform.tensor(image.clone())?)?,
             };
-            let logits = network.forward_t(&views.to_device(device)?, false)?.to_dtype(DType::F32)?;
+            let logits = network.forward_t(&crops.to_device(device)?, false)?.to_dtype(DType::F32)?;
             let total = candle_nn::ops::softmax(&logits, D::Minus1)?.sum_keepdim(0)?;
             sum = Some(match sum {
                 Some(sum) => (sum + total)?,
                 None => total,
             });
         }
-        let Some(sum) = sum else { return Err(Error::Invalid("a protocol without views".into())) };
+        let Some(sum) = sum else { return Err(Error::Invalid("a protocol without crops".into())) };
         // Far below any probability that f32 can tell from zero, so that the logarithm stays finite.
         let mean = ((sum / self.count() as f64)? + 1e-38)?;
         Ok(mean.log()?.to_device(&Device::Cpu)?)
     }
 }
 
-/// Evaluates a network on a data set with a protocol's views. `done` is told the images done and all images; when it
+/// Evaluates a network on a data set with a protocol's crops. `done` is told the images done and all images; when it
 /// says false, the evaluation ends with nothing. Images that cannot be read are left out, and named in the result.
 ///
 /// # Errors
-/// As [`Views::log_probabilities`], and when the data set's classes are not the network's.
+/// As [`MultiCrop::log_probabilities`], and when the data set's classes are not the network's.
 pub fn evaluate(
     network: &dyn ModuleT,
     dataset: &dyn Dataset,
-    views: &Views,
+    crops: &MultiCrop,
     device: &Device,
     mut done: impl FnMut(usize, usize) -> bool,
 ) -> Result<Option<Evaluation>> {
@@ -168,11 +168,11 @@ pub fn evaluate(
     for index in 0..dataset.len() {
         match dataset.image(index) {
             Ok(image) => {
-                let scores = views.log_probabilities(network, &image, device)?;
+                let scores = crops.log_probabilities(network, &image, device)?;
                 counter.add(&scores, &Tensor::new(&[dataset.label(index)], &Device::Cpu)?, &[index])?;
             }
             Err(error) if error.is_about_an_image() => {
-                counter.add_broken(vec![Broken { index, message: error.to_string() }]);
+                counter.add_broken(vec![BrokenImage { index, message: error.to_string() }]);
             }
             Err(error) => return Err(error.into()),
         }
@@ -205,13 +205,13 @@ mod tests {
     #[test]
     fn probabilities_are_averaged_over_all_views() {
         let normalize = Normalize::channel([0.0; 3], [1.0; 3]);
-        // Left half black, right half white: the views of ten crops see different shares of it.
+        // Left half black, right half white: the crops of ten crops see different shares of it.
         let pixels = (0..8 * 16).flat_map(|i| [if i % 16 < 8 { 0 } else { 255 }; 3]).collect();
         let image = Image { height: 8, width: 16, pixels };
         for (crop, count) in [(Crop::Center, 1), (Crop::Ten, 10), (Crop::Multiscale, 10)] {
-            let views = Views::new(crop, 7, &normalize).unwrap();
-            assert_eq!(views.count(), count);
-            let scores = views.log_probabilities(&Mean, &image, &Device::Cpu).unwrap();
+            let crops = MultiCrop::new(crop, 7, &normalize).unwrap();
+            assert_eq!(crops.count(), count);
+            let scores = crops.log_probabilities(&Mean, &image, &Device::Cpu).unwrap();
             let p: Vec<f32> = scores.exp().unwrap().flatten_all().unwrap().to_vec1().unwrap();
             assert!((p[0] + p[1] - 1.0).abs() < 1e-5, "{p:?}");
             let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
@@ -225,9 +225,9 @@ mod tests {
         // A crop that ends at an edge shows how the filter drew it.
         let pixels = (0..8 * 16).flat_map(|i| [if i % 16 < 7 { 0 } else { 255 }; 3]).collect();
         let image = Image { height: 8, width: 16, pixels };
-        let views = |filter| Views::new(Crop::Ten, 14, &normalize).unwrap().with_filter(filter).unwrap();
+        let crops = |filter| MultiCrop::new(Crop::Ten, 14, &normalize).unwrap().with_filter(filter).unwrap();
         let scores = |filter| {
-            let scores = views(filter).log_probabilities(&Mean, &image, &Device::Cpu).unwrap();
+            let scores = crops(filter).log_probabilities(&Mean, &image, &Device::Cpu).unwrap();
             scores.flatten_all().unwrap().to_vec1::<f32>().unwrap()[0]
         };
         assert_ne!(scores(Filter::Bilinear), scores(Filter::Bicubic));

@@ -1,8 +1,8 @@
 //! `--crop`: which parts of an image a network sees in evaluation.
 
 use clap::ValueEnum;
-pub use resnet_train::views::Views;
-use resnet_train::views::{self};
+use resnet_train::multi_crop;
+pub use resnet_train::multi_crop::MultiCrop;
 
 /// What `--crop` can say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -15,7 +15,7 @@ pub enum Crop {
     Multiscale,
 }
 
-impl From<Crop> for views::Crop {
+impl From<Crop> for multi_crop::Crop {
     fn from(crop: Crop) -> Self {
         match crop {
             Crop::Center => Self::Center,

@@ -5,21 +5,21 @@ use candle_core::{DType, Device, Tensor};
 use resnet_data::{Loader, Normalize};
 use resnet_ops::{ImageScale, ImageView, take_images};
 
-use super::ready::Ready;
+use super::device_batch::DeviceBatch;
 use crate::Result;
 
 /// Sets beyond this stay on the host.
 const MOST_BYTES: usize = 4 << 30;
 
 /// The bytes, and how they become a batch.
-pub(super) struct Resident {
+pub(super) struct DeviceDataset {
     /// (images, rows, columns, 3) u8
     pixels: Tensor,
     scale: ImageScale,
     dtype: DType,
 }
 
-impl Resident {
+impl DeviceDataset {
     /// Takes the loader's set to the device; `None` where the device is no CUDA device, the images are not in memory, are
     /// too many, or get more than crops and mirroring.
     pub(super) fn new(loader: &Loader, device: &Device, dtype: DType) -> Result<Option<Self>> {
@@ -52,7 +52,7 @@ impl Resident {
         loader: &'a Loader,
         epoch: u64,
         first: usize,
-    ) -> impl Iterator<Item = Result<Ready>> + 'a {
+    ) -> impl Iterator<Item = Result<DeviceBatch>> + 'a {
         loader.frames(epoch, first).into_iter().flatten().map(|frames| {
             let frames = frames?;
             let size = frames.first().map_or((0, 0), |frame| (frame.height, frame.width));
@@ -66,7 +66,7 @@ impl Resident {
             let labels: Vec<u32> = frames.iter().map(|frame| loader.dataset().label(frame.index)).collect();
             let labels = Tensor::new(labels, self.pixels.device())?;
             let images = take_images(&self.pixels, &views, size, &self.scale, self.dtype)?;
-            Ok(Ready { images, labels, mixed: None, broken: Vec::new(), count: frames.len() })
+            Ok(DeviceBatch { images, labels, mixed: None, broken: Vec::new(), count: frames.len() })
         })
     }
 }

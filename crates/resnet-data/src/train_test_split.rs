@@ -1,4 +1,4 @@
-//! Which images of a folder without parts are held back.
+//! Which images of a folder without splits are for training, and which for validation.
 
 use std::path::Path;
 
@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::seed::stream;
 
-/// The rule by which the images of a folder without `train` and `val` are divided.
+/// The rule by which the images of a folder without `train` and `val` are split.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum HoldBack {
+pub enum SplitRule {
     /// Every fifth image of a class, its second first. A class of one image has it in the training part.
     EveryFifth,
     /// A share of each class, drawn by a seed: one image at least where the class has two or more.
@@ -24,40 +24,41 @@ pub enum HoldBack {
     },
 }
 
-/// How the images of a folder were divided: the rule, and what tells the images that it held back.
+/// How the images of a folder were split: the rule, and what tells the images that it took for validation.
 ///
-/// Kept beside weights, it says later whether the same rule still holds back the same images.
+/// Kept beside weights, it says later whether the same rule still takes the same images.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Division {
+pub struct TrainTestSplit {
     /// The rule.
-    pub rule: HoldBack,
-    /// A fingerprint (FNV-1a of 64 bits) of the held-back images' paths within the folder.
-    pub held_back: u64,
+    pub rule: SplitRule,
+    /// A fingerprint (FNV-1a of 64 bits) of the paths of the validation images within the folder.
+    #[serde(rename = "held_back")]
+    pub test_fingerprint: u64,
 }
 
-impl HoldBack {
-    /// For each image, given by its class, whether it is held back.
+impl SplitRule {
+    /// For each image, given by its class, whether it is for validation.
     pub(crate) fn mask(self, labels: &[u32], classes: usize) -> Vec<bool> {
         match self {
             Self::EveryFifth => {
                 let mut seen = vec![0_usize; classes];
-                let held_back = |&label: &u32| {
+                let is_test = |&label: &u32| {
                     let place = &mut seen[label as usize];
                     *place += 1;
                     *place % 5 == 2
                 };
-                labels.iter().map(held_back).collect()
+                labels.iter().map(is_test).collect()
             }
             Self::Share { seed, share } => {
-                let mut held_back = vec![false; labels.len()];
+                let mut is_test = vec![false; labels.len()];
                 for class in 0..classes {
                     let mut own: Vec<usize> = (0..labels.len()).filter(|&i| labels[i] as usize == class).collect();
                     own.shuffle(&mut ChaCha8Rng::from_seed(stream(seed, class as u64, 0, "split")));
                     let most = own.len().saturating_sub(1);
                     let count = ((own.len() as f64 * share).round() as usize).max(1).min(most);
-                    own[..count].iter().for_each(|&i| held_back[i] = true);
+                    own[..count].iter().for_each(|&i| is_test[i] = true);
                 }
-                held_back
+                is_test
             }
         }
     }

@@ -21,7 +21,7 @@ pub struct HoldState {
 }
 
 /// The rate of the next step.
-pub(super) struct Rate {
+pub(super) struct LrScheduler {
     schedule: LrByStep,
     hold: Option<Hold>,
     steps_per_epoch: u64,
@@ -29,7 +29,7 @@ pub(super) struct Rate {
     pub plateau: PlateauState,
 }
 
-impl Rate {
+impl LrScheduler {
     pub(super) fn new(recipe: &Recipe, steps_per_epoch: u64, state: HoldState, plateau: PlateauState) -> Result<Self> {
         let length = recipe.length();
         let schedule = recipe.schedule.resolve(length.unit(steps_per_epoch), length.steps(steps_per_epoch))?;
@@ -49,7 +49,7 @@ impl Rate {
         self.schedule.observe(&mut self.plateau, error);
     }
 
-    /// Whether [`Rate::record`] needs the number of right answers.
+    /// Whether [`LrScheduler::record`] needs the number of right answers.
     pub(super) fn watches_error(&self) -> bool {
         !self.state.over && self.hold.as_ref().is_some_and(|hold| hold.until_train_error.is_some())
     }
@@ -77,10 +77,10 @@ mod tests {
     use super::*;
     use crate::recipe::Overrides;
 
-    fn rate(arch: &str) -> Rate {
+    fn rate(arch: &str) -> LrScheduler {
         let o = Overrides { arch: Some(arch.into()), ..Overrides::default() };
         let recipe = Recipe::load("he2015-cifar").unwrap().with(&o).unwrap();
-        Rate::new(&recipe, 391, HoldState::default(), PlateauState::default()).unwrap()
+        LrScheduler::new(&recipe, 391, HoldState::default(), PlateauState::default()).unwrap()
     }
 
     /// He et al. 2015: 0.01 until the training error is below 80 %, for ResNet-110 only.
@@ -105,7 +105,7 @@ mod tests {
 
     /// Steps at the low rate.
     fn held(recipe: &Recipe, steps_per_epoch: u64) -> u64 {
-        let mut r = Rate::new(recipe, steps_per_epoch, HoldState::default(), PlateauState::default()).unwrap();
+        let mut r = LrScheduler::new(recipe, steps_per_epoch, HoldState::default(), PlateauState::default()).unwrap();
         (0..)
             .find(|&step| {
                 let lr = r.at(step);
