@@ -31,6 +31,7 @@ pub use meter::Sums;
 pub(crate) use page::duration;
 pub use progress::{Plain, Progress, Silent, Status, Terminal, progress_for_stderr};
 pub use rate::HoldState;
+pub(crate) use revision::program;
 pub use revision::{built_from, revision};
 pub use run::{End, Outcome};
 pub(crate) use run_dir::Claim;
