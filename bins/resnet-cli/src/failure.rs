@@ -4,17 +4,12 @@ use std::io;
 use std::process::ExitCode;
 
 use crate::output::{escaped, say};
-use crate::stop;
+use crate::stop::{self, Stopped};
 
 /// The user asked for something that cannot be done: exit code 2. The text names the flag or file and the mend.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct BadInput(String);
-
-/// A signal ended the work, and everything is saved: exit code 130, and nothing more to say.
-#[derive(Debug, thiserror::Error)]
-#[error("stopped by a signal")]
-pub struct Stopped;
 
 /// A [`BadInput`] as an error of a command.
 pub fn bad_input(message: impl Into<String>) -> anyhow::Error {

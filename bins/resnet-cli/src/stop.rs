@@ -3,11 +3,15 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use crate::failure::Stopped;
 use crate::output;
 
 /// The exit code of a program that a signal stopped.
 pub const CODE: u8 = 130;
+
+/// A signal ended the work, and everything is saved: exit code 130, and nothing more to say.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped by a signal")]
+pub struct Stopped;
 
 /// The flag of a command that saves what it has before it leaves.
 static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();

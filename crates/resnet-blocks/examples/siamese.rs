@@ -12,7 +12,7 @@ use candle_nn::{Optimizer, SGD};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use resnet_blocks::{BlockConfig, Conv2d, GlobalAvgPool2d, Layer, Linear, Norm2d, Parameters, ResidualBlock};
-use resnet_ops::{Graph, Value};
+use resnet_ops::{Graph, NodeId};
 
 const SIZE: usize = 16;
 const PAIRS: usize = 32;
@@ -21,7 +21,7 @@ const PAIRS: usize = 32;
 fn trunk(parameters: &Parameters) -> Result<Graph> {
     let vb = parameters.builder();
     let mut graph = Graph::builder();
-    let x = Conv2d::new(1, 16, 3, 1, vb.pp("conv1"))?.append(&mut graph, Value::default());
+    let x = Conv2d::new(1, 16, 3, 1, vb.pp("conv1"))?.append(&mut graph, NodeId::default());
     let x = Norm2d::new(16, vb.pp("bn1"))?.append(&mut graph, x);
     let mut x = graph.relu(x);
     let configs = [

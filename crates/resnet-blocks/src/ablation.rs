@@ -2,7 +2,7 @@
 
 use candle_core::Result;
 use candle_nn::VarBuilder;
-use resnet_ops::{GraphBuilder, Value};
+use resnet_ops::{GraphBuilder, NodeId};
 
 use crate::merge::ResidualAdd;
 use crate::{
@@ -83,7 +83,7 @@ impl AblationBlock {
     }
 
     /// The branch, and what the shortcut begins with (Fig. 4, each from left to right).
-    fn branch(&self, graph: &mut GraphBuilder, x: Value) -> (Value, Value) {
+    fn branch(&self, graph: &mut GraphBuilder, x: NodeId) -> (NodeId, NodeId) {
         let (mut y, mut start) = (x, x);
         for (i, Unit { conv, norm, anti_alias, attention }) in self.units.iter().enumerate() {
             let last = i + 1 == self.units.len();
@@ -117,7 +117,7 @@ impl AblationBlock {
 }
 
 impl Layer for AblationBlock {
-    fn append(&self, graph: &mut GraphBuilder, x: Value) -> Value {
+    fn append(&self, graph: &mut GraphBuilder, x: NodeId) -> NodeId {
         let (y, start) = self.branch(graph, x);
         let y = self.attention.append(graph, y);
         let y = self.drop_path.append(graph, y);

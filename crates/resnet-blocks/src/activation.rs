@@ -1,6 +1,6 @@
 //! What makes a network non-linear.
 
-use resnet_ops::{GraphBuilder, Value};
+use resnet_ops::{GraphBuilder, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::Layer;
@@ -20,7 +20,7 @@ pub enum Activation {
 }
 
 impl Layer for Activation {
-    fn append(&self, graph: &mut GraphBuilder, x: Value) -> Value {
+    fn append(&self, graph: &mut GraphBuilder, x: NodeId) -> NodeId {
         match self {
             Self::Relu => graph.relu(x),
             Self::Silu => {

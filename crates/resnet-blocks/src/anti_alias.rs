@@ -1,7 +1,7 @@
 //! Strides that are taken by a low-pass filter (Zhang 2019, "Making convolutional networks shift-invariant again").
 
 use candle_nn::VarBuilder;
-use resnet_ops::{AvgPoolConfig, GraphBuilder, Value};
+use resnet_ops::{AvgPoolConfig, GraphBuilder, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::Layer;
@@ -33,7 +33,7 @@ impl AntiAliasPool {
 }
 
 impl Layer for AntiAliasPool {
-    fn append(&self, graph: &mut GraphBuilder, x: Value) -> Value {
+    fn append(&self, graph: &mut GraphBuilder, x: NodeId) -> NodeId {
         match self.filter {
             AntiAlias::Blur => graph.blur_pool(&self.path, x, self.stride),
             AntiAlias::Average => graph.avg_pool(&self.path, x, AvgPoolConfig::square(self.stride, self.stride, false)),

@@ -2,12 +2,12 @@
 
 use candle_core::{Error, Result, Tensor};
 use candle_nn::VarBuilder;
-use resnet_ops::{ConvConfig, GraphBuilder, Value};
+use resnet_ops::{ConvConfig, GraphBuilder, NodeId};
 use serde::{Deserialize, Serialize};
 
+use crate::check::check_size;
 use crate::conv::he;
 use crate::layer::{at, modules, within};
-use crate::options::check_size;
 use crate::{Conv2d, Layer};
 
 /// Which attention a block has, under the name `se` (or `attn`) as in timm.
@@ -91,7 +91,7 @@ impl ChannelAttention {
 }
 
 impl Layer for ChannelAttention {
-    fn append(&self, graph: &mut GraphBuilder, x: Value) -> Value {
+    fn append(&self, graph: &mut GraphBuilder, x: NodeId) -> NodeId {
         let mean = graph.global_avg_pool(&within(&self.path, "pool"), x);
         let weights = match &self.weights {
             Weights::SqueezeExcitation { fc1, fc2 } => {

@@ -2,7 +2,7 @@
 
 use candle_core::Result;
 use candle_nn::VarBuilder;
-use resnet_ops::{GraphBuilder, Value};
+use resnet_ops::{GraphBuilder, NodeId};
 
 use crate::{Activation, AntiAliasPool, BlockConfig, ChannelAttention, Conv2d, DropPath, Layer, Norm2d, Shortcut};
 
@@ -49,7 +49,7 @@ impl BasicBlock {
 }
 
 impl Layer for BasicBlock {
-    fn append(&self, graph: &mut GraphBuilder, x: Value) -> Value {
+    fn append(&self, graph: &mut GraphBuilder, x: NodeId) -> NodeId {
         let y = self.conv1.append(graph, x);
         let y = self.bn1.append(graph, y);
         let y = self.activation.append(graph, y);

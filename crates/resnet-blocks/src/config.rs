@@ -5,7 +5,7 @@ use candle_nn::VarBuilder;
 use resnet_ops::ConvConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::options::{check_rate, check_size};
+use crate::check::{check_rate, check_size};
 use crate::{
     AntiAliasPool, Attention, BlockOptions, ChannelAttention, Conv2d, Merge, Norm2d, Order, Projection, ShortcutKind,
 };

@@ -3,11 +3,11 @@
 use candle_core::{Result, Tensor, bail};
 use candle_nn::init::{FanInOut, NonLinearity, NormalOrUniform};
 use candle_nn::{Init, VarBuilder};
-use resnet_ops::{ConvConfig, GraphBuilder, Value};
+use resnet_ops::{ConvConfig, GraphBuilder, NodeId};
 
 use crate::Layer;
+use crate::check::check_size;
 use crate::layer::{at, modules};
-use crate::options::check_size;
 
 /// A two-dimensional convolution; parameters `weight` (O, C / groups, kh, kw) and, if asked for, `bias` (O).
 #[derive(Debug, Clone)]
@@ -78,7 +78,7 @@ impl Conv2d {
 }
 
 impl Layer for Conv2d {
-    fn append(&self, graph: &mut GraphBuilder, x: Value) -> Value {
+    fn append(&self, graph: &mut GraphBuilder, x: NodeId) -> NodeId {
         let path = &self.path;
         match self.standardize {
             Some(eps) => graph.standardized_conv(path, x, &self.weight, eps, self.config),

@@ -1,7 +1,7 @@
 //! Stochastic depth (Huang et al. 2016).
 
 use resnet_ops::graph::DropUnit;
-use resnet_ops::{GraphBuilder, Value};
+use resnet_ops::{GraphBuilder, NodeId};
 
 use crate::Layer;
 
@@ -11,7 +11,7 @@ use crate::Layer;
 pub struct DropPath(pub f64);
 
 impl Layer for DropPath {
-    fn append(&self, graph: &mut GraphBuilder, x: Value) -> Value {
+    fn append(&self, graph: &mut GraphBuilder, x: NodeId) -> NodeId {
         graph.dropout(x, self.0, DropUnit::Image)
     }
 }

@@ -2,7 +2,7 @@
 
 use candle_core::{Error, Result, Tensor};
 use candle_nn::VarBuilder;
-use resnet_ops::{Graph, GraphBuilder, Value};
+use resnet_ops::{Graph, GraphBuilder, NodeId};
 
 /// A layer or a block: it appends its operations to a network's graph, named as the [`VarBuilder`] named its parameters.
 ///
@@ -10,12 +10,12 @@ use resnet_ops::{Graph, GraphBuilder, Value};
 /// operation on the CPU.
 pub trait Layer {
     /// Appends the operations on `x`, and returns their result.
-    fn append(&self, graph: &mut GraphBuilder, x: Value) -> Value;
+    fn append(&self, graph: &mut GraphBuilder, x: NodeId) -> NodeId;
 }
 
 /// Nothing, where there is no such layer.
 impl<L: Layer> Layer for Option<L> {
-    fn append(&self, graph: &mut GraphBuilder, x: Value) -> Value {
+    fn append(&self, graph: &mut GraphBuilder, x: NodeId) -> NodeId {
         self.as_ref().map_or(x, |layer| layer.append(graph, x))
     }
 }

@@ -2,11 +2,11 @@
 
 use candle_core::{Result, Tensor};
 use candle_nn::{Init, VarBuilder};
-use resnet_ops::{GraphBuilder, Value};
+use resnet_ops::{GraphBuilder, NodeId};
 
 use crate::Layer;
+use crate::check::check_size;
 use crate::layer::{at, modules};
-use crate::options::check_size;
 
 /// A fully connected layer on (N, I); parameters `weight` (O, I), `bias` (O).
 #[derive(Debug, Clone)]
@@ -49,7 +49,7 @@ impl Linear {
 }
 
 impl Layer for Linear {
-    fn append(&self, graph: &mut GraphBuilder, x: Value) -> Value {
+    fn append(&self, graph: &mut GraphBuilder, x: NodeId) -> NodeId {
         graph.linear(&self.path, x, &self.weight, Some(&self.bias))
     }
 }

@@ -3,43 +3,9 @@
 use candle_core::Result;
 use candle_nn::VarBuilder;
 use resnet_ops::graph::DropUnit;
-use resnet_ops::{ConvConfig, GraphBuilder, Value};
-use serde::{Deserialize, Serialize};
+use resnet_ops::{ConvConfig, GraphBuilder, NodeId};
 
-use crate::{BlockConfig, Conv2d, Layer};
-
-/// What happens to shortcut and branch before they are added (He et al. 2016, Table 1 and Fig. 2).
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Merge {
-    /// Nothing: `x + F(x)`.
-    #[default]
-    Identity,
-    /// Both times constants (Fig. 2b).
-    Scaled {
-        /// λ on the shortcut.
-        shortcut: f64,
-        /// The factor of F.
-        branch: f64,
-    },
-    /// `(1 - g) x + g F(x)` with `g = σ(W x + b)`, a 1×1 convolution `gate` (Fig. 2c).
-    ExclusiveGate {
-        /// Initial value of b.
-        bias: f64,
-    },
-    /// `(1 - g) x + F(x)` with the same g (Fig. 2d).
-    ShortcutGate {
-        /// Initial value of b.
-        bias: f64,
-    },
-    /// Dropout on the shortcut (Fig. 2f): in training, values that stay are divided by 1 − rate, as in the layers of
-    /// Caffe, Torch and PyTorch, so that the mean is the input; in evaluation it is the identity. (The paper speaks of
-    /// "a scale of λ with an expectation of 0.5", which is dropout without that division.)
-    Dropout {
-        /// The share that is dropped.
-        rate: f64,
-    },
-}
+use crate::{BlockConfig, Conv2d, Layer, Merge};
 
 /// The residual addition of a [`Merge`], with its parameters.
 #[derive(Debug, Clone)]
@@ -67,7 +33,7 @@ impl ResidualAdd {
     }
 
     /// The sum; `x` is what shortcut and branch both begin with.
-    pub fn append(&self, graph: &mut GraphBuilder, x: Value, shortcut: Value, branch: Value) -> Value {
+    pub fn append(&self, graph: &mut GraphBuilder, x: NodeId, shortcut: NodeId, branch: NodeId) -> NodeId {
         let gate = self.gate.as_ref().map(|gate| {
             let g = gate.append(graph, x);
             graph.sigmoid(g)

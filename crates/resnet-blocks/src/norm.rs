@@ -3,12 +3,12 @@
 use candle_core::{Result, Tensor, Var, bail};
 use candle_nn::{Init, VarBuilder};
 use resnet_ops::graph::{NormParameters, Spread};
-use resnet_ops::{GraphBuilder, NormConfig, Value};
+use resnet_ops::{GraphBuilder, NodeId, NormConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::Layer;
+use crate::check::check_size;
 use crate::layer::{at, modules, within};
-use crate::options::check_size;
 
 /// Which norm a network has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -102,7 +102,7 @@ impl Norm2d {
 }
 
 impl Layer for Norm2d {
-    fn append(&self, graph: &mut GraphBuilder, x: Value) -> Value {
+    fn append(&self, graph: &mut GraphBuilder, x: NodeId) -> NodeId {
         let (path, eps) = (&self.path, NormConfig::default().eps);
         let spread = within(path, "spread");
         match &self.kind {

@@ -3,7 +3,8 @@
 use candle_core::{Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::{Activation, AntiAlias, Attention, Merge, Naming, NormKind, Order, Projection, ShortcutKind};
+use crate::check::{check_finite, check_rate};
+use crate::{Activation, AntiAlias, Attention, Naming, NormKind, Order};
 
 /// What all blocks of a network have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -77,28 +78,62 @@ impl BlockOptions {
     }
 }
 
-/// Channels, rows or columns of anything: what the operations count in.
-const MOST: usize = i32::MAX as usize;
-
-/// # Errors
-/// If there is nothing of it, or more than can be counted.
-pub(crate) fn check_size(field: &str, value: usize) -> Result<()> {
-    if !(1..=MOST).contains(&value) {
-        bail!("{field} = {value}; 1 to {MOST} are possible");
-    }
-    Ok(())
+/// How the input reaches the addition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShortcutKind {
+    /// Not at all: a plain network (He et al. 2015, 3.3).
+    None,
+    /// Option A: identity; where the shape changes, subsampled with zero channels split evenly before and after.
+    A,
+    /// Option B: identity; where the shape changes, a 1×1 convolution.
+    B,
+    /// Option C: a 1×1 convolution in every block (He et al. 2016, Fig. 2e).
+    C,
 }
 
-pub(crate) fn check_rate(field: &str, rate: f64) -> Result<()> {
-    if !(0. ..1.).contains(&rate) {
-        bail!("{field} = {rate} is not in [0, 1)");
-    }
-    Ok(())
+/// How a projection (options B and C) takes the stride.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Projection {
+    /// The convolution has it.
+    #[default]
+    Strided,
+    /// A 2×2 average pooling has it, so that no pixel is left out (He et al. 2019, "Bag of tricks", Fig. 2c: ResNet-D).
+    Pooled,
+    /// A 3×3 convolution has it where it is not 1 (SENet-154).
+    Strided3x3,
 }
 
-pub(crate) fn check_finite(field: &str, value: f64) -> Result<()> {
-    if !value.is_finite() {
-        bail!("{field} = {value} is not finite");
-    }
-    Ok(())
+/// What happens to shortcut and branch before they are added (He et al. 2016, Table 1 and Fig. 2).
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Merge {
+    /// Nothing: `x + F(x)`.
+    #[default]
+    Identity,
+    /// Both times constants (Fig. 2b).
+    Scaled {
+        /// λ on the shortcut.
+        shortcut: f64,
+        /// The factor of F.
+        branch: f64,
+    },
+    /// `(1 - g) x + g F(x)` with `g = σ(W x + b)`, a 1×1 convolution `gate` (Fig. 2c).
+    ExclusiveGate {
+        /// Initial value of b.
+        bias: f64,
+    },
+    /// `(1 - g) x + F(x)` with the same g (Fig. 2d).
+    ShortcutGate {
+        /// Initial value of b.
+        bias: f64,
+    },
+    /// Dropout on the shortcut (Fig. 2f): in training, values that stay are divided by 1 − rate, as in the layers of
+    /// Caffe, Torch and PyTorch, so that the mean is the input; in evaluation it is the identity. (The paper speaks of
+    /// "a scale of λ with an expectation of 0.5", which is dropout without that division.)
+    Dropout {
+        /// The share that is dropped.
+        rate: f64,
+    },
 }

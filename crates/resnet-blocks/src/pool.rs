@@ -1,7 +1,7 @@
 //! Pooling.
 
 use candle_nn::VarBuilder;
-use resnet_ops::{AvgPoolConfig, GraphBuilder, PoolConfig, Value};
+use resnet_ops::{AvgPoolConfig, GraphBuilder, NodeId, PoolConfig};
 
 use crate::Layer;
 use crate::layer::modules;
@@ -21,7 +21,7 @@ impl MaxPool2d {
 }
 
 impl Layer for MaxPool2d {
-    fn append(&self, graph: &mut GraphBuilder, x: Value) -> Value {
+    fn append(&self, graph: &mut GraphBuilder, x: NodeId) -> NodeId {
         graph.max_pool(&self.path, x, self.config)
     }
 }
@@ -41,7 +41,7 @@ impl AvgPool2d {
 }
 
 impl Layer for AvgPool2d {
-    fn append(&self, graph: &mut GraphBuilder, x: Value) -> Value {
+    fn append(&self, graph: &mut GraphBuilder, x: NodeId) -> NodeId {
         graph.avg_pool(&self.path, x, self.config)
     }
 }
@@ -60,7 +60,7 @@ impl GlobalAvgPool2d {
 }
 
 impl Layer for GlobalAvgPool2d {
-    fn append(&self, graph: &mut GraphBuilder, x: Value) -> Value {
+    fn append(&self, graph: &mut GraphBuilder, x: NodeId) -> NodeId {
         graph.global_avg_pool(&self.path, x)
     }
 }

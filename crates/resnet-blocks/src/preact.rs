@@ -3,7 +3,7 @@
 
 use candle_core::Result;
 use candle_nn::VarBuilder;
-use resnet_ops::{GraphBuilder, Value};
+use resnet_ops::{GraphBuilder, NodeId};
 
 use crate::{Activation, AntiAliasPool, BlockConfig, ChannelAttention, Conv2d, DropPath, Layer, Norm2d, Shortcut};
 
@@ -54,7 +54,7 @@ impl PreActBasic {
 }
 
 impl Layer for PreActBasic {
-    fn append(&self, graph: &mut GraphBuilder, x: Value) -> Value {
+    fn append(&self, graph: &mut GraphBuilder, x: NodeId) -> NodeId {
         let y = self.bn1.append(graph, x);
         let y = self.activation.append(graph, y);
         let start = if self.shared_activation { y } else { x };
@@ -123,7 +123,7 @@ impl PreActBottleneck {
 }
 
 impl Layer for PreActBottleneck {
-    fn append(&self, graph: &mut GraphBuilder, x: Value) -> Value {
+    fn append(&self, graph: &mut GraphBuilder, x: NodeId) -> NodeId {
         let y = self.bn1.append(graph, x);
         let y = self.activation.append(graph, y);
         let start = if self.shared_activation { y } else { x };

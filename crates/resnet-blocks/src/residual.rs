@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 use candle_nn::{ModuleT, VarBuilder};
-use resnet_ops::{Graph, GraphBuilder, Value};
+use resnet_ops::{Graph, GraphBuilder, NodeId};
 
 use crate::layer::{alone, at};
 use crate::{
@@ -64,7 +64,7 @@ fn middle(config: &BlockConfig) -> bool {
 }
 
 impl Layer for Kind {
-    fn append(&self, graph: &mut GraphBuilder, x: Value) -> Value {
+    fn append(&self, graph: &mut GraphBuilder, x: NodeId) -> NodeId {
         match self {
             Self::Basic(block) => block.append(graph, x),
             Self::Bottleneck(block) => block.append(graph, x),
@@ -76,7 +76,7 @@ impl Layer for Kind {
 }
 
 impl Layer for ResidualBlock {
-    fn append(&self, graph: &mut GraphBuilder, x: Value) -> Value {
+    fn append(&self, graph: &mut GraphBuilder, x: NodeId) -> NodeId {
         self.kind.append(graph, x)
     }
 }

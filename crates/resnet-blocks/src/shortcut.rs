@@ -2,38 +2,10 @@
 
 use candle_core::Result;
 use candle_nn::VarBuilder;
-use resnet_ops::{AvgPoolConfig, ConvConfig, GraphBuilder, Value};
-use serde::{Deserialize, Serialize};
+use resnet_ops::{AvgPoolConfig, ConvConfig, GraphBuilder, NodeId};
 
 use crate::layer::at;
-use crate::{AvgPool2d, BlockConfig, Conv2d, Layer, Norm2d};
-
-/// How the input reaches the addition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ShortcutKind {
-    /// Not at all: a plain network (He et al. 2015, 3.3).
-    None,
-    /// Option A: identity; where the shape changes, subsampled with zero channels split evenly before and after.
-    A,
-    /// Option B: identity; where the shape changes, a 1×1 convolution.
-    B,
-    /// Option C: a 1×1 convolution in every block (He et al. 2016, Fig. 2e).
-    C,
-}
-
-/// How a projection (options B and C) takes the stride.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Projection {
-    /// The convolution has it.
-    #[default]
-    Strided,
-    /// A 2×2 average pooling has it, so that no pixel is left out (He et al. 2019, "Bag of tricks", Fig. 2c: ResNet-D).
-    Pooled,
-    /// A 3×3 convolution has it where it is not 1 (SENet-154).
-    Strided3x3,
-}
+use crate::{AvgPool2d, BlockConfig, Conv2d, Layer, Norm2d, Projection, ShortcutKind};
 
 /// What is added to the branch.
 #[derive(Debug, Clone)]
@@ -114,7 +86,7 @@ impl Shortcut {
     }
 
     /// Appends it; `None` where there is nothing to add.
-    pub fn append(&self, graph: &mut GraphBuilder, x: Value) -> Option<Value> {
+    pub fn append(&self, graph: &mut GraphBuilder, x: NodeId) -> Option<NodeId> {
         match self {
             Self::None => None,
             Self::Identity => Some(x),
@@ -131,7 +103,7 @@ impl Shortcut {
     }
 
     /// Appends it and its addition to a branch's result (He et al. 2015, eq. 1 and 2); the result alone in a plain network.
-    pub fn add(&self, graph: &mut GraphBuilder, x: Value, branch: Value) -> Value {
+    pub fn add(&self, graph: &mut GraphBuilder, x: NodeId, branch: NodeId) -> NodeId {
         match self.append(graph, x) {
             Some(shortcut) => graph.add(branch, shortcut),
             None => branch,

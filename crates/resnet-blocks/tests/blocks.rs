@@ -7,7 +7,7 @@ use resnet_blocks::{
     Activation, AntiAlias, Attention, BlockConfig, BlockOptions, Branch, Conv2d, Layer, Linear, Merge, Naming, Norm2d,
     NormKind, Order, Parameters, Projection, ResidualBlock, ShortcutKind, StrideIn,
 };
-use resnet_ops::{Backend, ConvConfig, Graph, Value};
+use resnet_ops::{Backend, ConvConfig, Graph, NodeId};
 
 const BRANCHES: [Branch; 4] =
     [Branch::Single, Branch::Basic, Branch::Bottleneck(StrideIn::First), Branch::Bottleneck(StrideIn::Middle)];
@@ -130,7 +130,7 @@ fn results(config: &BlockConfig, dtype: DType, backend: Backend) -> Result<Vec<(
     let parameters = Parameters::new(3, dtype, &Device::Cpu);
     let block = ResidualBlock::new(config, parameters.builder())?;
     let mut graph = Graph::builder();
-    let output = block.append(&mut graph, Value::default());
+    let output = block.append(&mut graph, NodeId::default());
     let graph = graph.finish(output).with_backend(backend);
     let x = input(dtype)?;
     let y = graph.forward_t(x.as_tensor(), true)?;
@@ -149,7 +149,7 @@ fn results(config: &BlockConfig, dtype: DType, backend: Backend) -> Result<Vec<(
 #[test]
 fn every_variant_has_the_portable_results_and_gradients() -> Result<()> {
     for config in configurations() {
-        let reference = results(&config, DType::F64, Backend::Portable)?;
+        let reference = results(&config, DType::F64, Backend::Reference)?;
         let fused = results(&config, DType::F32, Backend::Auto)?;
         for ((name, reference), (_, ours)) in reference.iter().zip(&fused) {
             let largest = |t: &Tensor| t.abs()?.flatten_all()?.max(0)?.to_scalar::<f64>();
@@ -162,15 +162,15 @@ fn every_variant_has_the_portable_results_and_gradients() -> Result<()> {
 
 #[test]
 fn every_variant_has_the_gradients_of_finite_differences() -> Result<()> {
-    // The portable interpreter in f64; one configuration in five of the plain ones, all others.
+    // The reference in f64; one configuration in five of the plain ones, all others.
     for config in plain().into_iter().step_by(5).chain(merged()).chain(extended()) {
         let parameters = Parameters::new(3, DType::F64, &Device::Cpu);
         let block = ResidualBlock::new(&config, parameters.builder())?;
-        let graph = block.graph().clone().with_backend(Backend::Portable);
+        let graph = block.graph().clone().with_backend(Backend::Reference);
         let x = input(DType::F64)?;
         let loss = || -> Result<Tensor> {
             // The same masks at every pass.
-            graph.noise().set(1, 2);
+            graph.dropout_rng().set(1, 2);
             let y = graph.forward_t(x.as_tensor(), true)?;
             let weights: Vec<f64> = (0..y.elem_count()).map(|i| ((i * 13) % 29) as f64 / 14. - 1.).collect();
             (&y * Tensor::from_vec(weights, y.shape(), &Device::Cpu)?)?.sum_all()
@@ -216,7 +216,7 @@ fn difference(config: BlockConfig, without: BlockConfig) -> Result<Vec<Vec<f32>>
     let parameters = Parameters::new(3, DType::F32, &Device::Cpu);
     let forward = |config: &BlockConfig| -> Result<Tensor> {
         let block = ResidualBlock::new(config, parameters.builder())?;
-        block.graph().noise().set(4, 7);
+        block.graph().dropout_rng().set(4, 7);
         block.forward_t(input(DType::F32)?.as_tensor(), true)
     };
     (forward(&config)? - forward(&without)?)?.flatten_from(1)?.to_vec2()
@@ -260,7 +260,7 @@ fn stochastic_depth_takes_whole_branches_of_images() -> Result<()> {
         let always = ResidualBlock::new(&base, parameters.builder())?;
         let f = (always.forward_t(&x, true)? - &x)?.flatten_from(1)?.to_vec2::<f32>()?;
         for step in 0..200 {
-            dropping.graph().noise().set(1, step);
+            dropping.graph().dropout_rng().set(1, step);
             let ours = (dropping.forward_t(&x, true)? - &x)?.flatten_from(1)?.to_vec2::<f32>()?;
             for (ours, f) in ours.iter().zip(&f) {
                 let is = |scale: f32| ours.iter().zip(f).all(|(a, b)| (a - scale * b).abs() < 1e-4);

@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use resnet_blocks::{
     Attention, BlockConfig, BlockOptions, Branch, Layer, Merge, Naming, Order, Parameters, ResidualBlock, ShortcutKind,
 };
-use resnet_ops::{Backend, Graph, Value};
+use resnet_ops::{Backend, Graph, NodeId};
 use serde::Deserialize;
 
 #[path = "../../resnet-models/tests/rule/mod.rs"]
@@ -88,7 +88,7 @@ fn ours(config: &BlockConfig, dtype: DType, backend: Backend) -> Result<BTreeMap
         var.set(&filled(&name, var.dims(), dtype))?;
     }
     let mut graph = Graph::builder();
-    let output = block.append(&mut graph, Value::default());
+    let output = block.append(&mut graph, NodeId::default());
     let graph = graph.finish(output).with_backend(backend);
     let x = Var::from_tensor(&filled("input", &[3, 8, 6, 5], dtype))?;
     let y = graph.forward_t(x.as_tensor(), true)?;
@@ -125,7 +125,7 @@ fn compare(dtype: DType, backend: Backend, tolerance: f64) -> Result<()> {
 
 #[test]
 fn blocks_are_those_of_pytorch() -> Result<()> {
-    compare(DType::F64, Backend::Portable, 1e-8)
+    compare(DType::F64, Backend::Reference, 1e-8)
 }
 
 #[test]

@@ -18,7 +18,9 @@
 mod lock;
 mod read;
 mod replace;
+mod temporary;
 
 pub use lock::Lock;
 pub use read::{open, read};
-pub use replace::{Replacement, abandon, remove_leftovers, replace, write};
+pub use replace::{Replacement, remove_leftovers, replace, write};
+pub use temporary::abandon;

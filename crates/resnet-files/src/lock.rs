@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use crate::replace::live;
+use crate::temporary::{is_at, live};
 
 /// The file that is locked.
 const NAME: &str = ".lock";
@@ -53,19 +53,6 @@ impl Drop for Lock {
         // While it is still locked: afterwards it could be another process's.
         let _ = std::fs::remove_file(&self.path);
     }
-}
-
-/// Whether the open file is the one of that name.
-#[cfg(unix)]
-pub(crate) fn is_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let same = |a: std::fs::Metadata, b: std::fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
-    file.metadata().ok().zip(path.metadata().ok()).is_some_and(|(open, named)| same(open, named))
-}
-
-#[cfg(not(unix))]
-pub(crate) fn is_at(_: &File, path: &Path) -> bool {
-    path.exists()
 }
 
 #[cfg(test)]

@@ -5,17 +5,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
-use crate::lock::is_at;
+use crate::temporary::{is_at, live};
 
 /// Links from one to the next are followed this far.
 const MOST_LINKS: usize = 40;
 /// A name may have 255 bytes; the temporary one adds its own.
 const LONGEST: usize = 200;
-
-/// Temporary files of this process, locks among them, that are there now.
-static LIVE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// Writes a file's content in one go; see [`replace`].
 ///
@@ -113,16 +109,6 @@ impl Drop for Replacement {
     }
 }
 
-/// Removes every temporary file of this process, for a program that ends in the middle of its work: from now on other
-/// threads wait for ever where they would begin or finish a file.
-pub fn abandon() {
-    let mut live = live();
-    for path in live.drain(..) {
-        let _ = fs::remove_file(path);
-    }
-    std::mem::forget(live);
-}
-
 /// Removes temporary files that processes which were killed left beside `path`.
 pub fn remove_leftovers(path: &Path) {
     let (Some(name), Some(folder)) = (path.file_name(), folder(path)) else { return };
@@ -138,10 +124,6 @@ pub fn remove_leftovers(path: &Path) {
             let _ = fs::remove_file(path);
         }
     }
-}
-
-pub(crate) fn live() -> std::sync::MutexGuard<'static, Vec<PathBuf>> {
-    LIVE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Where the file lies that the path means, if one can be written there.

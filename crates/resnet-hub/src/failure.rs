@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::http::Answer;
+use crate::answer::Answer;
 use crate::{Error, Hub, Repository};
 
 /// What failed.

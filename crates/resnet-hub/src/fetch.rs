@@ -5,10 +5,11 @@ use std::io::{Read, Write};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use crate::answer::{About, Answer};
 use crate::cache::Place;
 use crate::checksum::{promised, sha256};
 use crate::failure::Failure;
-use crate::http::{self, About, Answer, Method};
+use crate::http::{self, Method};
 use crate::{Error, FetchError, Hub, Progress, Repository, Result};
 
 /// How often a server that fails is asked in all.

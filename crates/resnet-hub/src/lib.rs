@@ -24,6 +24,7 @@
 //! # Features
 //! - `testing`: a hub on this machine, for tests of programs that use one.
 
+mod answer;
 mod cache;
 mod checksum;
 mod error;
@@ -31,6 +32,7 @@ mod failure;
 mod fetch;
 mod http;
 mod hub;
+mod kind;
 mod progress;
 mod repository;
 #[cfg(feature = "testing")]
@@ -38,5 +40,6 @@ pub mod testing;
 
 pub use error::{Error, FetchError, Result};
 pub use hub::Hub;
+pub use kind::Kind;
 pub use progress::Progress;
-pub use repository::{Kind, Repository};
+pub use repository::Repository;

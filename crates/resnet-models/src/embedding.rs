@@ -4,7 +4,7 @@ use candle_core::{Result, bail};
 use resnet_ops::Graph;
 #[cfg(doc)]
 use resnet_ops::Inference;
-use resnet_ops::graph::{Op, Value};
+use resnet_ops::graph::{NodeId, Op};
 
 use crate::Network;
 
@@ -36,13 +36,13 @@ impl Network {
     pub fn embedding(&self) -> Result<Graph> {
         match self.head_input() {
             _ if self.config().classes == 0 => Ok(self.graph().clone()),
-            Some(features) => Ok(self.graph().until(features)),
+            Some(features) => Ok(self.graph().subgraph_to(features)),
             None => bail!("the network has no fully connected layer to leave out"),
         }
     }
 
     /// What the last fully connected layer reads.
-    fn head_input(&self) -> Option<Value> {
+    fn head_input(&self) -> Option<NodeId> {
         let head = self.graph().nodes().iter().rev().find(|node| matches!(node.op, Op::Linear { .. }))?;
         head.inputs.first().copied()
     }

@@ -84,7 +84,7 @@ pub use resnet_blocks::{
     Activation, AntiAlias, Attention, BlockOptions, Branch, Merge, Naming, NormKind, Order, Parameters, Projection,
     ShortcutKind, StrideIn,
 };
-pub use resnet_ops::{Backend, Graph, Inference, Noise, Value};
+pub use resnet_ops::{Backend, DropoutRng, Graph, Inference, NodeId};
 pub use summary::{LayerSummary, Summary, summarise, summary};
 
 /// The network of that name, with its parameters from `vb` and, if given, another number of classes.

@@ -4,7 +4,7 @@ use candle_core::{DType, Result, Tensor};
 use candle_nn::{ModuleT, VarBuilder};
 use resnet_blocks::{Conv2d, GlobalAvgPool2d, Layer, Linear, Naming, Norm2d, ResidualBlock};
 use resnet_ops::graph::DropUnit;
-use resnet_ops::{Backend, Graph, GraphBuilder, Inference, Noise, Value};
+use resnet_ops::{Backend, DropoutRng, Graph, GraphBuilder, Inference, NodeId};
 
 use crate::stem::{Stemmed, stem};
 use crate::{Config, Error};
@@ -19,8 +19,8 @@ use crate::{Config, Error};
 pub struct Network {
     config: Config,
     graph: Graph,
-    stem: Value,
-    blocks: Vec<(String, Value)>,
+    stem: NodeId,
+    blocks: Vec<(String, NodeId)>,
     /// The part of the graph that computes the stem's map, and each stage from the one before.
     stages: Vec<Graph>,
 }
@@ -38,9 +38,9 @@ impl Network {
         let features = blocks.last().map_or(stem, |(_, output)| *output);
         let logits = head(config, &mut graph, features, &vb)?;
         let graph = graph.finish(logits);
-        let ends: Vec<Value> = std::iter::once(map).chain(stage_ends(config, &blocks)).collect();
+        let ends: Vec<NodeId> = std::iter::once(map).chain(stage_ends(config, &blocks)).collect();
         let begins = std::iter::once(graph.input()).chain(ends.iter().copied());
-        let stages = begins.zip(&ends).map(|(from, &to)| graph.between(from, to)).collect::<Result<_>>()?;
+        let stages = begins.zip(&ends).map(|(from, &to)| graph.subgraph(from, to)).collect::<Result<_>>()?;
         Ok(Self { config: config.clone(), graph, stem, blocks, stages })
     }
 
@@ -55,13 +55,13 @@ impl Network {
     }
 
     /// The value that enters the first block.
-    pub fn stem(&self) -> Value {
+    pub fn stem(&self) -> NodeId {
         self.stem
     }
 
     /// Path (`layer1.0`) and output of every block, in the order of execution. With [`Network::stem`] these are the
     /// places where one value alone passes, so that the network can be cut there ([`Graph::between`]).
-    pub fn blocks(&self) -> &[(String, Value)] {
+    pub fn blocks(&self) -> &[(String, NodeId)] {
         &self.blocks
     }
 
@@ -103,8 +103,8 @@ impl Network {
     }
 
     /// Where dropout and stochastic depth take their random numbers from.
-    pub fn noise(&self) -> &Noise {
-        self.graph.noise()
+    pub fn dropout_rng(&self) -> &DropoutRng {
+        self.graph.dropout_rng()
     }
 
     /// The same network, run by another interpreter.
@@ -119,7 +119,7 @@ impl Network {
     /// the number of blocks, which needs the least memory (Chen et al. 2016).
     pub fn with_recomputation(mut self, every: usize) -> Self {
         let every = if every == 0 { (self.blocks.len() as f64).sqrt().round() as usize } else { every };
-        let cuts: Vec<Value> = self.blocks.iter().skip(every.max(1) - 1).step_by(every.max(1)).map(|b| b.1).collect();
+        let cuts: Vec<NodeId> = self.blocks.iter().skip(every.max(1) - 1).step_by(every.max(1)).map(|b| b.1).collect();
         self.graph = self.graph.with_recomputation(&cuts);
         self
     }
@@ -161,7 +161,7 @@ impl Network {
 }
 
 /// Path and result of every block.
-fn blocks(config: &Config, graph: &mut GraphBuilder, mut x: Value, vb: &VarBuilder) -> Result<Vec<(String, Value)>> {
+fn blocks(config: &Config, graph: &mut GraphBuilder, mut x: NodeId, vb: &VarBuilder) -> Result<Vec<(String, NodeId)>> {
     let mut blocks = Vec::new();
     for (path, block) in config.block_configs() {
         x = ResidualBlock::new(&block, vb.pp(&path))?.append(graph, x);
@@ -171,16 +171,16 @@ fn blocks(config: &Config, graph: &mut GraphBuilder, mut x: Value, vb: &VarBuild
 }
 
 /// The result of each stage, which is that of its last block.
-fn stage_ends(config: &Config, blocks: &[(String, Value)]) -> Vec<Value> {
+fn stage_ends(config: &Config, blocks: &[(String, NodeId)]) -> Vec<NodeId> {
     let mut count = 0;
     let last = config.blocks.iter().take(config.widths.len()).map(|&stage| {
         count += stage;
-        blocks[..count.min(blocks.len())].last().map_or_else(Value::default, |(_, output)| *output)
+        blocks[..count.min(blocks.len())].last().map_or_else(NodeId::default, |(_, output)| *output)
     });
     last.collect()
 }
 
-fn head(config: &Config, graph: &mut GraphBuilder, mut x: Value, vb: &VarBuilder) -> Result<Value> {
+fn head(config: &Config, graph: &mut GraphBuilder, mut x: NodeId, vb: &VarBuilder) -> Result<NodeId> {
     if config.block.order.norm_first() && config.final_norm {
         let name = match config.block.naming {
             Naming::Torchvision | Naming::Configurable => "bn1",

@@ -3,16 +3,16 @@
 use candle_core::Result;
 use candle_nn::VarBuilder;
 use resnet_blocks::{AntiAlias, AntiAliasPool, AvgPool2d, Conv2d, Layer, MaxPool2d, Naming, Norm2d};
-use resnet_ops::{AvgPoolConfig, GraphBuilder, PoolConfig, Value};
+use resnet_ops::{AvgPoolConfig, GraphBuilder, NodeId, PoolConfig};
 
 use crate::{Config, Stem, StemPool};
 
 /// What a stem gives.
 pub(crate) struct Stemmed {
     /// The map before the pooling.
-    pub map: Value,
+    pub map: NodeId,
     /// What the first block takes.
-    pub pooled: Value,
+    pub pooled: NodeId,
 }
 
 /// Appends the stem. Its last norm and activation are left to the first block where that begins with them.
@@ -25,7 +25,7 @@ pub(crate) fn stem(config: &Config, graph: &mut GraphBuilder, vb: &VarBuilder) -
             vec![(first, 3, 2), (second, 3, 1), (config.stem_channels, 3, last)]
         }
     };
-    let (mut inputs, mut x) = (config.in_chans, Value::default());
+    let (mut inputs, mut x) = (config.in_chans, NodeId::default());
     for (i, &(outputs, kernel, stride)) in layers.iter().enumerate() {
         let (conv_name, norm_name) = names(config, i, layers.len());
         x = convolution(config, [inputs, outputs], kernel, stride, vb.pp(conv_name))?.append(graph, x);
@@ -71,7 +71,7 @@ fn convolution(
     Ok(Conv2d::new(inputs, outputs, kernel, stride, vb)?.with_standardization(config.block.standardize))
 }
 
-fn pool(config: &Config, graph: &mut GraphBuilder, vb: &VarBuilder, x: Value) -> Result<Value> {
+fn pool(config: &Config, graph: &mut GraphBuilder, vb: &VarBuilder, x: NodeId) -> Result<NodeId> {
     let (channels, vb) = (config.stem_channels, vb.pp("maxpool"));
     let max = |stride, padding, vb| MaxPool2d::new(PoolConfig::square(3, stride, padding), vb);
     Ok(match (config.stem_pool, config.block.anti_alias) {

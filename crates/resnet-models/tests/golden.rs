@@ -1,6 +1,6 @@
 //! Every golden file against both interpreters: names, parameter counts, logits, gradients, statistics, losses.
 //!
-//! The fused engine runs in f32; the portable interpreter in f64, since candle's f32 sums over a whole batch alone lose
+//! The fused engine runs in f32; the reference in f64, since candle's f32 sums over a whole batch alone lose
 //! more than the tolerance of the gradients.
 
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use resnet_ops::Backend;
 
 fn check(arch: &str, backend: Backend) {
     let golden = golden::of(arch).unwrap();
-    let dtype = if backend == Backend::Portable { DType::F64 } else { DType::F32 };
+    let dtype = if backend == Backend::Reference { DType::F64 } else { DType::F32 };
     let (net, parameters) = golden.network(dtype, &Device::Cpu).unwrap();
     let net = net.with_backend(backend);
 
@@ -32,7 +32,7 @@ fn check(arch: &str, backend: Backend) {
     }
 
     let (tolerance, loss_tolerances) = match (arch, backend) {
-        ("resnet50", Backend::Portable) => (1e-6, [1e-6; 3]),
+        ("resnet50", Backend::Reference) => (1e-6, [1e-6; 3]),
         // In f32 its gradients are determined to about one per cent, its later losses less (golden/tv_resnet50_f64.py).
         ("resnet50", Backend::Auto) => (2e-2, [1e-3, 5e-2, 0.2]),
         // An activation lies so close to zero that inputs changed by 3e-6 turn its sign, which moves norms by 0.62 %.
@@ -76,8 +76,8 @@ macro_rules! golden {
         mod fused {
             $(#[test] fn $name() { super::check($arch, super::Backend::Auto); })*
         }
-        mod portable {
-            $(#[test] fn $name() { super::check($arch, super::Backend::Portable); })*
+        mod reference {
+            $(#[test] fn $name() { super::check($arch, super::Backend::Reference); })*
         }
     };
 }

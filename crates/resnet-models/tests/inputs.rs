@@ -11,7 +11,7 @@ fn refused(name: &str, dims: [usize; 4], words: &[&str]) -> Result<()> {
     let results = [
         graph.forward_t(&x, false),
         graph.forward_t(&x, true),
-        graph.clone().with_backend(Backend::Portable).forward_t(&x, false),
+        graph.clone().with_backend(Backend::Reference).forward_t(&x, false),
         Inference::new(graph)?.forward(&x),
     ];
     for result in results {

@@ -197,7 +197,7 @@ fn trained(config: &Config) -> (Network, Parameters) {
     let parameters = Parameters::new(1, DType::F32, &Device::Cpu);
     let network = Network::new(config, parameters.builder()).unwrap();
     for step in 0..2 {
-        network.noise().set(5, step);
+        network.dropout_rng().set(5, step);
         let logits = network.forward_t(&x, true).unwrap();
         let gradients = candle_nn::loss::cross_entropy(&logits, &targets).unwrap().backward().unwrap();
         for (name, var) in parameters.trainable() {

@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor, Var};
 
 use crate::graph::NormParameters;
-use crate::{ConvConfig, Graph, NormConfig, PoolConfig, portable};
+use crate::{ConvConfig, Graph, NormConfig, PoolConfig, reference};
 
 /// Two-dimensional convolution (cross-correlation, as in PyTorch), differentiable in all its tensors.
 ///
@@ -72,7 +72,7 @@ pub fn batch_norm_add_relu(
 ) -> Result<Tensor> {
     let mut graph = Graph::builder();
     let y = graph.norm("batch_norm", graph.input(), &stats.with(weight, bias));
-    let residual = graph.given(residual);
+    let residual = graph.constant(residual);
     let y = graph.add(y, residual);
     let y = graph.relu(y);
     graph.finish(y).forward_t(x, train)
@@ -95,5 +95,5 @@ pub fn max_pool2d(x: &Tensor, config: &PoolConfig) -> Result<Tensor> {
 /// # Errors
 /// If `x` is not of rank 4.
 pub fn global_avg_pool2d(x: &Tensor) -> Result<Tensor> {
-    portable::global_avg_pool2d(x)
+    reference::global_avg_pool2d(x)
 }

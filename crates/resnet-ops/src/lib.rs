@@ -2,7 +2,7 @@
 //!
 //! Networks are described as a [`Graph`] of operations and run by one of three interpreters:
 //!
-//! - `portable`: candle's own tensor operations only, with candle's autograd. It runs on every device and
+//! - `reference`: candle's own tensor operations only, with candle's autograd. It runs on every device and
 //!   dtype and is the reference for every test.
 //! - `cpu`: one fused custom op for the whole graph, channels-last inside, with kernels chosen at run time
 //!   for AVX-512, AVX2+FMA, NEON or plain scalar code. It is used for `f32` tensors on the CPU.
@@ -43,11 +43,11 @@ mod deliver;
 mod functions;
 pub mod graph;
 pub mod memory;
-pub mod portable;
+pub mod reference;
 
 pub use config::{AvgPoolConfig, ConvConfig, NormConfig, PoolConfig};
 pub use cpu::Inference;
 pub use cpu::isa::{Isa, force_isa};
 pub use deliver::backward;
 pub use functions::{BatchStats, batch_norm, batch_norm_add_relu, conv2d, global_avg_pool2d, max_pool2d};
-pub use graph::{Backend, Graph, GraphBuilder, Noise, Value};
+pub use graph::{Backend, DropoutRng, Graph, GraphBuilder, NodeId};

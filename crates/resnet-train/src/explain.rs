@@ -25,10 +25,10 @@ pub struct Heat {
 pub fn grad_cam(network: &Network, images: &Tensor, classes: &[u32]) -> Result<Vec<Heat>> {
     let graph = network.graph();
     let last = network.blocks().last().map_or(network.stem(), |(_, output)| *output);
-    let maps = graph.until(last).forward_t(images, false)?.detach();
+    let maps = graph.subgraph_to(last).forward_t(images, false)?.detach();
     // Every logit depends on its own image alone, so that one backward pass serves them all.
     let leaf = Var::from_tensor(&maps)?;
-    let logits = graph.between(last, graph.output())?.forward_with_fixed_norms(leaf.as_tensor())?;
+    let logits = graph.subgraph(last, graph.output())?.forward_with_fixed_norms(leaf.as_tensor())?;
     let (count, width) = logits.dims2()?;
     if classes.len() != count || classes.iter().any(|&class| class as usize >= width) {
         return Err(Error::Invalid(format!("{count} images want a class below {width} each, got {classes:?}")));

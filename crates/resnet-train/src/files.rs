@@ -1,4 +1,4 @@
-//! Files that a reader never sees half written.
+//! The small files of a run: replaced whole, so that a reader never sees half of one, and read within a limit.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{Error, Result};
 
 /// Replaces a file whole or not at all.
-pub(crate) fn write(path: &Path, content: &[u8]) -> Result<()> {
+pub fn write(path: &Path, content: &[u8]) -> Result<()> {
     resnet_files::write(path, content).map_err(Error::io("write", path))
 }
 
@@ -16,12 +16,12 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> Result<()> {
 const MOST_BYTES: u64 = 1 << 30;
 
 /// The bytes of a file that a run left, or a user wrote.
-pub(crate) fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+pub fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     resnet_files::read(path, MOST_BYTES)
 }
 
 /// The text of such a file.
-pub(crate) fn read_text(path: &Path) -> std::io::Result<String> {
+pub fn read_text(path: &Path) -> std::io::Result<String> {
     String::from_utf8(read(path)?)
         .map_err(|_| std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not text in UTF-8"))
 }
@@ -32,17 +32,17 @@ pub(crate) fn json(value: &impl Serialize) -> Result<Json> {
 }
 
 /// Rows as CSV with a line of their fields' names.
-pub(crate) fn csv<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Result<String> {
+pub fn csv<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Result<String> {
     written(csv::Writer::from_writer(Vec::new()), rows)
 }
 
 /// The names of a row's fields, as the first line of [`csv`].
-pub(crate) fn names<T: Serialize + Default>() -> Result<String> {
+pub fn names<T: Serialize + Default>() -> Result<String> {
     Ok(csv([T::default()])?.lines().next().unwrap_or_default().to_string())
 }
 
 /// Rows without names as CSV, under these.
-pub(crate) fn csv_with<T: Serialize>(names: &[&str], rows: impl IntoIterator<Item = T>) -> Result<String> {
+pub fn csv_with<T: Serialize>(names: &[&str], rows: impl IntoIterator<Item = T>) -> Result<String> {
     let writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
     Ok(names.join(",") + "\n" + &written(writer, rows)?)
 }

@@ -2,9 +2,8 @@
 //!
 //! A [`recipe::Recipe`] decides a run, a [`trainer::Session`] carries it out in a run directory that it can be resumed
 //! from, bit for bit. The parts stand alone too: [`optimizer`], [`schedule`], [`loss`], [`metrics`] and
-//! [`trainer::evaluate`] work with any network that is a [`candle_nn::ModuleT`]. [`diagnose`] looks at signals and
-//! gradients inside a network, [`experiments`] holds the papers' tables and figures, [`views`] their protocols of
-//! evaluation.
+//! [`trainer::evaluate`] work with any network that is a [`candle_nn::ModuleT`]. [`views`] holds the papers' protocols of
+//! evaluation; their experiments are in the crate `resnet-lab`.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -25,11 +24,9 @@
 //! ```
 
 pub mod bench;
-pub mod diagnose;
 mod error;
-pub mod experiments;
 pub mod explain;
-mod files;
+pub mod files;
 pub mod finetune;
 pub mod loss;
 pub mod metrics;

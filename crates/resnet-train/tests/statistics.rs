@@ -20,7 +20,7 @@ fn statistics_are_the_means_over_the_whole_set() {
 
     let graph = network.graph();
     let norm = graph.nodes().iter().find(|node| node.name == "bn1").unwrap();
-    let convolution = graph.until(norm.inputs[0]);
+    let convolution = graph.subgraph_to(norm.inputs[0]);
     let maps: Vec<Tensor> =
         loader.epoch(0, 0).map(|b| convolution.forward_t(&b.unwrap().images, false).unwrap()).collect();
     let all = Tensor::cat(&maps, 0).unwrap();

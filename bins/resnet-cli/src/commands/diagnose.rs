@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use candle_core::{DType, Device};
 use clap::ValueEnum;
 use resnet_data::{Loader, LoaderConfig, Normalize, Split};
+use resnet_lab::diagnose::{self, Batch, Output, ShatteredConfig};
 use resnet_models::{Network, Parameters};
-use resnet_train::diagnose::{self, Batch, Output, ShatteredConfig};
 use resnet_train::views;
 use serde::Serialize;
 

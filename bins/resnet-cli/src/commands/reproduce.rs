@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use resnet_train::experiments::{Experiment, Opened, ReproduceOptions, Reproduction, Scale, reproduce};
+use resnet_lab::experiments::{Experiment, Opened, ReproduceOptions, Reproduction, Scale, reproduce};
 use serde::Serialize;
 
 use crate::args::{DeviceArgs, DtypeArgs, JsonArgs, LoaderArgs, ProgressArgs, with_default};

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 use resnet_ops::graph::{MapShape, Node, NormParameters, Op, Spread};
-use resnet_ops::{AvgPoolConfig, ConvConfig, Graph, portable};
+use resnet_ops::{AvgPoolConfig, ConvConfig, Graph, reference};
 
 use super::INPUT;
 use super::proto::{Attribute, FLOAT, INT64, NodeProto, TensorProto};
@@ -52,10 +52,10 @@ impl Nodes {
         let x = || inputs.first().cloned().unwrap_or_default();
         Ok(Some(match &node.op {
             Op::Input => INPUT.into(),
-            Op::Given(_) => return Ok(None),
+            Op::Constant(_) => return Ok(None),
             Op::Conv { weight, bias, config, standardize } => {
                 let weight = match standardize {
-                    Some(eps) => &portable::standardize_weight(weight, *eps)?,
+                    Some(eps) => &reference::standardize_weight(weight, *eps)?,
                     None => weight,
                 };
                 let mut read = vec![x(), self.tensor(&format!("{name}.weight"), weight)?];

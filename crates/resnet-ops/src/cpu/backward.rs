@@ -144,7 +144,7 @@ impl<'a, E: Element> Backward<'a, E> {
                 let shape = linear_shape(weight, self.tape.n)?;
                 self.conv(&shape, *node, weight, bias.is_some(), input, *out, gradient)
             }
-            Step::Given { node, out } => {
+            Step::Constant { node, out } => {
                 let g = self.plain(*out, gradient)?;
                 let values = channels_first(&g, self.tape.n, self.stored_shape(*out));
                 self.gradients.insert((*node, 0), values);

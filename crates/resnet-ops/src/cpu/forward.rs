@@ -176,7 +176,7 @@ impl<'a, E: Element> Forward<'a, E> {
 
     fn step(&mut self, step: &Step) -> Result<()> {
         match step {
-            Step::Given { node, out } => self.given(*node, *out),
+            Step::Constant { node, out } => self.constant(*node, *out),
             Step::Conv { node, input, out } => {
                 self.conv(*node, input, *out).map_err(|error| named(&self.plan.nodes[*node].name, error))
             }
@@ -204,10 +204,10 @@ impl<'a, E: Element> Forward<'a, E> {
         self.needs_moments(tensor).then(|| Moments::new(self.shape(tensor).channels))
     }
 
-    fn given(&mut self, node: usize, out: usize) -> Result<()> {
-        let Op::Given(map) = &self.plan.nodes[node].op else { bail!("node {node} is no given map") };
+    fn constant(&mut self, node: usize, out: usize) -> Result<()> {
+        let Op::Constant(map) = &self.plan.nodes[node].op else { bail!("node {node} is no constant map") };
         if map.dim(0)? != self.tape.n {
-            bail!("a given map {:?} does not fit a batch of {}", map.dims(), self.tape.n);
+            bail!("a constant map {:?} does not fit a batch of {}", map.dims(), self.tape.n);
         }
         let (n, shape) = (self.tape.n, self.shape(out));
         let buffer = with_values(map, |values| channels_last::<E>(values, n, shape))?;

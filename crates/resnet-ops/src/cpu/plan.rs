@@ -58,7 +58,7 @@ pub(crate) struct Slot {
 /// One operation of the engine; `out` is a stored value.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
-    Given {
+    Constant {
         node: usize,
         out: usize,
     },
@@ -114,7 +114,7 @@ pub(crate) enum Step {
 impl Step {
     pub(crate) fn out(&self) -> usize {
         match *self {
-            Step::Given { out, .. }
+            Step::Constant { out, .. }
             | Step::Conv { out, .. }
             | Step::Linear { out, .. }
             | Step::Add { out, .. }
@@ -128,7 +128,7 @@ impl Step {
     }
     fn inputs(&self) -> Vec<View> {
         match *self {
-            Step::Given { .. } => Vec::new(),
+            Step::Constant { .. } => Vec::new(),
             Step::Add { a, b, .. } => vec![a, b],
             Step::Conv { input, .. }
             | Step::Linear { input, .. }
@@ -260,9 +260,9 @@ impl<'a> Lowering<'a> {
         let inputs: Vec<View> = node.inputs.iter().map(|v| self.views[v.index()]).collect();
         match (&node.op, inputs.as_slice()) {
             (Op::Input, []) => self.store(i, false),
-            (Op::Given(_), []) => {
+            (Op::Constant(_), []) => {
                 let view = self.store(i, false);
-                self.steps.push(Step::Given { node: i, out: view.tensor });
+                self.steps.push(Step::Constant { node: i, out: view.tensor });
                 view
             }
             (Op::Conv { weight, config, .. }, &[x]) => {

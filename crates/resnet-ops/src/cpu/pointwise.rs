@@ -15,7 +15,7 @@ use super::isa::{Isa, Kernel, Simd, launch};
 use super::pack::Source;
 use super::plan::{Plan, View};
 use super::threads;
-use crate::graph::noise::Mask;
+use crate::graph::dropout::Mask;
 use crate::graph::{DropUnit, MapShape, Op, Pass};
 
 /// What happens to a value.

@@ -14,7 +14,7 @@ use super::forward::{Forward, Tape, channels_first, channels_last, with_values};
 use super::isa::Isa;
 use super::plan::{ParameterId, Plan};
 use crate::Graph;
-use crate::graph::{Fit, MapShape, Pass, Value};
+use crate::graph::{Fit, MapShape, NodeId, Pass};
 
 /// One part.
 struct Part {
@@ -30,11 +30,11 @@ pub(crate) struct Parts(Vec<Part>);
 
 impl Parts {
     /// `None` where the engine lacks an operation of the graph, or a cut is not passed by one value alone.
-    pub(crate) fn new(graph: &Graph, cuts: &[Value]) -> Option<Self> {
+    pub(crate) fn new(graph: &Graph, cuts: &[NodeId]) -> Option<Self> {
         let begins = std::iter::once(graph.input()).chain(cuts.iter().copied());
         let ends = cuts.iter().copied().chain([graph.output()]);
-        let part = |(from, to): (Value, Value)| {
-            let part = graph.between(from, to).ok()?;
+        let part = |(from, to): (NodeId, NodeId)| {
+            let part = graph.subgraph(from, to).ok()?;
             let again = Plan::new(&part.with_frozen_statistics())?;
             Some(Part { plan: Plan::new(&part)?, again, offset: from.index() })
         };

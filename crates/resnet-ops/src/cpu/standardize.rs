@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor, Var};
 
 use super::forward::read;
-use crate::portable::standardize_weight;
+use crate::reference::standardize_weight;
 
 /// The weight that a convolution multiplies by.
 pub(crate) fn effective(weight: &Tensor, standardize: Option<f64>) -> Result<Tensor> {

@@ -11,7 +11,7 @@ use super::plan::{ParameterId, Plan, Step, Stored};
 use super::queue::{Activation, Queue};
 use super::runtime::Runtime;
 use crate::graph::Op;
-use crate::portable::standardize_weight;
+use crate::reference::standardize_weight;
 
 pub(crate) struct Backward<'a, R: Runtime> {
     pub(super) plan: &'a Plan,
@@ -73,7 +73,7 @@ impl<'a, R: Runtime> Backward<'a, R> {
     fn step(&mut self, step: &Step, dy: Array<R>) -> Result<()> {
         let (queue, tape, plan, n) = (self.queue, self.tape, self.plan, self.tape.n);
         match step {
-            Step::Given { node, out } => {
+            Step::Constant { node, out } => {
                 let shape = tape.shape(plan, *out);
                 let dims = [n, shape.channels, shape.height * shape.width];
                 let gradient = queue.channels_first(&dy, dims)?;

@@ -14,7 +14,7 @@ use super::queue::{NormRun, Queue, Shortcut};
 use super::runtime::{Element, Runtime};
 use crate::graph::shapes::shapes;
 use crate::graph::{MapShape, NormParameters, Op, Pass};
-use crate::portable::standardize_weight;
+use crate::reference::standardize_weight;
 
 /// What a forward pass leaves.
 #[derive(Debug)]
@@ -113,10 +113,10 @@ impl<'a, R: Runtime> Forward<'a, R> {
     fn step(&mut self, step: &Step) -> Result<Array<R>> {
         let n = self.tape.n;
         match step {
-            Step::Given { node, out } => {
-                let Op::Given(map) = &self.plan.nodes[*node].op else { bail!("node {node} is no given map") };
+            Step::Constant { node, out } => {
+                let Op::Constant(map) = &self.plan.nodes[*node].op else { bail!("node {node} is no constant map") };
                 if map.dim(0)? != n {
-                    bail!("a given map {:?} does not fit a batch of {n}", map.dims());
+                    bail!("a constant map {:?} does not fit a batch of {n}", map.dims());
                 }
                 self.input(map, self.tape.shape(self.plan, *out))
             }

@@ -14,7 +14,7 @@ pub(crate) type Stored = usize;
 /// One step; `out` is the value that it stores.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Step {
-    Given {
+    Constant {
         node: usize,
         out: Stored,
     },
@@ -76,7 +76,7 @@ pub(crate) enum Step {
 impl Step {
     pub(crate) fn inputs(&self) -> Vec<Stored> {
         match self {
-            Step::Given { .. } => Vec::new(),
+            Step::Constant { .. } => Vec::new(),
             Step::Conv { x, .. }
             | Step::Linear { x, .. }
             | Step::Relu { x, .. }
@@ -92,7 +92,7 @@ impl Step {
 
     pub(crate) fn out(&self) -> Stored {
         match *self {
-            Step::Given { out, .. }
+            Step::Constant { out, .. }
             | Step::Conv { out, .. }
             | Step::Linear { out, .. }
             | Step::Norm { out, .. }
@@ -163,7 +163,7 @@ impl Plan {
 }
 
 /// Drops the steps that the output does not depend on. A norm among them would still have updated its statistics in
-/// `portable`; no network has one.
+/// the reference; no network has one.
 fn drop_dead(steps: &mut Vec<Step>, output: Stored) {
     let mut read = std::collections::HashSet::from([output]);
     let mut live = Vec::with_capacity(steps.len());
@@ -275,7 +275,7 @@ impl<'a> Lowering<'a> {
         let inputs: Vec<usize> = nodes[i].inputs.iter().map(|value| value.index()).collect();
         let lowered = match (&nodes[i].op, inputs.as_slice()) {
             (Op::Input, []) => Lowered::Stored(self.value(i)),
-            (Op::Given(_), []) => self.step(i, |out| Step::Given { node: i, out }),
+            (Op::Constant(_), []) => self.step(i, |out| Step::Constant { node: i, out }),
             (Op::Conv { .. }, &[x]) => {
                 let x = self.stored(x);
                 self.step(i, |out| Step::Conv { node: i, x, out })

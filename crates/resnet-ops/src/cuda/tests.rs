@@ -1,4 +1,4 @@
-//! The engine on the emulated device against the portable interpreter in f64.
+//! The engine on the emulated device against the reference in f64.
 
 mod constants;
 mod library;
@@ -11,7 +11,7 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use super::emulation::Emulation;
 use super::plan::{Plan, Step};
 use crate::graph::{DropUnit, NormParameters, Op, Pass};
-use crate::{AvgPoolConfig, Backend, ConvConfig, Graph, GraphBuilder, NormConfig, PoolConfig, Value};
+use crate::{AvgPoolConfig, Backend, ConvConfig, Graph, GraphBuilder, NodeId, NormConfig, PoolConfig};
 
 /// Repeatable values in ±1.
 fn noise(dims: &[usize], seed: u32) -> Result<Tensor> {
@@ -53,7 +53,7 @@ impl Vars {
     }
 }
 
-type Build = dyn Fn(&mut GraphBuilder, &mut Vars) -> Result<Value>;
+type Build = dyn Fn(&mut GraphBuilder, &mut Vars) -> Result<NodeId>;
 
 /// Output, gradient of the input, of all variables, and the running statistics (as variables, whose gradient is none).
 fn results(build: &Build, dims: &[usize], train: bool, on: Option<(&Emulation, DType)>) -> Result<Vec<Tensor>> {
@@ -61,14 +61,14 @@ fn results(build: &Build, dims: &[usize], train: bool, on: Option<(&Emulation, D
     let mut vars = Vars { dtype, all: Vec::new() };
     let mut graph = Graph::builder();
     let output = build(&mut graph, &mut vars)?;
-    let graph = graph.finish(output).with_backend(Backend::Portable);
-    graph.noise().set(3, 5);
+    let graph = graph.finish(output).with_backend(Backend::Reference);
+    graph.dropout_rng().set(3, 5);
     let x = Var::from_tensor(&noise(dims, 99)?.to_dtype(dtype)?)?;
     let y = match on {
         None => graph.forward_t(x.as_tensor(), train)?,
         Some((runtime, compute)) => {
             let plan = Arc::new(Plan::new(&graph, &Device::Cpu).expect("f32 on this device"));
-            let draw = if train { graph.noise().next() } else { Default::default() };
+            let draw = if train { graph.dropout_rng().next() } else { Default::default() };
             super::run(&plan, runtime.clone(), x.as_tensor(), Pass { train, keep: train, draw }, compute, None)?
         }
     };
@@ -113,13 +113,13 @@ fn compare(build: &Build, dims: &[usize]) -> Result<()> {
     compare_in(DType::F32, 1e-4, build, dims, false)
 }
 
-fn conv(g: &mut GraphBuilder, v: &mut Vars, x: Value, [c, o, k, stride]: [usize; 4]) -> Result<Value> {
+fn conv(g: &mut GraphBuilder, v: &mut Vars, x: NodeId, [c, o, k, stride]: [usize; 4]) -> Result<NodeId> {
     let weight = v.var(&[o, c, k, k])?;
     Ok(g.conv("conv", x, &weight, None, ConvConfig::square(stride, k / 2)))
 }
 
 /// A basic block (He et al. 2015) with a projection.
-fn block(g: &mut GraphBuilder, v: &mut Vars, x: Value, c: usize, o: usize, stride: usize) -> Result<Value> {
+fn block(g: &mut GraphBuilder, v: &mut Vars, x: NodeId, c: usize, o: usize, stride: usize) -> Result<NodeId> {
     let y = conv(g, v, x, [c, o, 3, stride])?;
     let y = g.norm("bn1", y, &v.norm(o)?);
     let y = g.relu(y);
@@ -132,7 +132,7 @@ fn block(g: &mut GraphBuilder, v: &mut Vars, x: Value, c: usize, o: usize, strid
 }
 
 /// A small network with every operation of a ResNet.
-fn network(g: &mut GraphBuilder, v: &mut Vars) -> Result<Value> {
+fn network(g: &mut GraphBuilder, v: &mut Vars) -> Result<NodeId> {
     let y = conv(g, v, g.input(), [3, 8, 3, 1])?;
     let y = g.norm("bn", y, &v.norm(8)?);
     let y = g.relu(y);
@@ -294,7 +294,7 @@ fn what_the_engine_lacks_runs_through_portable() -> Result<()> {
 #[test]
 fn constants_get_no_gradient_and_the_input_does() -> Result<()> {
     let weight = noise(&[4, 3, 3, 3], 1)?;
-    let build = move |g: &mut GraphBuilder, _: &mut Vars| -> Result<Value> {
+    let build = move |g: &mut GraphBuilder, _: &mut Vars| -> Result<NodeId> {
         Ok(g.conv("conv", g.input(), &weight, None, ConvConfig::square(1, 1)))
     };
     for runtime in Emulation::all() {

@@ -2,10 +2,10 @@
 
 use candle_core::{Result, Tensor};
 
-use super::noise::Draw;
+use super::dropout::Draw;
 use super::{DropUnit, Graph, NormParameters, Op};
 use crate::error::named;
-use crate::portable;
+use crate::reference;
 
 /// What a pass is told besides its input.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,7 +37,7 @@ pub(super) fn run(graph: &Graph, x: &Tensor, pass: Pass) -> Result<Tensor> {
         }
         values[i] = Some(match &node.op {
             Op::Input => x.clone(),
-            Op::Given(map) => map.to_dtype(x.dtype())?,
+            Op::Constant(map) => map.to_dtype(x.dtype())?,
             op => apply(op, i, &inputs, pass).map_err(|error| named(&node.name, error))?,
         });
         for input in &node.inputs {
@@ -65,17 +65,17 @@ fn apply_to_maps(op: &Op, node: usize, inputs: &[Tensor], pass: Pass) -> Result<
     match (op, inputs) {
         (Op::Conv { weight, bias, config, standardize }, [x]) => {
             let weight = match standardize {
-                Some(eps) => &portable::standardize_weight(weight, *eps)?,
+                Some(eps) => &reference::standardize_weight(weight, *eps)?,
                 None => weight,
             };
             let (weight, bias) = (weight.to_dtype(x.dtype())?, bias.as_ref().map(|b| b.to_dtype(x.dtype())));
-            portable::conv2d(x, &weight, bias.transpose()?.as_ref(), config)
+            reference::conv2d(x, &weight, bias.transpose()?.as_ref(), config)
         }
         (Op::Norm(parameters), [x]) => norm(x, parameters, pass.train),
         (Op::Relu, [x]) => x.relu(),
         (Op::Add, [a, b]) => a.add(b),
-        (Op::MaxPool(config), [x]) => portable::max_pool2d(x, config),
-        (Op::GlobalAvgPool, [x]) => portable::global_avg_pool2d(x),
+        (Op::MaxPool(config), [x]) => reference::max_pool2d(x, config),
+        (Op::GlobalAvgPool, [x]) => reference::global_avg_pool2d(x),
         (Op::Linear { weight, bias }, [x]) => {
             let y = x.flatten_from(1)?.matmul(&weight.to_dtype(x.dtype())?.t()?)?;
             match bias {
@@ -83,29 +83,29 @@ fn apply_to_maps(op: &Op, node: usize, inputs: &[Tensor], pass: Pass) -> Result<
                 None => Ok(y),
             }
         }
-        (Op::Subsample { stride }, [x]) => portable::subsample(x, *stride),
-        (Op::PadChannels { before, after }, [x]) => portable::pad_channels(x, *before, *after),
+        (Op::Subsample { stride }, [x]) => reference::subsample(x, *stride),
+        (Op::PadChannels { before, after }, [x]) => reference::pad_channels(x, *before, *after),
         (Op::Affine { scale, shift }, [x]) => x.affine(*scale, *shift),
-        (Op::Sigmoid, [x]) => portable::sigmoid(x),
+        (Op::Sigmoid, [x]) => reference::sigmoid(x),
         (Op::Mul, [a, b]) => a.broadcast_mul(b),
         (Op::Dropout { rate, unit }, [x]) if pass.train => {
             let mask = pass.draw.mask(node, *rate)?;
             match unit {
-                DropUnit::Value => portable::drop_values(x, mask),
-                DropUnit::Image => portable::drop_images(x, mask),
+                DropUnit::Value => reference::drop_values(x, mask),
+                DropUnit::Image => reference::drop_images(x, mask),
             }
         }
         (Op::Dropout { .. }, [x]) => Ok(x.clone()),
-        (Op::AvgPool(config), [x]) => portable::avg_pool2d(x, config),
+        (Op::AvgPool(config), [x]) => reference::avg_pool2d(x, config),
         (Op::GroupNorm { weight, bias, groups, eps }, [x]) => {
-            portable::group_norm(x, *groups, Some(weight), Some(bias), *eps)
+            reference::group_norm(x, *groups, Some(weight), Some(bias), *eps)
         }
-        (Op::BlurPool { stride }, [x]) => portable::blur_pool2d(x, *stride),
-        (Op::ChannelConv { weight }, [x]) => portable::channel_conv(x, &weight.to_dtype(x.dtype())?),
-        (Op::ZeroPad { padding: (rows, columns) }, [x]) => portable::zero_pad(x, (*rows, *columns)),
-        (Op::DivideBySpread { spread, groups, eps }, [x]) => portable::divide_by_spread(x, *spread, *groups, *eps),
-        (Op::ChannelAffine { weight, bias }, [x]) => portable::channel_affine(x, Some(weight), bias.as_ref()),
-        (Op::ChannelFloor { threshold }, [x]) => portable::channel_floor(x, threshold),
+        (Op::BlurPool { stride }, [x]) => reference::blur_pool2d(x, *stride),
+        (Op::ChannelConv { weight }, [x]) => reference::channel_conv(x, &weight.to_dtype(x.dtype())?),
+        (Op::ZeroPad { padding: (rows, columns) }, [x]) => reference::zero_pad(x, (*rows, *columns)),
+        (Op::DivideBySpread { spread, groups, eps }, [x]) => reference::divide_by_spread(x, *spread, *groups, *eps),
+        (Op::ChannelAffine { weight, bias }, [x]) => reference::channel_affine(x, Some(weight), bias.as_ref()),
+        (Op::ChannelFloor { threshold }, [x]) => reference::channel_floor(x, threshold),
         (op, inputs) => bail!("graph: {op:?} does not take {} inputs", inputs.len()),
     }
 }
@@ -122,9 +122,9 @@ fn norm(x: &Tensor, p: &NormParameters, train: bool) -> Result<Tensor> {
     let (weight, bias) = (p.weight.as_ref(), p.bias.as_ref());
     if !train {
         let (mean, var) = (p.running_mean.as_detached_tensor(), p.running_var.as_detached_tensor());
-        return portable::batch_norm_eval(x, &mean, &var, weight, bias, p.config.eps);
+        return reference::batch_norm_eval(x, &mean, &var, weight, bias, p.config.eps);
     }
-    let (y, mean, var) = portable::batch_norm_train(x, weight, bias, p.config.eps)?;
+    let (y, mean, var) = reference::batch_norm_train(x, weight, bias, p.config.eps)?;
     let count = (x.elem_count() / mean.elem_count()) as f64;
     update(&p.running_mean, &mean, p.config.momentum)?;
     update(&p.running_var, &(var * (count / (count - 1.)))?, p.config.momentum)?;

@@ -1,11 +1,11 @@
 //! A network as a list of operations on named parameters.
 //!
 //! Layers describe themselves once, by appending operations to a [`GraphBuilder`]; everything else reads that one
-//! description: the portable interpreter, the fused CPU engine, inference, summaries and exports.
+//! description: the reference, the fused CPU engine, inference, summaries and exports.
 
 mod builder;
+pub(crate) mod dropout;
 mod interpreter;
-pub(crate) mod noise;
 mod parameters;
 mod rebuild;
 pub(crate) mod shapes;
@@ -17,17 +17,17 @@ use candle_core::{DType, ModuleT, Result, Tensor, Var};
 
 use crate::{AvgPoolConfig, ConvConfig, NormConfig, PoolConfig, cpu};
 pub use builder::GraphBuilder;
+pub use dropout::DropoutRng;
 pub(crate) use interpreter::{Pass, apply};
-pub use noise::Noise;
 pub(crate) use parameters::{by_channel, map_shape};
 pub(crate) use shapes::Fit;
 pub use shapes::MapShape;
 
 /// A result within a graph: the position of the node that computes it. The default is the graph's input.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Value(pub(crate) usize);
+pub struct NodeId(pub(crate) usize);
 
-impl Value {
+impl NodeId {
     /// The position of the node, counted from 0 in the order of execution.
     pub fn index(self) -> usize {
         self.0
@@ -54,8 +54,8 @@ pub struct NormParameters {
 pub enum Op {
     /// The graph's input.
     Input,
-    /// A given map (N, C, H, W) with the batch of the input; gradients flow to it as to a parameter.
-    Given(Tensor),
+    /// A constant map (N, C, H, W) with the batch of the input; gradients flow to it as to a parameter.
+    Constant(Tensor),
     /// Two-dimensional convolution, weight (O, C / groups, kh, kw), bias (O).
     Conv {
         /// (O, C / groups, kh, kw)
@@ -107,7 +107,7 @@ pub enum Op {
     Sigmoid,
     /// Product of two values, the second (N, C, H, W), (N, C, 1, 1) or (N, 1, H, W).
     Mul,
-    /// In training, values or whole images times 0 or 1 / (1 − rate), drawn from the graph's [`Noise`].
+    /// In training, values or whole images times 0 or 1 / (1 − rate), drawn from the graph's [`DropoutRng`].
     Dropout {
         /// The share that is dropped, in [0, 1).
         rate: f64,
@@ -184,7 +184,7 @@ pub enum DropUnit {
 }
 
 impl Op {
-    /// The parameters that gradients flow to: weight and bias. A given map counts as a weight.
+    /// The parameters that gradients flow to: weight and bias. A constant map counts as a weight.
     pub fn parameters(&self) -> [Option<&Tensor>; 2] {
         match self {
             Op::Conv { weight, bias, .. } | Op::Linear { weight, bias } | Op::ChannelAffine { weight, bias } => {
@@ -192,7 +192,7 @@ impl Op {
             }
             Op::Norm(p) => [p.weight.as_ref(), p.bias.as_ref()],
             Op::GroupNorm { weight, bias, .. } => [Some(weight), Some(bias)],
-            Op::ChannelConv { weight } | Op::Given(weight) | Op::ChannelFloor { threshold: weight } => {
+            Op::ChannelConv { weight } | Op::Constant(weight) | Op::ChannelFloor { threshold: weight } => {
                 [Some(weight), None]
             }
             _ => [None, None],
@@ -215,7 +215,7 @@ impl Op {
                 *weight = w.unwrap_or_else(|| weight.clone());
                 *bias = b.unwrap_or_else(|| bias.clone());
             }
-            Op::ChannelConv { weight } | Op::Given(weight) | Op::ChannelFloor { threshold: weight } => {
+            Op::ChannelConv { weight } | Op::Constant(weight) | Op::ChannelFloor { threshold: weight } => {
                 *weight = w.unwrap_or_else(|| weight.clone());
             }
             _ => {}
@@ -232,27 +232,27 @@ pub struct Node {
     /// What it computes.
     pub op: Op,
     /// What it reads.
-    pub inputs: Vec<Value>,
+    pub inputs: Vec<NodeId>,
 }
 
 /// Which interpreter runs a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Backend {
-    /// The fused engine where it applies (f32 parameters on the CPU or a CUDA device), else portable.
+    /// The fused engine where it applies (f32 parameters on the CPU or a CUDA device), else the reference.
     #[default]
     Auto,
     /// candle's own tensor operations.
-    Portable,
+    Reference,
 }
 
 /// A network as a list of operations in the order of execution.
 #[derive(Clone)]
 pub struct Graph {
     nodes: Vec<Node>,
-    output: Value,
+    output: NodeId,
     backend: Backend,
     compute: DType,
-    noise: Noise,
+    dropout_rng: DropoutRng,
     plan: Arc<OnceLock<Option<Arc<cpu::Plan>>>>,
     #[cfg(feature = "cuda")]
     cuda_plan: Arc<OnceLock<Option<Arc<crate::cuda::Plan>>>>,
@@ -262,7 +262,7 @@ pub struct Graph {
     #[cfg(feature = "cuda")]
     cuda_constants: Arc<crate::cuda::Constants<candle_core::CudaDevice>>,
     /// Where the graph is cut for recomputation.
-    cuts: Vec<Value>,
+    cuts: Vec<NodeId>,
     parts: Arc<OnceLock<Option<Arc<cpu::Parts>>>>,
 }
 
@@ -272,14 +272,14 @@ impl Graph {
         GraphBuilder::new()
     }
 
-    pub(crate) fn from_nodes(nodes: Vec<Node>, output: Value) -> Self {
+    pub(crate) fn from_nodes(nodes: Vec<Node>, output: NodeId) -> Self {
         let plan = Arc::default();
         Self {
             nodes,
             output,
             backend: Backend::Auto,
             compute: DType::F32,
-            noise: Noise::default(),
+            dropout_rng: DropoutRng::default(),
             plan,
             #[cfg(feature = "cuda")]
             cuda_plan: Arc::default(),
@@ -297,7 +297,7 @@ impl Graph {
     }
 
     /// The value that the graph returns.
-    pub fn output(&self) -> Value {
+    pub fn output(&self) -> NodeId {
         self.output
     }
 
@@ -325,7 +325,7 @@ impl Graph {
     /// elsewhere, and where more than one value passes a cut, everything is kept.
     ///
     /// Sums are taken in another order than without, so that results agree up to rounding.
-    pub fn with_recomputation(mut self, cuts: &[Value]) -> Self {
+    pub fn with_recomputation(mut self, cuts: &[NodeId]) -> Self {
         self.cuts = cuts.iter().copied().filter(|cut| *cut > self.input() && *cut < self.output).collect();
         self.cuts.sort();
         self.cuts.dedup();
@@ -334,13 +334,13 @@ impl Graph {
     }
 
     /// The graph that ends with `value`, on the same parameters.
-    pub fn until(&self, value: Value) -> Self {
+    pub fn subgraph_to(&self, value: NodeId) -> Self {
         self.with_nodes(self.nodes[..self.nodes.len().min(value.0.saturating_add(1))].to_vec(), value)
     }
 
     /// The graph's input.
-    pub fn input(&self) -> Value {
-        Value(0)
+    pub fn input(&self) -> NodeId {
+        NodeId(0)
     }
 
     /// The graph that computes `to` from `from`, on the same parameters.
@@ -351,7 +351,7 @@ impl Graph {
     ///
     /// # Errors
     /// If `to` comes before `from` or depends on a value before it by another way.
-    pub fn between(&self, from: Value, to: Value) -> Result<Self> {
+    pub fn subgraph(&self, from: NodeId, to: NodeId) -> Result<Self> {
         if from > to || to.0 >= self.nodes.len() {
             bail!("graph: there is nothing between node {} and node {}", from.0, to.0);
         }
@@ -360,15 +360,15 @@ impl Graph {
             if let Some(value) = node.inputs.iter().find(|value| **value < from) {
                 bail!("graph: {} reads node {}, which comes before node {}", node.name, value.0, from.0);
             }
-            let inputs = node.inputs.iter().map(|value| Value(value.0 - from.0)).collect();
+            let inputs = node.inputs.iter().map(|value| NodeId(value.0 - from.0)).collect();
             nodes.push(Node { inputs, ..node.clone() });
         }
-        Ok(self.with_nodes(nodes, Value(to.0 - from.0)))
+        Ok(self.with_nodes(nodes, NodeId(to.0 - from.0)))
     }
 
     /// Where dropout takes its random numbers from; shared by all clones of this graph.
-    pub fn noise(&self) -> &Noise {
-        &self.noise
+    pub fn dropout_rng(&self) -> &DropoutRng {
+        &self.dropout_rng
     }
 
     /// Runs the graph on `x` (N, C, H, W).
@@ -384,7 +384,7 @@ impl Graph {
             bail!("graph: a frozen graph does not train");
         }
         let fit = self.fit(x, train)?;
-        let draw = if train { self.noise.next() } else { noise::Draw::default() };
+        let draw = if train { self.dropout_rng.next() } else { dropout::Draw::default() };
         self.run(x, &fit, Pass { train, keep: train, draw })
     }
 
@@ -394,7 +394,7 @@ impl Graph {
     /// # Errors
     /// As [`Self::forward_t`].
     pub fn forward_with_fixed_norms(&self, x: &Tensor) -> Result<Tensor> {
-        self.run(x, &self.fit(x, false)?, Pass { train: false, keep: true, draw: noise::Draw::default() })
+        self.run(x, &self.fit(x, false)?, Pass { train: false, keep: true, draw: dropout::Draw::default() })
     }
 
     fn run(&self, x: &Tensor, fit: &Fit, pass: Pass) -> Result<Tensor> {

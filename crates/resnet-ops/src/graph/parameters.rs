@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use super::shapes::{check_float, infer};
-use super::{MapShape, NormParameters, Op, noise};
+use super::{MapShape, NormParameters, Op, dropout};
 use crate::config::{MOST, check_eps, in_range};
 
 impl Op {
@@ -11,7 +11,7 @@ impl Op {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Op::Input => "input",
-            Op::Given(_) => "given",
+            Op::Constant(_) => "constant",
             Op::Conv { .. } => "conv2d",
             Op::Norm(_) => "batch_norm",
             Op::Relu => "relu",
@@ -56,7 +56,7 @@ impl Op {
             }
         }
         match self {
-            Op::Given(map) => rank(op, "the map", map, 4),
+            Op::Constant(map) => rank(op, "the map", map, 4),
             Op::Conv { weight, bias, config, standardize } => {
                 rank(op, "weight", weight, 4)?;
                 let (o, cg, kh, kw) = weight.dims4()?;
@@ -93,7 +93,7 @@ impl Op {
                 finite(op, "scale", *scale)?;
                 finite(op, "shift", *shift)
             }
-            Op::Dropout { rate, .. } => noise::check_rate(*rate),
+            Op::Dropout { rate, .. } => dropout::check_rate(*rate),
             Op::GroupNorm { weight, bias, groups, eps } => {
                 rank(op, "weight", weight, 1)?;
                 by_channel(op, "bias", Some(bias), weight.elem_count())?;

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor, Var};
 
-use super::{Graph, GraphBuilder, Node, NormParameters, Op, Value};
+use super::{Graph, GraphBuilder, Node, NodeId, NormParameters, Op};
 
 impl Graph {
     /// The same graph whose batch norms leave their running statistics alone in training: for passes that are made to
@@ -59,9 +59,9 @@ impl Graph {
     }
 
     /// A graph of these operations that is run as this one is.
-    pub(super) fn with_nodes(&self, nodes: Vec<Node>, output: Value) -> Self {
+    pub(super) fn with_nodes(&self, nodes: Vec<Node>, output: NodeId) -> Self {
         let mut graph = Self::from_nodes(nodes, output);
-        (graph.backend, graph.compute, graph.noise) = (self.backend, self.compute, self.noise.clone());
+        (graph.backend, graph.compute, graph.dropout_rng) = (self.backend, self.compute, self.dropout_rng.clone());
         graph.frozen = self.frozen;
         graph
     }
@@ -98,12 +98,12 @@ mod tests {
         let y = g.global_avg_pool("pool", y);
         let y = g.channel_conv("gate", y, gate);
         let x = Tensor::ones((2, 3, 5, 4), DType::F32, &Device::Cpu)?;
-        for backend in [Backend::Auto, Backend::Portable] {
+        for backend in [Backend::Auto, Backend::Reference] {
             let graph = g.clone().finish(y).with_backend(backend);
             let values = |graph: &Graph| graph.forward_t(&x, false)?.flatten_all()?.to_vec1::<f32>();
             let before = values(&graph)?;
             let frozen = graph.frozen()?;
-            let part = frozen.until(y);
+            let part = frozen.subgraph_to(y);
             for var in &vars {
                 var.set(&(var.as_tensor() * 2.)?)?;
             }

@@ -5,7 +5,7 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 
-use super::{Backend, Graph, Node, Op, Value};
+use super::{Backend, Graph, Node, NodeId, Op};
 use crate::config::{MOST, in_range};
 use crate::error::named;
 use crate::memory;
@@ -100,7 +100,7 @@ impl Graph {
             bail!("graph: there is no node {}: the output is a value of another graph", self.output.0)
         };
         for (i, node) in nodes.iter().enumerate() {
-            if let Some(Value(input)) = node.inputs.iter().find(|input| input.0 >= i) {
+            if let Some(NodeId(input)) = node.inputs.iter().find(|input| input.0 >= i) {
                 let name = if node.name.is_empty() { node.op.name() } else { &node.name };
                 bail!("graph: node {i} ({name}) reads node {input}, which is not there yet");
             }
@@ -122,7 +122,7 @@ impl Graph {
 pub(crate) fn shapes(nodes: &[Node], input: MapShape) -> Result<Vec<MapShape>> {
     let mut shapes: Vec<MapShape> = Vec::with_capacity(nodes.len());
     for (i, node) in nodes.iter().enumerate() {
-        let shape = |value: &Value| shapes.get(value.0).copied();
+        let shape = |value: &NodeId| shapes.get(value.0).copied();
         let shape = match node.inputs.as_slice() {
             [] => infer(&node.op, &[], input),
             [a] => shape(a).map_or_else(|| not_there(i), |a| infer(&node.op, &[a], input)),
@@ -162,7 +162,7 @@ pub(crate) fn infer(op: &Op, inputs: &[MapShape], input: MapShape) -> Result<Map
     };
     let shape = match (op, inputs) {
         (Op::Input, []) => input,
-        (Op::Given(map), []) => {
+        (Op::Constant(map), []) => {
             let (_, channels, height, width) = map.dims4()?;
             MapShape { channels, height, width }
         }
@@ -250,7 +250,7 @@ fn check_batch(op: &Op, n: usize, shape: MapShape, train: bool) -> Result<()> {
             let dims = [n, shape.channels, 1, 1];
             bail!("{}: training needs more than one value a channel, got an input {dims:?}", op.name())
         }
-        Op::Given(map) if map.dims().first() != Some(&n) => {
+        Op::Constant(map) if map.dims().first() != Some(&n) => {
             bail!("{}: a map {:?} does not fit a batch of {n}", op.name(), map.dims())
         }
         _ => Ok(()),
@@ -285,11 +285,11 @@ fn check_device(op: &Op, parameter: &Tensor, device: &Device) -> Result<()> {
 
 impl Op {
     /// Whether it gives a vector (N, C), where that of its inputs is known: what takes each value or channel for itself
-    /// leaves a vector one; windows and given maps are (N, C, H, W).
+    /// leaves a vector one; windows and constant maps are (N, C, H, W).
     pub(crate) fn gives_vector(&self, inputs: impl IntoIterator<Item = bool>) -> bool {
         match self {
             Op::GlobalAvgPool | Op::Linear { .. } => true,
-            Op::Given(_)
+            Op::Constant(_)
             | Op::Conv { .. }
             | Op::MaxPool(_)
             | Op::AvgPool(_)

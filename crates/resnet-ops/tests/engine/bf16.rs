@@ -63,7 +63,7 @@ proptest! {
             let inference = Inference::new(&graph.finish(y).with_compute_dtype(DType::BF16))?;
             inference.forward(&integers(&[n, c * groups, h, w], 2, 1).to_dtype(DType::F32)?)?.to_dtype(DType::F64)
         };
-        let reference = run(DType::F32, DType::F64, Backend::Portable).unwrap();
+        let reference = run(DType::F32, DType::F64, Backend::Reference).unwrap();
         for isa in Isa::available() {
             let (ours, inferred) = on(isa, || (run(DType::BF16, DType::F32, Backend::Auto), infer()));
             let difference = (inferred.unwrap() - &reference[0]).unwrap().abs().unwrap();
@@ -85,7 +85,7 @@ proptest! {
 /// bf16 keeps eight bits, and rounding moves some values across a ReLU: the whole of each result is compared, not value
 /// by value. (A wrong term in a gradient is off by half and more.)
 fn compare_in_bf16(build: &Build, dims: &[usize]) {
-    let reference = run(build, dims, DType::F64, Backend::Portable, true).unwrap();
+    let reference = run(build, dims, DType::F64, Backend::Reference, true).unwrap();
     for isa in Isa::available() {
         let ours = on(isa, || run_computing_in(DType::BF16, build, dims, DType::F32, Backend::Auto, true));
         for (i, (ours, reference)) in ours.unwrap().iter().zip(&reference).enumerate() {

@@ -12,12 +12,12 @@ fn dropout_repeats_from_seed_and_step() {
     let graph = graph.finish(y);
     let x = noise(&[2, 3, 8, 8], 1);
     let pass = |graph: &Graph| graph.forward_t(&x, true).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
-    graph.noise().set(9, 0);
+    graph.dropout_rng().set(9, 0);
     let (first, second) = (pass(&graph), pass(&graph));
     assert_ne!(first, second);
-    graph.noise().set(9, 1);
-    assert_eq!(second, pass(&graph.clone().with_backend(Backend::Portable)));
-    assert_eq!(graph.noise().step(), 2);
+    graph.dropout_rng().set(9, 1);
+    assert_eq!(second, pass(&graph.clone().with_backend(Backend::Reference)));
+    assert_eq!(graph.dropout_rng().step(), 2);
     // What stays is doubled.
     let kept = first.iter().zip(x.flatten_all().unwrap().to_vec1::<f32>().unwrap());
     assert!(kept.clone().all(|(&y, x)| y == 0. || y == 2. * x));

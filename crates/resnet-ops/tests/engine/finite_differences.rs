@@ -1,4 +1,4 @@
-//! The portable interpreter against finite differences.
+//! The reference against finite differences.
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use resnet_ops::{Backend, ConvConfig, Graph, GraphBuilder, PoolConfig};
@@ -37,7 +37,7 @@ fn finite_differences(build: &Build, dims: &[usize], train: bool) -> Result<()> 
     let mut vars = Vars::new(DType::F64);
     let mut graph = Graph::builder();
     let output = build(&mut graph, &mut vars);
-    let graph = graph.finish(output).with_backend(Backend::Portable);
+    let graph = graph.finish(output).with_backend(Backend::Reference);
     let x = Var::from_tensor(&noise(dims, 99).to_dtype(DType::F64)?)?;
     let loss = || -> Result<Tensor> {
         let y = graph.forward_t(x.as_tensor(), train)?;

@@ -5,8 +5,8 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use proptest::prelude::*;
 use resnet_ops::graph::{DropUnit, NormParameters, Spread};
 use resnet_ops::{
-    AvgPoolConfig, Backend, ConvConfig, Graph, GraphBuilder, Inference, NormConfig, PoolConfig, Value, conv2d,
-    max_pool2d, portable,
+    AvgPoolConfig, Backend, ConvConfig, Graph, GraphBuilder, Inference, NodeId, NormConfig, PoolConfig, conv2d,
+    max_pool2d, reference,
 };
 
 use super::support::{Build, Vars, noise, on_any};
@@ -21,10 +21,10 @@ enum Mode {
 }
 
 const MODES: [Mode; 5] = [
-    Mode::Evaluation(Backend::Portable),
+    Mode::Evaluation(Backend::Reference),
     Mode::Evaluation(Backend::Auto),
     Mode::Inference,
-    Mode::Training(Backend::Portable),
+    Mode::Training(Backend::Reference),
     Mode::Training(Backend::Auto),
 ];
 
@@ -32,7 +32,7 @@ fn run(build: &Build, x: &Tensor, mode: Mode) -> Result<Vec<Tensor>> {
     let (mut graph, mut vars) = (Graph::builder(), Vars::new(DType::F32));
     let output = build(&mut graph, &mut vars);
     let graph = graph.finish(output);
-    graph.noise().set(3, 5);
+    graph.dropout_rng().set(3, 5);
     match mode {
         Mode::Evaluation(backend) => Ok(vec![graph.with_backend(backend).forward_t(x, false)?]),
         Mode::Inference => Ok(vec![Inference::new(&graph)?.forward(x)?]),
@@ -211,12 +211,12 @@ fn parameters_of_other_shapes_are_refused() {
     refused(&build, &MAP, &["fc: linear: a weight [5, 2] does not fit", "height: 8"]);
     let both = |dims: [usize; 4], product: bool| {
         move |g: &mut GraphBuilder, v: &mut Vars| {
-            let (x, y) = (g.input(), g.given(&v.var(&dims)));
+            let (x, y) = (g.input(), g.constant(&v.var(&dims)));
             if product { g.mul(x, y) } else { g.add(x, y) }
         }
     };
     refused(&both([1, 2, 8, 7], false), &MAP, &["add: ", "width: 8", "width: 7"]);
-    refused(&both([2, 2, 8, 8], false), &MAP, &["given: a map [2, 2, 8, 8]"]);
+    refused(&both([2, 2, 8, 8], false), &MAP, &["constant: a map [2, 2, 8, 8]"]);
     refused(&both([1, 2, 8, 1], true), &MAP, &["mul: a gate"]);
     for kernel in [vec![1, 1, 2], vec![3]] {
         let build = move |g: &mut GraphBuilder, v: &mut Vars| {
@@ -234,7 +234,7 @@ fn values_of_another_graph_are_refused() {
     let stranger = (0..9).fold(other.input(), |x, _| other.relu(x));
     refused(&move |_, _| stranger, &MAP, &["graph: there is no node 9"]);
     refused(&move |g, _| g.relu(stranger), &MAP, &["graph: node 1 (relu) reads node 9"]);
-    let graph = Graph::builder().finish(Value::default()).until(stranger);
+    let graph = Graph::builder().finish(NodeId::default()).subgraph_to(stranger);
     assert!(graph.forward_t(&noise(&MAP, 1), false).is_err());
 }
 
@@ -367,7 +367,7 @@ impl Draws {
 }
 
 /// One operation with drawn parameters on `x`, of which `map` is right; `x` is the second operand too where there is one.
-fn operation(g: &mut GraphBuilder, v: &mut Vars, d: &mut Draws, x: Value, map: [usize; 4]) -> Value {
+fn operation(g: &mut GraphBuilder, v: &mut Vars, d: &mut Draws, x: NodeId, map: [usize; 4]) -> NodeId {
     let [_, c, _, _] = map;
     match d.below(22) {
         0..=3 => {
@@ -400,7 +400,7 @@ fn operation(g: &mut GraphBuilder, v: &mut Vars, d: &mut Draws, x: Value, map: [
         5 => g.relu(x),
         6 => g.add(x, x),
         7 => {
-            let other = g.given(&v.var(&d.dims(map)));
+            let other = g.constant(&v.var(&d.dims(map)));
             g.add(x, other)
         }
         8 => {
@@ -426,7 +426,7 @@ fn operation(g: &mut GraphBuilder, v: &mut Vars, d: &mut Draws, x: Value, map: [
         16 => {
             let shapes = [map, [map[0], c, 1, 1], [map[0], 1, map[2], map[3]]];
             let gate = d.one(&shapes);
-            let gate = g.given(&v.var(&d.dims(gate)));
+            let gate = g.constant(&v.var(&d.dims(gate)));
             g.mul(x, gate)
         }
         17 => {
@@ -510,7 +510,7 @@ proptest! {
 /// After a linear layer a value is (N, C), and stays it until a window or a map needs rows and columns.
 #[test]
 fn every_operation_after_a_linear_layer_has_one_shape() {
-    type Next = fn(&mut GraphBuilder, &mut Vars, Value) -> Value;
+    type Next = fn(&mut GraphBuilder, &mut Vars, NodeId) -> NodeId;
     let (vector, map) = (vec![2, 6], vec![2, 6, 1, 1]);
     let nexts: [(&[usize], Next); 21] = [
         (&vector, |g, _, x| g.relu(x)),
@@ -534,7 +534,7 @@ fn every_operation_after_a_linear_layer_has_one_shape() {
         (&map, |g, _, x| g.avg_pool("p", x, AvgPoolConfig::square(2, 2, true))),
         (&map, |g, _, x| g.subsample(x, (2, 2))),
         (&map, |g, v, x| {
-            let map = g.given(&v.var(&[2, 6, 1, 1]));
+            let map = g.constant(&v.var(&[2, 6, 1, 1]));
             g.add(x, map)
         }),
     ];
@@ -546,7 +546,7 @@ fn every_operation_after_a_linear_layer_has_one_shape() {
         };
         let x = noise(&[2, 3, 4, 5], 8);
         agree(&build, &x).unwrap_or_else(|difference| panic!("{i}: {difference}"));
-        let y = on_any(|| run(&build, &x, Mode::Evaluation(Backend::Portable))).unwrap();
+        let y = on_any(|| run(&build, &x, Mode::Evaluation(Backend::Reference))).unwrap();
         assert_eq!(y[0].dims(), wanted, "{i}");
     }
 }
@@ -558,30 +558,30 @@ fn functions_of_the_reference_refuse_what_is_impossible() -> Result<()> {
     let (two, three) = (noise(&[2], 2), noise(&[3], 3));
     let far = 1 << 62;
     let errors = [
-        portable::subsample(&x, (0, 1)),
-        portable::blur_pool2d(&x, 0),
-        portable::blur_pool2d(&x.narrow(2, 0, 1)?, 1),
-        portable::pad_channels(&x, far, far),
-        portable::zero_pad(&x, (far, 0)),
-        portable::max_pool2d(&x, &PoolConfig { kernel: (far, 1), stride: (1, 1), padding: (far / 2, 0) }),
-        portable::avg_pool2d(&x, &AvgPoolConfig::square(2, 0, true)),
-        portable::avg_pool2d(&x, &AvgPoolConfig::square(far, 2, true)),
-        portable::conv2d(&x, &noise(&[4, 2, 3, 3], 4), None, &ConvConfig::square(1, far)),
-        portable::conv2d(&x, &noise(&[4, 2, 3, 3], 4), Some(&two), &ConvConfig::default()),
-        portable::batch_norm_eval(&x, &two, &three, None, None, 1e-5),
-        portable::batch_norm_eval(&x, &two, &two, Some(&three), None, 1e-5),
-        portable::batch_norm_eval(&x, &two, &two, None, None, f64::NAN),
-        portable::batch_norm_train(&x.narrow(2, 0, 1)?.narrow(3, 0, 1)?, None, None, 1e-5).map(|(y, _, _)| y),
-        portable::group_norm(&x, 0, None, None, 1e-5),
-        portable::group_norm(&x, far, None, None, 1e-5),
-        portable::group_norm(&x, 2, Some(&three), None, 1e-5),
-        portable::divide_by_spread(&x, Spread::Deviation, 3, 1e-5),
-        portable::channel_affine(&x, None, Some(&three)),
-        portable::channel_floor(&x, &three),
-        portable::channel_conv(&x, &noise(&[1, 1, 3], 5)),
-        portable::global_avg_pool2d(&x.narrow(0, 0, 0)?),
-        portable::global_avg_pool2d(&two),
-        portable::standardize_weight(&noise(&[4, 0, 1, 1], 6), 1e-5),
+        reference::subsample(&x, (0, 1)),
+        reference::blur_pool2d(&x, 0),
+        reference::blur_pool2d(&x.narrow(2, 0, 1)?, 1),
+        reference::pad_channels(&x, far, far),
+        reference::zero_pad(&x, (far, 0)),
+        reference::max_pool2d(&x, &PoolConfig { kernel: (far, 1), stride: (1, 1), padding: (far / 2, 0) }),
+        reference::avg_pool2d(&x, &AvgPoolConfig::square(2, 0, true)),
+        reference::avg_pool2d(&x, &AvgPoolConfig::square(far, 2, true)),
+        reference::conv2d(&x, &noise(&[4, 2, 3, 3], 4), None, &ConvConfig::square(1, far)),
+        reference::conv2d(&x, &noise(&[4, 2, 3, 3], 4), Some(&two), &ConvConfig::default()),
+        reference::batch_norm_eval(&x, &two, &three, None, None, 1e-5),
+        reference::batch_norm_eval(&x, &two, &two, Some(&three), None, 1e-5),
+        reference::batch_norm_eval(&x, &two, &two, None, None, f64::NAN),
+        reference::batch_norm_train(&x.narrow(2, 0, 1)?.narrow(3, 0, 1)?, None, None, 1e-5).map(|(y, _, _)| y),
+        reference::group_norm(&x, 0, None, None, 1e-5),
+        reference::group_norm(&x, far, None, None, 1e-5),
+        reference::group_norm(&x, 2, Some(&three), None, 1e-5),
+        reference::divide_by_spread(&x, Spread::Deviation, 3, 1e-5),
+        reference::channel_affine(&x, None, Some(&three)),
+        reference::channel_floor(&x, &three),
+        reference::channel_conv(&x, &noise(&[1, 1, 3], 5)),
+        reference::global_avg_pool2d(&x.narrow(0, 0, 0)?),
+        reference::global_avg_pool2d(&two),
+        reference::standardize_weight(&noise(&[4, 0, 1, 1], 6), 1e-5),
         max_pool2d(&x, &PoolConfig::square(far, 1, 1)),
     ];
     for (i, result) in errors.into_iter().enumerate() {

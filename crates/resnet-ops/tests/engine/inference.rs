@@ -22,7 +22,7 @@ proptest! {
             g.finish(output)
         };
         let x = noise(&[n, c, h, w], 5).to_dtype(DType::F64).unwrap();
-        let reference = build(DType::F64).with_backend(Backend::Portable).forward_t(&x, false).unwrap();
+        let reference = build(DType::F64).with_backend(Backend::Reference).forward_t(&x, false).unwrap();
         for (compute, tolerance) in [(DType::F32, 2e-4), (DType::BF16, 0.05)] {
             let graph = build(DType::F32).with_compute_dtype(compute);
             for isa in Isa::available() {

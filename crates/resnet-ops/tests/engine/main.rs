@@ -1,4 +1,4 @@
-//! The fused engine against the portable interpreter (in f64) on random shapes, on every instruction set that this
+//! The fused engine against the reference (in f64) on random shapes, on every instruction set that this
 //! machine has, and both against finite differences.
 
 mod bf16;

@@ -1,12 +1,12 @@
 //! Small networks that have the engine's operations in them.
 
 use resnet_ops::graph::{DropUnit, Spread};
-use resnet_ops::{ConvConfig, GraphBuilder, PoolConfig, Value};
+use resnet_ops::{ConvConfig, GraphBuilder, NodeId, PoolConfig};
 
 use super::support::Vars;
 
 /// One of the rarer operations with convolutions and norms on both sides, so that it meets views and statistics.
-pub fn between_convolutions(g: &mut GraphBuilder, v: &mut Vars, c: usize, n: usize, kind: usize) -> Value {
+pub fn between_convolutions(g: &mut GraphBuilder, v: &mut Vars, c: usize, n: usize, kind: usize) -> NodeId {
     let weight = v.var(&[c, 3, 3, 3]);
     let y = g.conv("before", g.input(), &weight, None, ConvConfig::square(1, 1));
     let y = g.norm("bn1", y, &v.norm(c));
@@ -61,18 +61,18 @@ pub fn between_convolutions(g: &mut GraphBuilder, v: &mut Vars, c: usize, n: usi
     let used = g.channel_affine("affine", used, &scale, Some(&shift));
     let y = g.global_avg_pool("avg", used);
     let y = g.channel_conv("eca", y, &channel_weight);
-    let rest = g.given(&v.var(&[n, c, 1, 1]));
+    let rest = g.constant(&v.var(&[n, c, 1, 1]));
     g.add(y, rest)
 }
 
 /// Original or pre-activation order, shortcut A or B.
-pub fn residual_block(g: &mut GraphBuilder, v: &mut Vars, c: usize, o: usize, stride: usize, kind: usize) -> Value {
+pub fn residual_block(g: &mut GraphBuilder, v: &mut Vars, c: usize, o: usize, stride: usize, kind: usize) -> NodeId {
     let three = |stride| ConvConfig::square(stride, 1);
     let (pre, projection) = (kind % 2 == 1, kind / 2 == 1);
     // A convolution in front, so that the block's input is a value of the engine's own.
     let stem = v.var(&[c, c, 1, 1]);
     let x = g.conv("stem", g.input(), &stem, None, ConvConfig::default());
-    let shortcut = |g: &mut GraphBuilder, v: &mut Vars, x: Value| {
+    let shortcut = |g: &mut GraphBuilder, v: &mut Vars, x: NodeId| {
         if projection {
             let weight = v.var(&[o, c, 1, 1]);
             let y = g.conv("down", x, &weight, None, ConvConfig::square(stride, 0));

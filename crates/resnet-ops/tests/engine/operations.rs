@@ -1,4 +1,4 @@
-//! Every operation, forward and backward, against the portable interpreter.
+//! Every operation, forward and backward, against the reference.
 
 use proptest::prelude::*;
 use resnet_ops::{AvgPoolConfig, ConvConfig, GraphBuilder, PoolConfig};
@@ -80,7 +80,7 @@ fn norm_add_relu_equals_portable() {
     for (n, c, h, w) in [(1, 1, 3, 2), (2, 17, 5, 5), (3, 32, 4, 7)] {
         let build = move |g: &mut GraphBuilder, v: &mut Vars| {
             let y = g.norm("bn", g.input(), &v.norm(c));
-            let residual = g.given(&v.var(&[n, c, h, w]));
+            let residual = g.constant(&v.var(&[n, c, h, w]));
             let y = g.add(y, residual);
             g.relu(y)
         };

@@ -3,7 +3,7 @@
 use std::sync::PoisonError;
 
 use candle_core::{DType, Result, Tensor, Var};
-use resnet_ops::{Backend, ConvConfig, Graph, Value};
+use resnet_ops::{Backend, ConvConfig, Graph, NodeId};
 
 use super::support::{ISA, Vars, noise};
 
@@ -19,20 +19,20 @@ fn parts_of_a_graph_make_the_whole() -> Result<()> {
     let y = g.add(cut, y);
     let whole = g.finish(y).with_frozen_statistics();
     let x = noise(&[2, 3, 6, 6], 1);
-    for backend in [Backend::Auto, Backend::Portable] {
+    for backend in [Backend::Auto, Backend::Reference] {
         let whole = whole.clone().with_backend(backend);
         let want = whole.forward_t(&x, true)?;
-        let middle = whole.until(cut).forward_t(&x, true)?;
-        let got = whole.between(cut, y)?.forward_t(&middle, true)?;
+        let middle = whole.subgraph_to(cut).forward_t(&x, true)?;
+        let got = whole.subgraph(cut, y)?.forward_t(&middle, true)?;
         let off = (want - got)?.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>()?;
         assert!(off < 1e-5, "{off}");
     }
     assert_eq!(norm.running_mean.to_vec1::<f32>()?, [0.1; 6]);
-    assert!(whole.between(y, cut).is_err());
-    assert!(whole.between(Value::default(), y).is_ok());
+    assert!(whole.subgraph(y, cut).is_err());
+    assert!(whole.subgraph(NodeId::default(), y).is_ok());
     // The sum reads the convolution, from before the norm.
     let norm_only = whole.nodes().iter().position(|node| node.name == "bn").map(|i| &whole.nodes()[i + 1].inputs[0]);
-    let error = whole.between(*norm_only.expect("the norm"), y).map(drop).unwrap_err().to_string();
+    let error = whole.subgraph(*norm_only.expect("the norm"), y).map(drop).unwrap_err().to_string();
     assert!(error.contains("comes before"), "{error}");
     Ok(())
 }
@@ -59,9 +59,9 @@ fn recomputation_changes_nothing() -> Result<()> {
         }
         let y = g.global_avg_pool("pool", x);
         let y = g.linear("fc", y, &v.var(&[4, 5]), None);
-        let cuts: Vec<Value> = cut_at.iter().map(|&i| ends[i]).collect();
+        let cuts: Vec<NodeId> = cut_at.iter().map(|&i| ends[i]).collect();
         let graph = g.finish(y).with_compute_dtype(compute).with_recomputation(&cuts);
-        graph.noise().set(3, 17);
+        graph.dropout_rng().set(3, 17);
         let input = Var::from_tensor(&noise(&[4, 3, 8, 7], 99))?;
         let y = graph.forward_t(input.as_tensor(), true)?;
         let gradients = (&y * noise(y.dims(), 77))?.sum_all()?.backward()?;

@@ -4,7 +4,7 @@ use std::sync::{PoisonError, RwLock};
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use resnet_ops::graph::NormParameters;
-use resnet_ops::{Backend, Graph, GraphBuilder, Isa, NormConfig, Value, force_isa};
+use resnet_ops::{Backend, Graph, GraphBuilder, Isa, NodeId, NormConfig, force_isa};
 
 /// The instruction set in use, which all tests of this process share.
 pub static ISA: RwLock<()> = RwLock::new(());
@@ -69,7 +69,7 @@ impl Vars {
     }
 }
 
-pub type Build = dyn Fn(&mut GraphBuilder, &mut Vars) -> Value;
+pub type Build = dyn Fn(&mut GraphBuilder, &mut Vars) -> NodeId;
 
 /// Output, gradient of the input, gradients of all variables, running statistics are left out.
 pub fn run(build: &Build, dims: &[usize], dtype: DType, backend: Backend, train: bool) -> Result<Vec<Tensor>> {
@@ -88,7 +88,7 @@ pub fn run_computing_in(
     let mut graph = Graph::builder();
     let output = build(&mut graph, &mut vars);
     let graph = graph.finish(output).with_backend(backend).with_compute_dtype(compute);
-    graph.noise().set(3, 5);
+    graph.dropout_rng().set(3, 5);
     let x = Var::from_tensor(&noise(dims, 99).to_dtype(dtype)?)?;
     let y = graph.forward_t(x.as_tensor(), train)?;
     let weights = noise(y.dims(), 77).to_dtype(dtype)?;
@@ -101,7 +101,7 @@ pub fn run_computing_in(
 }
 
 pub fn compare(build: &Build, dims: &[usize], train: bool) {
-    let reference = run(build, dims, DType::F64, Backend::Portable, train).unwrap();
+    let reference = run(build, dims, DType::F64, Backend::Reference, train).unwrap();
     for isa in Isa::available() {
         let ours = on(isa, || run(build, dims, DType::F32, Backend::Auto, train)).unwrap();
         assert_eq!(ours.len(), reference.len());

@@ -264,9 +264,9 @@ impl<'a> Run<'a> {
         Ok(Phase {
             epochs: self.config.head_epochs,
             lr: self.config.head_lr,
-            fixed: Some(graph.until(features)),
+            fixed: Some(graph.subgraph_to(features)),
             // Vectors, not maps: candle's own operations take them as they are.
-            part: graph.between(features, graph.output())?.with_backend(Backend::Portable),
+            part: graph.subgraph(features, graph.output())?.with_backend(Backend::Reference),
             sgd: Sgd::new(&own, self.optimizer())?,
         })
     }

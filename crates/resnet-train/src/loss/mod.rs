@@ -2,7 +2,7 @@
 
 mod binary;
 mod fused;
-mod portable;
+mod reference;
 mod targets;
 
 use candle_core::{DType, Tensor};
@@ -75,7 +75,7 @@ impl CrossEntropy {
         if logits.device().is_cpu() && logits.dtype() == DType::F32 {
             fused::cross_entropy(logits, &targets, self.label_smoothing as f32)
         } else {
-            portable::cross_entropy(logits, &targets, self.label_smoothing)
+            reference::cross_entropy(logits, &targets, self.label_smoothing)
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// Every value by its dotted key, in the order of the TOML file.
-pub(crate) fn flat(config: &impl Serialize) -> Vec<(String, String)> {
+pub fn flat(config: &impl Serialize) -> Vec<(String, String)> {
     fn walk(prefix: &str, value: &toml::Value, out: &mut Vec<(String, String)>) {
         match value {
             toml::Value::Table(table) => {
@@ -24,7 +24,7 @@ pub(crate) fn flat(config: &impl Serialize) -> Vec<(String, String)> {
 }
 
 /// The first key, but for those that are free, whose values differ, and both values; "nothing" where there is none.
-pub(crate) fn first_difference(
+pub fn first_difference(
     before: &impl Serialize,
     now: &impl Serialize,
     free: impl Fn(&str) -> bool,

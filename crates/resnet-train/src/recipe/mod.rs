@@ -14,12 +14,12 @@ use candle_core::DType;
 use resnet_data::{Augment, MixConfig};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use flat::{first_difference, flat};
+pub use flat::{first_difference, flat};
 pub use length::Length;
 pub use loss::{LossConfig, LossKind};
 pub use normalization::Normalization;
 pub use overrides::Overrides;
-pub(crate) use parse::toml as parse_toml;
+pub use parse::toml as parse_toml;
 
 use crate::optimizer::{EmaConfig, OptimizerConfig};
 use crate::schedule::Schedule;
@@ -309,7 +309,7 @@ impl Recipe {
 
     /// Only what decides the training of this network: without the description, and without a low rate to begin with that
     /// is for other networks.
-    pub(crate) fn decisive(&self) -> Self {
+    pub fn decisive(&self) -> Self {
         let hold = self.active_hold().map(|hold| Hold { only_for: Vec::new(), ..hold.clone() });
         Self { description: String::new(), hold, ..self.clone() }
     }

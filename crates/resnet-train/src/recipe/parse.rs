@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use crate::{Error, Result};
 
 /// Reads TOML; `origin` is the file or name, for messages.
-pub(crate) fn toml<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T> {
+pub fn toml<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T> {
     toml::from_str(text).map_err(|error| {
         let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
         let message = error.message().replace('\n', " ");

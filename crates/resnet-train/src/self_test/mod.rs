@@ -52,7 +52,7 @@ struct Tolerances {
 const F16_TOLERANCE: f64 = 1.5e-3;
 
 /// Runs every operation that networks are made of, forwards and backwards, inference, the loss, the optimizer and the
-/// networks with golden values in `dtype` (f32 or bf16) on `device`, and compares with `portable` in f64 on the CPU and
+/// networks with golden values in `dtype` (f32 or bf16) on `device`, and compares with the reference in f64 on the CPU and
 /// with PyTorch's results; on CUDA devices also what they alone do. `rounded` allows f32 convolutions to round as TF32 does.
 /// `done` sees each check.
 ///

@@ -1,8 +1,8 @@
-//! Each operation of a graph on the device, forwards and backwards, against `portable` in f64.
+//! Each operation of a graph on the device, forwards and backwards, against the reference in f64.
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use resnet_ops::graph::NormParameters;
-use resnet_ops::{AvgPoolConfig, Backend, ConvConfig, Graph, GraphBuilder, NormConfig, PoolConfig, Value};
+use resnet_ops::{AvgPoolConfig, Backend, ConvConfig, Graph, GraphBuilder, NodeId, NormConfig, PoolConfig};
 
 use super::{noise, worst_difference};
 
@@ -40,7 +40,7 @@ impl Vars {
     }
 }
 
-type Build = dyn Fn(&mut GraphBuilder, &mut Vars) -> Result<Value>;
+type Build = dyn Fn(&mut GraphBuilder, &mut Vars) -> Result<NodeId>;
 
 /// An operation, or some, and the input that they get.
 pub(super) struct Case {
@@ -49,17 +49,17 @@ pub(super) struct Case {
 }
 
 impl Case {
-    /// Its graph and parameters; in f64 the reference, which `portable` runs.
+    /// Its graph and parameters; in f64, run by the reference.
     pub(super) fn graph(&self, device: &Device, on: DType) -> Result<(Graph, Vars)> {
         let mut vars = Vars { dtype: on, device: device.clone(), trained: Vec::new(), statistics: Vec::new() };
         let mut graph = Graph::builder();
         let output = (self.build)(&mut graph, &mut vars)?;
-        let backend = if on == DType::F64 { Backend::Portable } else { Backend::Auto };
+        let backend = if on == DType::F64 { Backend::Reference } else { Backend::Auto };
         Ok((graph.finish(output).with_backend(backend), vars))
     }
 }
 
-pub(super) fn case(dims: &[usize], build: impl Fn(&mut GraphBuilder, &mut Vars) -> Result<Value> + 'static) -> Case {
+pub(super) fn case(dims: &[usize], build: impl Fn(&mut GraphBuilder, &mut Vars) -> Result<NodeId> + 'static) -> Case {
     Case { build: Box::new(build), dims: dims.to_vec() }
 }
 

@@ -12,7 +12,7 @@ use crate::{Error, Result};
 pub(super) fn is_wanted(graph: &Graph, images: &Tensor) -> Result<bool> {
     let (_, channels, height, width) = images.dims4()?;
     let shapes = graph.shapes(MapShape { channels, height, width })?;
-    let one_value = |value: &resnet_ops::graph::Value| {
+    let one_value = |value: &resnet_ops::graph::NodeId| {
         shapes.get(value.index()).is_some_and(|shape| shape.height * shape.width == 1)
     };
     Ok(graph.nodes().iter().any(|node| matches!(node.op, Op::Norm(_)) && node.inputs.iter().any(one_value)))

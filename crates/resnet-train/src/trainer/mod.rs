@@ -28,7 +28,7 @@ pub use evaluate::evaluate;
 pub use identity::Identity;
 pub use log::{Record, RecordKind, read as read_log};
 pub use meter::Sums;
-pub(crate) use page::duration;
+pub use page::duration;
 pub use progress::{Plain, Progress, Silent, Status, Terminal, progress_for_stderr};
 pub use rate::HoldState;
 pub(crate) use revision::program;

@@ -124,7 +124,7 @@ pub(crate) fn charts(records: &[Record]) -> Vec<Chart> {
 }
 
 /// `40 s`, `12 min 3 s` or `2 h 5 min`.
-pub(crate) fn duration(seconds: f64) -> String {
+pub fn duration(seconds: f64) -> String {
     let s = seconds.round() as u64;
     match (s / 3600, s / 60 % 60, s % 60) {
         (0, 0, s) => format!("{s} s"),

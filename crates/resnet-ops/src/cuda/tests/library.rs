@@ -1,4 +1,4 @@
-//! Convolutions by a library instead of the direct kernels; all comparisons with `portable` are made with one too.
+//! Convolutions by a library instead of the direct kernels; all comparisons with the reference are made with one too.
 
 use candle_core::{DType, Result, Tensor};
 

@@ -5,12 +5,12 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use super::{Emulation, Plan, Vars, block, compare, conv, network, noise};
 use crate::cuda::array::Array;
 use crate::graph::Pass;
-use crate::{AvgPoolConfig, ConvConfig, Graph, GraphBuilder, PoolConfig, Value};
+use crate::{AvgPoolConfig, ConvConfig, Graph, GraphBuilder, NodeId, PoolConfig};
 
 use std::sync::Arc;
 
 /// Output and gradient of the input of a graph without parameters.
-fn run(build: impl Fn(&mut GraphBuilder) -> Value, x: &Tensor, on: &Emulation, compute: DType) -> Result<[Tensor; 2]> {
+fn run(build: impl Fn(&mut GraphBuilder) -> NodeId, x: &Tensor, on: &Emulation, compute: DType) -> Result<[Tensor; 2]> {
     let mut graph = Graph::builder();
     let output = build(&mut graph);
     let plan = Arc::new(Plan::new(&graph.finish(output), &Device::Cpu).expect("f32 on this device"));
@@ -38,7 +38,7 @@ fn packs_of_channels_give_what_single_channels_give() -> Result<()> {
     let x = ((noise(&[2, 17, 7, 9], 3)? * 8.)?.round()? / 8.)?;
     for on in Emulation::all() {
         for compute in [DType::F32, DType::BF16, DType::F16] {
-            let builds: [&dyn Fn(&mut GraphBuilder) -> Value; 2] =
+            let builds: [&dyn Fn(&mut GraphBuilder) -> NodeId; 2] =
                 [&|g| g.max_pool("pool", g.input(), max), &|g| g.avg_pool("pool", g.input(), average)];
             for build in builds {
                 let single = run(build, &x, &on, compute)?;

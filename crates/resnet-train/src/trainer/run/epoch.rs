@@ -98,7 +98,7 @@ impl Run<'_> {
         let recipe = &self.session.recipe;
         let passes = (recipe.accumulation * recipe.passes_per_batch()) as u64;
         let pass = self.counters.step * passes + gradients.batches() as u64;
-        self.session.network.noise().set(self.session.recipe.seed, pass);
+        self.session.network.dropout_rng().set(self.session.recipe.seed, pass);
         let logits = self.session.network.forward_t(images, true)?;
         let loss = self.session.recipe.loss.of(&logits, labels, mixed.as_ref())?;
         let (count, place) = (*count, self.place());

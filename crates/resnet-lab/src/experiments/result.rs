@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
+use resnet_train::recipe::{Recipe, first_difference};
 use serde::{Deserialize, Serialize};
 
 use super::data::Variant;
-use crate::recipe::{Recipe, first_difference};
 use crate::{Error, Result, files};
 
 /// The file in a run's folder that says that the run is done.

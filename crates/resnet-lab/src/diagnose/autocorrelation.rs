@@ -3,7 +3,7 @@
 /// White noise has 0 at every lag above 0, up to chance; a series without any variation has 0 everywhere.
 ///
 /// ```
-/// use resnet_train::diagnose::autocorrelation;
+/// use resnet_lab::diagnose::autocorrelation;
 /// let r = autocorrelation(&[1.0, -1.0, 1.0, -1.0], 2);
 /// assert_eq!(r, [1.0, -0.75, 0.5]);
 /// ```

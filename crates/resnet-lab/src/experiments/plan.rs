@@ -1,7 +1,8 @@
 //! An experiment at a scale: the recipes that are run.
 
+use resnet_train::recipe::{Compute, Overrides, Recipe};
+
 use super::data::{Experiment, Scale, ScaleConfig, Variant};
-use crate::recipe::{Compute, Overrides, Recipe};
 use crate::{Error, Result};
 
 /// A variant with its recipe.
@@ -105,4 +106,10 @@ impl Plan {
         }
         Ok(self)
     }
+}
+
+/// A name as that of a file or folder.
+pub(super) fn slug(name: &str) -> String {
+    let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
+    plain.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-").to_lowercase()
 }

@@ -1,13 +1,11 @@
 //! The runner on a small experiment: it runs, goes on, skips what is done, and shows it.
 
-mod common;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::Device;
 use resnet_data::{Split, shapes};
-use resnet_train::experiments::{Experiment, Opened, Plan, ReproduceOptions, Scale, reproduce};
+use resnet_lab::experiments::{Experiment, Opened, Plan, ReproduceOptions, Scale, reproduce};
 use resnet_train::recipe::{Overrides, Recipe};
 use resnet_train::trainer::{Progress, Silent, Status};
 use resnet_train::views::Crop;

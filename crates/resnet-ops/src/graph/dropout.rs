@@ -11,12 +11,12 @@ use candle_core::Result;
 /// that a run which sets both goes on exactly where another one stopped.
 ///
 /// ```
-/// let noise = resnet_ops::Noise::default();
-/// noise.set(7, 1000); // seed 7, and the next pass is number 1000
-/// assert_eq!(noise.step(), 1000);
+/// let rng = resnet_ops::DropoutRng::default();
+/// rng.set(7, 1000); // seed 7, and the next pass is number 1000
+/// assert_eq!(rng.step(), 1000);
 /// ```
 #[derive(Debug, Clone, Default)]
-pub struct Noise(Arc<State>);
+pub struct DropoutRng(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -24,7 +24,7 @@ struct State {
     step: AtomicU64,
 }
 
-impl Noise {
+impl DropoutRng {
     /// Sets the seed and the number of the next pass.
     pub fn set(&self, seed: u64, step: u64) {
         self.0.seed.store(seed, Ordering::Relaxed);
@@ -113,9 +113,9 @@ mod tests {
     #[test]
     fn masks_depend_on_seed_step_and_node_only() -> Result<()> {
         let factors = |seed, step, node| -> Result<Vec<f32>> {
-            let noise = Noise::default();
-            noise.set(seed, step);
-            let mask = noise.next().mask(node, 0.5)?;
+            let rng = DropoutRng::default();
+            rng.set(seed, step);
+            let mask = rng.next().mask(node, 0.5)?;
             Ok((0..64).map(|i| mask.factor(i)).collect())
         };
         assert_eq!(factors(1, 2, 3)?, factors(1, 2, 3)?);

@@ -1,10 +1,10 @@
 //! Diagnostics against what the papers derive.
 
 use candle_core::{DType, Device, Tensor};
-use resnet_models::{BlockOptions, Config, Merge, Network, Parameters, create};
-use resnet_train::diagnose::{
+use resnet_lab::diagnose::{
     Batch, ShatteredConfig, autocorrelation, brown_noise, identity, scaling, shattered, signal, white_noise,
 };
+use resnet_models::{BlockOptions, Config, Merge, Network, Parameters, create};
 
 fn network(arch: &str) -> (Network, Parameters) {
     let parameters = Parameters::new(3, DType::F32, &Device::Cpu);
@@ -32,9 +32,9 @@ fn the_signal_at_the_stem_is_that_of_the_whole_network() {
         assert_eq!((rows[0].block.as_str(), rows[9].block.as_str(), rows[9].depth), ("stem", "layer3.2", 9));
 
         let graph = network.graph().with_frozen_statistics();
-        let stem = graph.until(network.stem()).forward_t(&batch.images, true).unwrap();
+        let stem = graph.subgraph_to(network.stem()).forward_t(&batch.images, true).unwrap();
         let stem = candle_core::Var::from_tensor(&stem.detach()).unwrap();
-        let rest = graph.between(network.stem(), graph.output()).unwrap();
+        let rest = graph.subgraph(network.stem(), graph.output()).unwrap();
         let logits = rest.forward_t(stem.as_tensor(), true).unwrap();
         let loss = candle_nn::loss::cross_entropy(&logits, &batch.labels).unwrap();
         let whole = loss.backward().unwrap().get(stem.as_tensor()).unwrap().sqr().unwrap();

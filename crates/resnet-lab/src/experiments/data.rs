@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use resnet_train::recipe::{Compute, parse_toml};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::recipe::{Compute, parse_toml};
 use crate::{Error, Result};
 
 /// Name and file of each, in the order of the papers.
@@ -99,7 +99,7 @@ pub struct ScaleConfig {
     pub fail_above: Option<f64>,
     /// Views of each test image in the last evaluation.
     #[serde(default)]
-    pub crop: crate::views::Crop,
+    pub crop: resnet_train::views::Crop,
 }
 
 /// One row of the table.

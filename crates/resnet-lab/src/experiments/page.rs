@@ -2,15 +2,16 @@
 
 use std::path::PathBuf;
 
+use resnet_train::recipe::Recipe;
+use resnet_train::report::{Chart, Report, Scale, Series, Stroke, Table};
+use resnet_train::trainer::duration;
 use serde::Serialize;
 
 use super::data::Scale as Recipes;
+use super::options::ReproduceOptions;
 use super::plan::Plan;
+use super::plan::slug;
 use super::result::{RunResult, VariantResult};
-use super::runner::{ReproduceOptions, slug};
-use crate::recipe::Recipe;
-use crate::report::{Chart, Report, Scale, Series, Stroke, Table};
-use crate::trainer::duration;
 use crate::{Result, files};
 
 /// Fewer points than this in a line are no curve.
@@ -218,7 +219,7 @@ fn differences(variants: &[VariantResult]) -> Option<Table> {
         return None;
     }
     let rows = variants.iter().map(|v| {
-        let changes = crate::recipe::flat(&v.recipe.network);
+        let changes = resnet_train::recipe::flat(&v.recipe.network);
         let changes: Vec<String> = changes.into_iter().map(|(key, value)| format!("{key} = {value}")).collect();
         vec![v.variant.name.clone(), v.recipe.arch.clone(), changes.join(", "), v.recipe.dataset.clone()]
     });
@@ -239,9 +240,9 @@ fn settings(plan: &Plan, recipe: &Recipe) -> Vec<(String, String)> {
     let shared = Recipe { arch: "as in the table".into(), network: serde_json::Map::new(), ..recipe.clone() };
     // The rest of the scale is in the recipe already, or in the table.
     let told = |key: &str| matches!(key, "recipe" | "dataset" | "epochs" | "dtype" | "seeds" | "variants");
-    let scale = crate::recipe::flat(&plan.config).into_iter().filter(|(key, _)| !told(key));
+    let scale = resnet_train::recipe::flat(&plan.config).into_iter().filter(|(key, _)| !told(key));
     let scale = scale.map(|(key, value)| (format!("scale.{key}"), value));
-    let recipe = crate::recipe::flat(&shared).into_iter().filter(|(key, _)| key != "seed");
+    let recipe = resnet_train::recipe::flat(&shared).into_iter().filter(|(key, _)| key != "seed");
     recipe.chain(scale).collect()
 }
 

@@ -4,7 +4,7 @@
 use candle_core::{DType, Tensor};
 use resnet_models::Network;
 use resnet_ops::graph::Op;
-use resnet_ops::{Backend, Graph, Value};
+use resnet_ops::{Backend, Graph, NodeId};
 use serde::Serialize;
 
 use super::cut::{Batch, check, graph, leaf, loss_gradient, norm, places, pull_back};
@@ -69,7 +69,7 @@ pub fn identity(network: &Network, batch: &Batch) -> Result<Vec<IdentityRow>> {
 pub(super) struct Cuts {
     graph: Graph,
     /// The stem and the blocks.
-    pub(super) places: Vec<(String, Value)>,
+    pub(super) places: Vec<(String, NodeId)>,
     batch: Batch,
 }
 
@@ -86,7 +86,7 @@ pub(super) struct Split {
 /// A unit λ x + F(x).
 struct Unit {
     /// F(x).
-    branch: Value,
+    branch: NodeId,
     /// λ.
     factor: f64,
 }
@@ -94,24 +94,24 @@ struct Unit {
 impl Cuts {
     pub(super) fn new(network: &Network, batch: &Batch) -> Result<Self> {
         check(batch)?;
-        let graph = graph(network).with_backend(Backend::Portable);
+        let graph = graph(network).with_backend(Backend::Reference);
         let batch = Batch { images: batch.images.to_dtype(DType::F64)?, ..batch.clone() };
         Ok(Self { graph, places: places(network), batch })
     }
 
     /// The units from place l to place L, where each is λ x + F(x); from the last to the first.
     fn chain(&self, l: usize, deep: usize) -> Option<Vec<Unit>> {
-        units(&self.graph.between(self.places[l].1, self.places[deep].1).ok()?)
+        units(&self.graph.subgraph(self.places[l].1, self.places[deep].1).ok()?)
     }
 
     /// The gradient at place l split at place L; nothing where units between them are not λ x + F(x).
     pub(super) fn split(&self, l: usize, deep: usize) -> Result<Option<Split>> {
         let (from, to) = (self.places[l].1, self.places[deep].1);
-        let x = leaf(&self.graph.until(from).forward_t(&self.batch.images, true)?)?;
-        let at_shallow = loss_gradient(&self.graph.between(from, self.graph.output())?, &x, &self.batch.labels)?;
-        let part = self.graph.between(from, to)?;
+        let x = leaf(&self.graph.subgraph_to(from).forward_t(&self.batch.images, true)?)?;
+        let at_shallow = loss_gradient(&self.graph.subgraph(from, self.graph.output())?, &x, &self.batch.labels)?;
+        let part = self.graph.subgraph(from, to)?;
         let top = leaf(&part.forward_t(&x.as_detached_tensor(), true)?)?;
-        let at_deep = loss_gradient(&self.graph.between(to, self.graph.output())?, &top, &self.batch.labels)?;
+        let at_deep = loss_gradient(&self.graph.subgraph(to, self.graph.output())?, &top, &self.batch.labels)?;
         let Some(sum) = sum_of_branches(part) else { return Ok(None) };
         let through_branches = pull_back(&sum, &x, &at_deep)?;
         Ok(Some(Split { at_shallow, at_deep, through_branches }))
@@ -122,7 +122,7 @@ impl Cuts {
 fn units(part: &Graph) -> Option<Vec<Unit>> {
     let mut units = Vec::new();
     let mut x = part.output();
-    while x != Value::default() {
+    while x != NodeId::default() {
         let node = &part.nodes()[x.index()];
         let (Op::Add, &[branch, around]) = (&node.op, node.inputs.as_slice()) else { return None };
         // What is added must be an earlier block's output, times a factor at most, and nothing else that was made of it.

@@ -2,40 +2,23 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use candle_core::Device;
 use resnet_data::Dataset;
+use resnet_train::recipe::Recipe;
+use resnet_train::trainer::{End, Progress, Record, RecordKind, Session, TrainOptions, read_log, revision};
+use resnet_train::views::{self, Crop, Views};
 
+use super::options::ReproduceOptions;
 use super::page;
-use super::plan::{Plan, PlannedVariant};
+use super::plan::{Plan, PlannedVariant, slug};
 use super::result::{RunResult, VariantResult};
 use super::subset::first;
-use crate::recipe::Recipe;
-use crate::trainer::{End, Progress, Record, RecordKind, Session, TrainOptions, read_log, revision};
-use crate::views::{self, Crop, Views};
 use crate::{Error, Result};
 
 /// A data set's parts for training and testing.
 pub type Opened = (Arc<dyn Dataset>, Arc<dyn Dataset>);
-
-/// How an experiment is run.
-#[derive(Clone)]
-pub struct ReproduceOptions {
-    /// Where runs, table and page go.
-    pub out: PathBuf,
-    /// Runs of each variant, in place of the scale's number.
-    pub seeds: Option<u32>,
-    /// The device.
-    pub device: Device,
-    /// Threads that read and augment images.
-    pub workers: usize,
-    /// Once true, the step under way is finished and saved.
-    pub stop: Arc<AtomicBool>,
-    /// The command, for the page.
-    pub command: String,
-}
 
 /// What an experiment came to.
 #[derive(Clone, Debug)]
@@ -210,10 +193,4 @@ fn epochs(log: &Path) -> Result<Vec<Record>> {
 fn curve(dir: &Path) -> Result<Vec<(u64, f64, Option<f64>)>> {
     let records = read_log(&dir.join("log.jsonl"))?.into_iter().filter(|r| r.kind == RecordKind::Epoch);
     Ok(records.filter_map(|r| Some((r.step, 100.0 - r.train_top1?, r.test_top1.map(|top1| 100.0 - top1)))).collect())
-}
-
-/// A name as that of a file or folder.
-pub(super) fn slug(name: &str) -> String {
-    let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
-    plain.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-").to_lowercase()
 }

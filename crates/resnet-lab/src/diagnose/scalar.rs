@@ -5,7 +5,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 use resnet_ops::graph::NormParameters;
-use resnet_ops::{ConvConfig, Graph, GraphBuilder, NormConfig, Value};
+use resnet_ops::{ConvConfig, Graph, GraphBuilder, NodeId, NormConfig};
 
 use crate::{Error, Result};
 
@@ -90,18 +90,18 @@ impl Layers {
     }
 
     /// Kinks at -b/w, with w and b standard normal.
-    fn first(&mut self, x: Value) -> Result<Value> {
+    fn first(&mut self, x: NodeId) -> Result<NodeId> {
         let (weight, bias) = (self.normal(&[self.width, 1, 1, 1], 1.0)?, self.normal(&[self.width], 1.0)?);
         let y = self.graph.conv("first", x, &weight, Some(&bias), ConvConfig::default());
         Ok(self.graph.relu(y))
     }
 
-    fn linear(&mut self, x: Value, outputs: usize, deviation: f64) -> Result<Value> {
+    fn linear(&mut self, x: NodeId, outputs: usize, deviation: f64) -> Result<NodeId> {
         let weight = self.normal(&[outputs, self.width, 1, 1], deviation)?;
         Ok(self.graph.conv("linear", x, &weight, None, ConvConfig::default()))
     }
 
-    fn norm(&mut self, x: Value) -> Result<Value> {
+    fn norm(&mut self, x: NodeId) -> Result<NodeId> {
         let buffer = |value: f32| -> Result<Var> {
             Ok(Var::from_tensor(&Tensor::full(value, self.width, &Device::Cpu)?.to_dtype(DType::F32)?)?)
         };
@@ -146,8 +146,8 @@ mod tests {
         for (depth, skip) in [(3, Skip::None), (12, Skip::None), (3, Skip::Scaled(1.0)), (50, Skip::Scaled(1.0))] {
             let network = ScalarNetwork::new(depth, 40, skip, 5).unwrap();
             let fast = network.gradients(&inputs).unwrap();
-            let portable = ScalarNetwork { graph: network.graph.clone().with_backend(Backend::Portable) };
-            let slow = portable.gradients(&inputs).unwrap();
+            let reference = ScalarNetwork { graph: network.graph.clone().with_backend(Backend::Reference) };
+            let slow = reference.gradients(&inputs).unwrap();
             let size = slow.iter().map(|g| g.abs()).fold(0.0, f64::max);
             let off: Vec<(usize, f64, f64)> =
                 (0..64).filter(|&i| (fast[i] - slow[i]).abs() > 1e-2 * size).map(|i| (i, fast[i], slow[i])).collect();

@@ -1,6 +1,6 @@
 use candle_core::{Result, Tensor};
 
-use crate::graph::noise::Mask;
+use crate::graph::dropout::Mask;
 
 /// `1 / (1 + e^-x)`, by way of tanh, whose gradient stays finite everywhere.
 ///

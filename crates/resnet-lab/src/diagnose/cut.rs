@@ -2,9 +2,9 @@
 
 use candle_core::{DType, Tensor, Var};
 use resnet_models::Network;
-use resnet_ops::{Graph, Value};
+use resnet_ops::{Graph, NodeId};
+use resnet_train::loss::CrossEntropy;
 
-use crate::loss::CrossEntropy;
 use crate::{Error, Result};
 
 /// Images and their classes.
@@ -34,7 +34,7 @@ pub(super) fn graph(network: &Network) -> Graph {
 }
 
 /// The places between blocks: before the first, and after each; with the block's path, `stem` for the first.
-pub(super) fn places(network: &Network) -> Vec<(String, Value)> {
+pub(super) fn places(network: &Network) -> Vec<(String, NodeId)> {
     let stem = ("stem".to_string(), network.stem());
     std::iter::once(stem).chain(network.blocks().iter().cloned()).collect()
 }

@@ -27,16 +27,16 @@ pub fn signal(network: &Network, batch: &Batch) -> Result<Vec<BlockSignal>> {
     check(batch)?;
     let (graph, places) = (graph(network), places(network));
     let mut inputs = Vec::with_capacity(places.len());
-    let mut x = leaf(&graph.until(places[0].1).forward_t(&batch.images, true)?)?;
+    let mut x = leaf(&graph.subgraph_to(places[0].1).forward_t(&batch.images, true)?)?;
     let mut parts = Vec::with_capacity(places.len());
     for pair in places.windows(2) {
-        let part = graph.between(pair[0].1, pair[1].1)?;
+        let part = graph.subgraph(pair[0].1, pair[1].1)?;
         // Only values are wanted here: the backward pass below runs each block again.
         let y = leaf(&part.forward_t(&x.as_detached_tensor(), true)?)?;
         inputs.push(std::mem::replace(&mut x, y));
         parts.push(part);
     }
-    let head = graph.between(places[places.len() - 1].1, graph.output())?;
+    let head = graph.subgraph(places[places.len() - 1].1, graph.output())?;
     let mut gradients = vec![loss_gradient(&head, &x, &batch.labels)?];
     for (part, input) in parts.iter().zip(&inputs).rev() {
         gradients.push(pull_back(part, input, &gradients[gradients.len() - 1])?);

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use resnet_train::report::{Chart, Report, Scale, Series, Stroke, Table};
+
 use super::{BlockSignal, IdentityRow, Scaling, Shattered};
-use crate::report::{Chart, Report, Scale, Series, Stroke, Table};
 use crate::{Error, Result, files};
 
 /// Colours of white and brown noise, in all plots the same.

@@ -1,5 +1,5 @@
 //! Inference on inputs of three channels, which lie pixel after pixel where only convolutions read them: against the
-//! portable interpreter in f64, on every instruction set that this machine has.
+//! reference interpreter in f64, on every instruction set that this machine has.
 
 use candle_core::{DType, Device, Result, Tensor};
 use resnet_ops::{Backend, ConvConfig, Graph, Inference, Isa, PoolConfig, force_isa};
@@ -57,7 +57,7 @@ fn pictures_are_convolved_as_other_maps() -> Result<()> {
     for (kernel, stride, outputs, reader) in cases {
         for dims in [[1, 3, 23, 37], [3, 3, 9, 8], [2, 3, 64, 64]] {
             let x = noise(&dims, 9, DType::F64)?;
-            let graph = network(kernel, stride, outputs, reader, DType::F64)?.with_backend(Backend::Portable);
+            let graph = network(kernel, stride, outputs, reader, DType::F64)?.with_backend(Backend::Reference);
             let reference = graph.forward_t(&x, false)?;
             let inference = Inference::new(&network(kernel, stride, outputs, reader, DType::F32)?)?;
             assert!(inference.is_folded());

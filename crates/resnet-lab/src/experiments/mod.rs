@@ -4,7 +4,7 @@
 //! trains what is not trained yet, and writes one CSV and one page.
 //!
 //! ```
-//! use resnet_train::experiments::{Experiment, Scale};
+//! use resnet_lab::experiments::{Experiment, Scale};
 //! let table6 = Experiment::load("cifar-table6")?;
 //! let plan = table6.plan(Scale::Full)?;
 //! assert_eq!((plan.variants.len(), plan.variants[0].recipe.iterations), (6, Some(64_000)));
@@ -12,6 +12,7 @@
 //! ```
 
 mod data;
+mod options;
 mod page;
 mod plan;
 mod result;
@@ -19,9 +20,10 @@ mod runner;
 mod subset;
 
 pub use data::{Experiment, Published, Scale, ScaleConfig, Variant};
+pub use options::ReproduceOptions;
 pub use plan::{Plan, PlannedVariant};
 pub use result::{RunResult, VariantResult};
-pub use runner::{Opened, ReproduceOptions, Reproduction, reproduce};
+pub use runner::{Opened, Reproduction, reproduce};
 
 #[cfg(test)]
 mod tests;
