@@ -103,7 +103,7 @@ pub fn set_up(device: &Device, tf32: bool, search: bool) -> anyhow::Result<()> {
 pub fn slow_convolutions() -> Vec<String> {
     #[cfg(feature = "cuda")]
     {
-        resnet_ops::cuda::refused_convolutions()
+        resnet_ops::cuda::unsupported_convolutions()
     }
     #[cfg(not(feature = "cuda"))]
     {

@@ -100,7 +100,7 @@ fn of_data(error: &resnet_data::Error) -> Option<String> {
         resnet_data::Error::Hub(error) => of_hub(error),
         resnet_data::Error::NotFound { hint, .. } if hint.ends_with("as its data") => Some("--data-dir DIR".into()),
         resnet_data::Error::ImageSize { hint, .. } if hint.starts_with("a batch holds images of one size") => {
-            Some("to learn from photos: `resnet finetune`, or --recipe torchvision-v1".into())
+            Some("to train on photos: `resnet finetune`, or --recipe torchvision-v1".into())
         }
         _ => None,
     }

@@ -16,21 +16,21 @@ pub fn images(count: usize) -> String {
     format!("{count} image{}", if count == 1 { "" } else { "s" })
 }
 
-/// Tells what a training learns from and what it holds back.
-pub fn tell_both(layout: &FolderLayout, train: &Folder, held_back: &Folder) {
-    let (learned, held) = (images(train.len()), images(held_back.len()));
-    let parts = if layout.is_undivided() {
+/// Tells the training and validation images of a training.
+pub fn tell_both(layout: &FolderLayout, train: &Folder, validation: &Folder) {
+    let (learned, held) = (images(train.len()), images(validation.len()));
+    let parts = if layout.is_unsplit() {
         let of = if layout.has(Split::Train) { "no val or test beside train" } else { "a folder for each class" };
         format!("{of}: train has {learned}, val {held} held out of them (listed in {})", SplitTable::FILE)
     } else {
         let part = |split: Split, what: &str| format!("{split} is {} ({what})", place(layout, split));
-        let mut parts = vec![part(Split::Train, &learned), part(layout.held_back(), &held)];
+        let mut parts = vec![part(Split::Train, &learned), part(layout.test_split(), &held)];
         if layout.has(Split::Val) && layout.has(Split::Test) {
             parts.push(part(Split::Test, "left alone: for `resnet eval`"));
         }
         parts.join(", ")
     };
-    tell(layout, &parts, &[train, held_back]);
+    tell(layout, &parts, &[train, validation]);
 }
 
 /// Tells what an evaluation sees; `what` says which images of the folder.
@@ -40,7 +40,7 @@ pub fn tell_one(layout: &FolderLayout, what: &str, set: &Folder) {
 
 /// What a part is called and where it lies.
 pub fn part(layout: &FolderLayout, split: Split, set: &Folder) -> String {
-    let split = if layout.has(split) { split } else { layout.held_back() };
+    let split = if layout.has(split) { split } else { layout.test_split() };
     format!("{split} is {} ({})", place(layout, split), images(set.len()))
 }
 
@@ -67,7 +67,7 @@ fn tell(layout: &FolderLayout, parts: &str, sets: &[&Folder]) {
     output::inform(format!("data: {}", classes(sets)));
     let mut left_out = LeftOut::default();
     // Parts of one folder have left out the same.
-    sets.iter().take(if layout.is_undivided() { 1 } else { sets.len() }).for_each(|set| left_out.merge(set.left_out()));
+    sets.iter().take(if layout.is_unsplit() { 1 } else { sets.len() }).for_each(|set| left_out.merge(set.left_out()));
     if !left_out.is_empty() {
         output::inform(format!("data: left out: {left_out}"));
     }

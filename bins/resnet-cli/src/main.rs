@@ -7,6 +7,7 @@
 mod allocator;
 mod args;
 mod commands;
+mod crop;
 mod device;
 mod failure;
 mod folders;
@@ -17,7 +18,6 @@ mod labels;
 mod network;
 mod output;
 mod stop;
-mod views;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;

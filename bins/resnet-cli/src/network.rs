@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::Device;
-use resnet_data::{Dataset, Division, Filter, Normalize, Split, Transform, shown};
+use resnet_data::{Dataset, Filter, Normalize, Split, TrainTestSplit, Transform, shown};
 use resnet_models::hub::NewHead;
 use resnet_models::{Json, Network, Outputs, Parameters, Preprocessing, PretrainedOptions, from_pretrained_with};
+use resnet_train::multi_crop;
 use resnet_train::recipe::Normalization;
-use resnet_train::views;
 use serde::de::DeserializeOwned;
 
 use crate::args::{DatasetArgs, NormalizeArgs, WeightsArgs};
@@ -42,8 +42,8 @@ pub struct Loaded {
     normalize: Option<Normalization>,
     /// The file of the weights: what a run wrote lies beside it.
     file: PathBuf,
-    /// Which images were held back, where the folder that it was trained on had no parts of its own.
-    division: Option<Division>,
+    /// How the folder that it was trained on was split, where it had no parts of its own.
+    train_test_split: Option<TrainTestSplit>,
 }
 
 /// Makes the network and reads its weights; its number of classes is that of the weights.
@@ -83,7 +83,7 @@ pub fn load_with(args: &WeightsArgs, device: &Device, new_head: Option<NewHead>)
     let training = loaded.training;
     Ok(Loaded {
         normalize: value(training.normalize, "normalize", &loaded.file)?,
-        division: value(training.split, "division", &loaded.file)?,
+        train_test_split: value(training.split, "division", &loaded.file)?,
         dataset: training.dataset,
         file: loaded.file,
         network: loaded.network,
@@ -185,7 +185,7 @@ impl Loaded {
                 pictures.check().map_err(|error| bad_input(format!("--crop-pct: {}", error.message)))?;
                 Transform::center_crop(size, crop, Filter::Bilinear, normalize)?
             }
-            None => views::center(size, dataset.map(|set| &**set), normalize)?,
+            None => multi_crop::center(size, dataset.map(|set| &**set), normalize)?,
         })
     }
 

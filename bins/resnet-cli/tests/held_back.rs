@@ -1,4 +1,4 @@
-//! What `eval` takes for held back, of a folder that is not divided into parts.
+//! What `eval` takes for validation images, of a folder that is not divided into parts.
 
 mod common;
 
@@ -47,7 +47,7 @@ fn a_trained_networks_own_folder_is_divided_again() {
     // By another way to the same folder.
     let again = format!("folder:{}/../photos", data.display());
     assert_eq!(eval(&file, &["--dataset", &again]), (6, correct));
-    // A copy is no other folder: what was learned from is not evaluated.
+    // A copy is no other folder: what was trained on is not evaluated.
     let copy = write_undivided(&folder.path().join("copy"));
     assert_eq!(eval(&file, &["--dataset", &copy]), (6, correct));
     // Other images are new to the network, all of them, even under the same names.
@@ -80,7 +80,7 @@ fn a_trained_networks_own_folder_is_divided_again() {
     assert_eq!((table.lines().next(), held_back.len()), (Some("path,class,part"), 6));
     fs::remove_file(data.join(held_back[0])).unwrap();
     let run = resnet(&["eval", "--weights", text(&file)]);
-    assert!(run.code == Some(0) && run.stderr.contains("1 of 6 held-back photos are gone"), "{run:?}");
+    assert!(run.code == Some(0) && run.stderr.contains("1 of 6 validation photos are gone"), "{run:?}");
     assert_eq!((eval(&file, &[]).0, eval(&file, &["--split", "train"]).0), (5, 24));
     for name in held_back {
         let _ = fs::remove_file(data.join(name));
@@ -97,7 +97,7 @@ fn without_a_table_the_rule_and_a_fingerprint_tell_what_was_held_back() {
     let (file, _) = train(folder.path(), &dataset, "");
     fs::remove_file(folder.path().join("run/split.csv")).unwrap();
     assert_eq!((eval(&file, &[]).0, eval(&file, &["--split", "train"]).0), (6, 24));
-    // With an image more nobody knows which ones were learned from.
+    // With an image more nobody knows which ones were trained on.
     write_png(&data.join("ant/00.png"), 7);
     let refused = resnet(&["eval", "--weights", text(&file)]);
     assert_refused(&refused, &[&dataset, "val/", "no longer the same", "--split train"]);
@@ -128,7 +128,7 @@ fn weights_that_do_not_say_what_was_held_back_are_not_evaluated_on_their_own_fol
     let refused = resnet(&["eval", "--weights", text(&file)]);
     assert_refused(&refused, &[&dataset, "val/", "do not say", "--split train"]);
     assert_eq!(eval(&file, &["--split", "train"]).0, 30);
-    // Weights from elsewhere have not learned from any of them.
+    // Weights from elsewhere were trained on none of them.
     let foreign = weights_file(folder.path(), "resnet20", Some(3));
     assert_eq!(eval(&foreign, &["--arch", "resnet20", "--dataset", &dataset]).0, 30);
 }

@@ -132,7 +132,7 @@ fn leftovers(folder: &Path) -> Vec<String> {
     names.filter(|name| name.starts_with('.')).collect()
 }
 
-/// Two classes of eight small pictures each, and two more of each held back.
+/// Two classes of eight small pictures each, and two more of each for validation.
 fn write_data(root: &Path) {
     for (class, name) in ["ant", "bee"].into_iter().enumerate() {
         for i in 0..10 {

@@ -171,7 +171,7 @@ fn a_fine_tuned_network_needs_nothing_else() {
     let run = common::resnet(&[&finetune[..], &short].concat());
     assert!(run.code == Some(0) && run.stderr.lines().count() == 1 && run.stderr.contains("bee/1.png"), "{run:?}");
     let told = run.stdout;
-    assert!(told.contains("held-back images") && told.contains("1 image could not be read"), "{told}");
+    assert!(told.contains("validation images") && told.contains("1 image could not be read"), "{told}");
     for name in ["config.toml", "log.jsonl", "report.html", "best.safetensors"] {
         assert!(out.join(name).is_file(), "{name}");
     }

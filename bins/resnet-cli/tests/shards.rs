@@ -7,7 +7,7 @@ use std::path::Path;
 
 use common::{assert_refused, json, resnet, succeed, text, write_png};
 
-/// Two shards to learn from and one held back, of three classes; image 5 cannot be read where `broken` says so.
+/// Two shards for training and one for validation, of three classes; image 5 cannot be read where `broken` says so.
 fn write_shards(folder: &Path, broken: bool) {
     fs::create_dir_all(folder).unwrap();
     let png = folder.join("picture.png");

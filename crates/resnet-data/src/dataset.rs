@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
-use crate::{Division, Error, Image, Result, SplitTable};
+use crate::{Error, Image, Result, SplitTable, TrainTestSplit};
 
 /// A numbered collection of labelled images.
 ///
@@ -63,12 +63,12 @@ pub trait Dataset: Send + Sync {
         Vec::new()
     }
 
-    /// How this set and the one held back, or learned from, were divided; `None` where they were apart to begin with.
-    fn division(&self) -> Option<&Division> {
+    /// How a folder was split into this set and the other one; `None` where they were apart to begin with.
+    fn train_test_split(&self) -> Option<&TrainTestSplit> {
         None
     }
 
-    /// Which image of an undivided folder belongs to which part; `None` where parts were apart to begin with.
+    /// Which image of a folder without splits belongs to which; `None` where they were apart to begin with.
     fn split_table(&self) -> Option<&SplitTable> {
         None
     }
@@ -84,16 +84,16 @@ pub trait Dataset: Send + Sync {
 /// Sets have two parts as a rule, and [`Val`](Split::Val) and [`Test`](Split::Test) are the same one then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Split {
-    /// The part that is learned from.
+    /// For training.
     Train,
-    /// The part that says, while a network learns, how well it does.
+    /// For validation: it says during training how well the network does.
     Val,
-    /// The part that is kept for the end: `test`, or `val` where the set has no other.
+    /// Kept for the end: `test`, or `val` where the set has no other.
     Test,
 }
 
 impl Split {
-    /// The part that this is in a set that has two: to learn from, and to test.
+    /// The split that this is in a set that has two: train and test.
     #[must_use]
     pub fn of_two(self) -> Self {
         if self == Self::Train { Self::Train } else { Self::Test }

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::division::fingerprint;
 use crate::layout::ClassFolders;
 use crate::names::{path_text, shown};
+use crate::train_test_split::fingerprint;
 use crate::tree::images;
 use crate::{
-    Dataset, Division, Error, FolderLayout, FolderOptions, HoldBack, Image, LeftOut, Result, Split, SplitTable,
-    Subfolders, read_image,
+    Dataset, Error, FolderLayout, FolderOptions, Image, LeftOut, Result, Split, SplitRule, SplitTable, Subfolders,
+    TrainTestSplit, read_image,
 };
 
 /// A data set of image files: `DIR/CLASS/…/*.jpg`.
@@ -23,8 +23,8 @@ pub struct Folder {
     classes: Vec<String>,
     files: Vec<(PathBuf, u32)>,
     left_out: LeftOut,
-    division: Option<Division>,
-    split: Option<Arc<SplitTable>>,
+    train_test_split: Option<TrainTestSplit>,
+    split_table: Option<Arc<SplitTable>>,
 }
 
 impl Folder {
@@ -47,34 +47,39 @@ impl Folder {
         FolderLayout::of(folder, FolderOptions::default())?.open(split)
     }
 
-    /// Divides the images: every fifth of a class, its second first, is held back ([`HoldBack::EveryFifth`]).
+    /// Splits the images: every fifth of a class, its second first, is for validation ([`SplitRule::EveryFifth`]).
     ///
-    /// For folders without splits. Gives the part to learn from, then the one held back.
-    pub fn divide(self) -> (Self, Self) {
-        self.divided(HoldBack::EveryFifth)
+    /// For folders without splits. Gives the training images, then those for validation.
+    pub fn split_every_fifth(self) -> (Self, Self) {
+        self.split_by(SplitRule::EveryFifth)
     }
 
-    /// Divides the images by a seed: a share of each class is held back ([`HoldBack::Share`]). As [`Folder::divide`].
-    pub fn divide_by_seed(self, seed: u64, share: f64) -> (Self, Self) {
-        self.divided(HoldBack::Share { seed, share })
+    /// Splits the images by a seed: a share of each class is for validation ([`SplitRule::Share`]). As [`Folder::split_every_fifth`].
+    pub fn split_by_seed(self, seed: u64, share: f64) -> (Self, Self) {
+        self.split_by(SplitRule::Share { seed, share })
     }
 
-    /// Divides the images by a rule. As [`Folder::divide`]; both parts know their [`Dataset::division`] and have a
+    /// Splits the images by a rule. As [`Folder::split_every_fifth`]; both parts know their [`Dataset::train_test_split`] and have a
     /// [`Dataset::split_table`] of all images.
-    pub fn divided(self, rule: HoldBack) -> (Self, Self) {
+    pub fn split_by(self, rule: SplitRule) -> (Self, Self) {
         let labels: Vec<u32> = self.files.iter().map(|&(_, label)| label).collect();
         let mask = rule.mask(&labels, self.classes.len());
-        let rows = self.files.iter().zip(&mask).map(|((path, label), &held_back)| {
-            let split = if held_back { Split::Val } else { Split::Train };
+        let rows = self.files.iter().zip(&mask).map(|((path, label), &is_test)| {
+            let split = if is_test { Split::Val } else { Split::Train };
             (self.within(path), self.classes[*label as usize].as_str(), split)
         });
-        let split = Some(Arc::new(SplitTable::new(rows)));
-        let held_back = self.files.iter().zip(&mask).filter(|(_, held_back)| **held_back);
-        let held_back = fingerprint(held_back.map(|((path, _), _)| self.within(path)));
-        let division = Some(Division { rule, held_back });
+        let split_table = Some(Arc::new(SplitTable::new(rows)));
+        let test = self.files.iter().zip(&mask).filter(|(_, is_test)| **is_test);
+        let test_fingerprint = fingerprint(test.map(|((path, _), _)| self.within(path)));
+        let train_test_split = Some(TrainTestSplit { rule, test_fingerprint });
         let part = |wanted: bool| {
-            let own = self.files.iter().zip(&mask).filter(|(_, held_back)| **held_back == wanted);
-            Self { files: own.map(|(file, _)| file.clone()).collect(), division, split: split.clone(), ..self.clone() }
+            let own = self.files.iter().zip(&mask).filter(|(_, is_test)| **is_test == wanted);
+            Self {
+                files: own.map(|(file, _)| file.clone()).collect(),
+                train_test_split,
+                split_table: split_table.clone(),
+                ..self.clone()
+            }
         };
         (part(false), part(true))
     }
@@ -133,7 +138,7 @@ impl Folder {
             left_out.merge(&own);
         }
         let classes = folders.keys().cloned().collect();
-        Ok(Self { root: root.to_path_buf(), classes, files, left_out, division: None, split: None })
+        Ok(Self { root: root.to_path_buf(), classes, files, left_out, train_test_split: None, split_table: None })
     }
 }
 
@@ -166,11 +171,11 @@ impl Dataset for Folder {
         self.files[index].0.metadata().map_or(0, |file| file.len())
     }
 
-    fn division(&self) -> Option<&Division> {
-        self.division.as_ref()
+    fn train_test_split(&self) -> Option<&TrainTestSplit> {
+        self.train_test_split.as_ref()
     }
 
     fn split_table(&self) -> Option<&SplitTable> {
-        self.split.as_deref()
+        self.split_table.as_deref()
     }
 }

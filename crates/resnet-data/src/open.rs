@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::cifar::{self, Cifar};
 use crate::shards::{self, Labelled, ParquetShards, Shards, TarShards, with_same_classes};
 use crate::{
-    Dataset, Error, FolderLayout, FolderOptions, HoldBack, Progress, Result, Split, expand_home, imagenet, shapes,
+    Dataset, Error, FolderLayout, FolderOptions, Progress, Result, Split, SplitRule, expand_home, imagenet, shapes,
 };
 
 /// What is known of a data set before it is opened.
@@ -133,7 +133,7 @@ pub fn info(name: &str) -> Result<Info> {
 ///
 /// CIFAR is looked for in `data_dir`; where that is not given, in `~/.cache/resnet-data` (or
 /// `$XDG_CACHE_HOME/resnet-data`), then on the hub. ImageNet is looked for in `data_dir` alone, in any of the three
-/// layouts. A folder without parts is opened whole for any split; [`open_both`] divides it, and [`folder`] tells how a
+/// layouts. A folder without parts is opened whole for any split; [`open_train_test`] divides it, and [`folder`] tells how a
 /// folder is understood. Of all other sets [`Split::Val`] and [`Split::Test`] are the same.
 ///
 /// # Errors
@@ -222,14 +222,14 @@ pub fn folder(name: &str, data_dir: Option<&Path>, options: FolderOptions) -> Re
     }
 }
 
-/// Opens what is learned from and what is held back.
+/// Opens the training and the test images.
 ///
-/// As [`open`] for both splits, but of a folder without parts, or with `train` alone, every fifth image is held back; of
+/// As [`open`] for both splits, but of a folder without parts, or with `train` alone, every fifth image is the test; of
 /// one with `val` and `test` that is `val`.
 ///
 /// # Errors
 /// As [`open`].
-pub fn open_both(
+pub fn open_train_test(
     name: &str,
     data_dir: Option<&Path>,
     progress: &mut dyn Progress,
@@ -249,7 +249,8 @@ pub fn open_both(
         _ => {}
     }
     if let Source::Folder(folder) = &source {
-        let (train, test) = FolderLayout::of(folder, FolderOptions::default())?.open_both(HoldBack::EveryFifth)?;
+        let (train, test) =
+            FolderLayout::of(folder, FolderOptions::default())?.open_train_test(SplitRule::EveryFifth)?;
         return Ok((Arc::new(train), Arc::new(test)));
     }
     let train = open(name, data_dir, Split::Train, progress)?;
@@ -309,7 +310,7 @@ mod tests {
 
     #[test]
     fn shapes_opens_without_anything() {
-        let (train, test) = open_both("shapes", None, &mut ()).unwrap();
+        let (train, test) = open_train_test("shapes", None, &mut ()).unwrap();
         assert_eq!((train.len(), test.len()), (8_000, 2_000));
         assert_eq!(info("shapes").unwrap().classes, Some(train.classes().len()));
     }

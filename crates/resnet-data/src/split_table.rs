@@ -1,4 +1,4 @@
-//! Which image of an undivided folder is learned from and which is held back, as a file that people can read.
+//! Which image of a folder without splits is for training and which for validation, as a file that people can read.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use crate::{Dataset, Error, Folder, Result, Split};
 /// A table of a million long paths has half of it.
 const MOST_BYTES: u64 = 256 << 20;
 
-/// The parts of an undivided folder's images: `split.csv`, with the columns `path`, `class` and `part` (`train` or
+/// The splits of the images of a folder that has none of its own: `split.csv`, with the columns `path`, `class` and `part` (`train` or
 /// `val`). Paths are those within the folder, so that it may be moved; their parts are separated by `/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SplitTable {
@@ -101,10 +101,10 @@ impl SplitTable {
         Ok(Self { rows })
     }
 
-    /// Which images of a folder are those of a part: of [`Split::Train`], or of those held back. Paths are compared in
+    /// Which images of a folder are those of a part: of [`Split::Train`], or of validation. Paths are compared in
     /// one Unicode form where they differ as they are.
     pub fn find(&self, folder: &Folder, split: Split) -> Found {
-        let learned = |split: Split| split == Split::Train;
+        let is_train = |split: Split| split == Split::Train;
         let keys: Vec<String> = (0..folder.len()).filter_map(|index| folder.inner_path(index)).map(key).collect();
         let exact: HashMap<&str, usize> = keys.iter().enumerate().map(|(index, key)| (key.as_str(), index)).collect();
         let alike: HashMap<String, usize> =
@@ -116,7 +116,7 @@ impl SplitTable {
             if let Some(index) = index {
                 known[index] = true;
             }
-            if learned(row.split) == learned(split) {
+            if is_train(row.split) == is_train(split) {
                 match index {
                     Some(index) => found.images.push(index),
                     None => found.gone += 1,

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use resnet_data::{
-    Dataset, Error, Folder, FolderOptions, HoldBack, Image, Split, decode_image, folder, open, open_both, read_image,
+    Dataset, Error, Folder, FolderOptions, Image, Split, SplitRule, decode_image, folder, open, open_train_test,
+    read_image,
 };
 
 fn sample(name: &str) -> PathBuf {
@@ -94,7 +95,7 @@ fn a_folder_without_splits_is_divided_for_training() {
     }
     put(folder.path(), "c/0.png");
     let name = format!("folder:{}", folder.path().display());
-    let (train, test) = open_both(&name, None, &mut ()).unwrap();
+    let (train, test) = open_train_test(&name, None, &mut ()).unwrap();
     assert_eq!((train.len(), test.len()), (17, 4));
     assert!(test.origin(0).ends_with("a/1.png"), "{}", test.origin(0));
     assert_eq!(open(&name, None, Split::Test, &mut ()).unwrap().len(), 21, "whole, to evaluate on");
@@ -102,7 +103,7 @@ fn a_folder_without_splits_is_divided_for_training() {
     let single = tempfile::tempdir().unwrap();
     put(single.path(), "a/0.png");
     let name = format!("folder:{}", single.path().display());
-    assert!(open_both(&name, None, &mut ()).map(drop).unwrap_err().to_string().contains("held back"));
+    assert!(open_train_test(&name, None, &mut ()).map(drop).unwrap_err().to_string().contains("validation"));
 }
 
 #[test]
@@ -165,7 +166,7 @@ fn a_seed_divides_every_class() {
     let folder = tempfile::tempdir().unwrap();
     (0..10).for_each(|i| put(folder.path(), &format!("many/{i}.png")));
     ["two/1.png", "two/2.png", "one/1.png"].iter().for_each(|path| put(folder.path(), path));
-    let parts = |seed| Folder::read(folder.path()).unwrap().divide_by_seed(seed, 0.2);
+    let parts = |seed| Folder::read(folder.path()).unwrap().split_by_seed(seed, 0.2);
     let (train, test) = parts(1);
     let count = |set: &Folder, class: u32| (0..set.len()).filter(|&i| set.label(i) == class).count();
     assert_eq!([0, 1, 2].map(|class| (count(&train, class), count(&test, class))), [(8, 2), (1, 0), (1, 1)]);
@@ -178,9 +179,9 @@ fn folder_of_shapes() -> Option<resnet_data::FolderLayout> {
     folder("shapes", None, FolderOptions::default()).unwrap()
 }
 
-/// What is kept of a division finds the same images again, and tells when they are no longer the same.
+/// What is kept of a split finds the same images again, and tells when they are no longer the same.
 #[test]
-fn a_division_knows_what_it_held_back() {
+fn a_split_is_known_again() {
     let temporary = tempfile::tempdir().unwrap();
     let root = temporary.path().join("photos");
     for class in ["a", "b"] {
@@ -188,43 +189,43 @@ fn a_division_knows_what_it_held_back() {
     }
     let name = |root: &Path| format!("folder:{}", root.display());
     let layout = |root: &Path| folder(&name(root), None, FolderOptions::default()).unwrap().unwrap();
-    let (train, test) = open_both(&name(&root), None, &mut ()).unwrap();
-    let kept = *test.division().unwrap();
-    assert_eq!((kept.rule, train.division()), (HoldBack::EveryFifth, Some(&kept)));
-    let again = |root: &Path| layout(root).read().unwrap().divided(kept.rule).1;
-    assert_eq!(again(&root).division(), Some(&kept));
+    let (train, test) = open_train_test(&name(&root), None, &mut ()).unwrap();
+    let kept = *test.train_test_split().unwrap();
+    assert_eq!((kept.rule, train.train_test_split()), (SplitRule::EveryFifth, Some(&kept)));
+    let again = |root: &Path| layout(root).read().unwrap().split_by(kept.rule).1;
+    assert_eq!(again(&root).train_test_split(), Some(&kept));
     assert_eq!(again(&root).origin(3), test.origin(3));
     // Wherever the folder lies.
     let moved = temporary.path().join("moved");
     std::fs::rename(&root, &moved).unwrap();
-    assert_eq!(again(&moved).division(), Some(&kept));
-    // An image more at the end of a class is learned from; one before the others moves all of them.
+    assert_eq!(again(&moved).train_test_split(), Some(&kept));
+    // An image more at the end of a class is for training; one before the others moves all of them.
     put(&moved, "a/99.png");
-    assert_eq!(again(&moved).division(), Some(&kept));
+    assert_eq!(again(&moved).train_test_split(), Some(&kept));
     put(&moved, "a/00.png");
-    assert_ne!(again(&moved).division(), Some(&kept));
+    assert_ne!(again(&moved).train_test_split(), Some(&kept));
 
-    let by_seed = |seed| *Folder::read(&moved).unwrap().divide_by_seed(seed, 0.2).0.division().unwrap();
+    let by_seed = |seed| *Folder::read(&moved).unwrap().split_by_seed(seed, 0.2).0.train_test_split().unwrap();
     assert_eq!(by_seed(3), by_seed(3));
-    assert_eq!(by_seed(3).rule, HoldBack::Share { seed: 3, share: 0.2 });
-    assert!((4..9).any(|seed| by_seed(seed).held_back != by_seed(3).held_back));
+    assert_eq!(by_seed(3).rule, SplitRule::Share { seed: 3, share: 0.2 });
+    assert!((4..9).any(|seed| by_seed(seed).test_fingerprint != by_seed(3).test_fingerprint));
     put(&moved, "val/a/0.png");
     assert!(layout(&moved).parts().is_empty(), "a class of that name");
     let parts = temporary.path().join("parts");
     ["train/a/0.png", "val/a/1.png"].iter().for_each(|path| put(&parts, path));
-    assert!(!layout(&parts).is_undivided());
+    assert!(!layout(&parts).is_unsplit());
     assert!(folder_of_shapes().is_none());
 }
 
-/// The table of a division finds the same images in a folder that was moved, and tells what came and went.
+/// The table of a split finds the same images in a folder that was moved, and tells what came and went.
 #[test]
 fn a_split_table_knows_the_images_by_their_paths() {
     let folder = tempfile::tempdir().unwrap();
     for class in ["a", "b"] {
         (0..10).for_each(|i| put(folder.path(), &format!("{class}/{i}.png")));
     }
-    let (_, held_back) = Folder::read(folder.path()).unwrap().divide();
-    let table = held_back.split_table().unwrap().clone();
+    let (_, test) = Folder::read(folder.path()).unwrap().split_every_fifth();
+    let table = test.split_table().unwrap().clone();
     assert_eq!(table.len(), 20);
     let csv = String::from_utf8(table.to_csv().unwrap()).unwrap();
     assert!(csv.starts_with("path,class,part\na/0.png,a,train\na/1.png,a,val\n"), "{csv}");

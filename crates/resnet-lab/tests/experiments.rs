@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use candle_core::Device;
 use resnet_data::{Split, shapes};
 use resnet_lab::experiments::{Experiment, Opened, Plan, ReproduceOptions, Scale, reproduce};
+use resnet_train::multi_crop::Crop;
 use resnet_train::recipe::{Overrides, Recipe};
 use resnet_train::trainer::{Progress, Silent, Status};
-use resnet_train::views::Crop;
 
 fn plan() -> Plan {
     let mut plan = Experiment::load("degradation").unwrap().plan(Scale::Smoke).unwrap();

@@ -99,7 +99,7 @@ pub struct Training {
     pub dataset: Option<String>,
     /// How images were normalised: a trainer's own word, of `resnet_train::recipe::Normalization`.
     pub normalize: Option<Json>,
-    /// Which images of a folder were held back: `resnet_data::Division`.
+    /// Which images of a folder were held back: `resnet_data::TrainTestSplit`.
     pub split: Option<Json>,
     /// The recipe.
     pub recipe: Option<Json>,

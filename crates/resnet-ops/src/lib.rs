@@ -39,7 +39,7 @@ mod cpu;
 pub mod cuda;
 #[cfg(all(test, not(feature = "cuda")))]
 mod cuda;
-mod deliver;
+mod engine;
 mod functions;
 pub mod graph;
 pub mod memory;
@@ -48,6 +48,6 @@ pub mod reference;
 pub use config::{AvgPoolConfig, ConvConfig, NormConfig, PoolConfig};
 pub use cpu::Inference;
 pub use cpu::isa::{Isa, force_isa};
-pub use deliver::backward;
+pub use engine::grad_sink::backward;
 pub use functions::{BatchStats, batch_norm, batch_norm_add_relu, conv2d, global_avg_pool2d, max_pool2d};
 pub use graph::{Backend, DropoutRng, Graph, GraphBuilder, NodeId};

@@ -2,8 +2,8 @@
 //!
 //! A [`recipe::Recipe`] decides a run, a [`trainer::Session`] carries it out in a run directory that it can be resumed
 //! from, bit for bit. The parts stand alone too: [`optimizer`], [`schedule`], [`loss`], [`metrics`] and
-//! [`trainer::evaluate`] work with any network that is a [`candle_nn::ModuleT`]. [`views`] holds the papers' protocols of
-//! evaluation; their experiments are in the crate `resnet-lab`.
+//! [`trainer::evaluate`] work with any network that is a [`candle_nn::ModuleT`]. [`multi_crop`] holds the papers' protocols
+//! of evaluation; their experiments are in the crate `resnet-lab`.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -25,11 +25,12 @@
 
 pub mod bench;
 mod error;
-pub mod explain;
 pub mod files;
 pub mod finetune;
+pub mod grad_cam;
 pub mod loss;
 pub mod metrics;
+pub mod multi_crop;
 pub mod optimizer;
 pub mod recipe;
 pub mod report;
@@ -37,7 +38,6 @@ pub mod schedule;
 pub mod self_test;
 mod stack;
 pub mod trainer;
-pub mod views;
 
 pub use error::{Error, Result};
 pub use stack::with_large_stack;

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use candle_core::{DType, Tensor};
-use resnet_data::Broken;
+use resnet_data::BrokenImage;
 use serde::Serialize;
 
 use crate::{Error, Result};
@@ -54,7 +54,7 @@ pub struct Evaluation {
     pub worst: Vec<WrongImage>,
     /// Images that could not be read, where the loader leaves them out; not counted.
     #[serde(skip)]
-    pub broken: Vec<Broken>,
+    pub broken: Vec<BrokenImage>,
 }
 
 impl Evaluation {
@@ -83,7 +83,7 @@ pub struct Counter {
     confusion: Vec<u64>,
     class_loss: Vec<f64>,
     worst: Vec<WrongImage>,
-    broken: Vec<Broken>,
+    broken: Vec<BrokenImage>,
 }
 
 impl Counter {
@@ -103,7 +103,7 @@ impl Counter {
     }
 
     /// Takes up images that could not be read.
-    pub fn add_broken(&mut self, broken: Vec<Broken>) {
+    pub fn add_broken(&mut self, broken: Vec<BrokenImage>) {
         self.broken.extend(broken);
     }
 

@@ -123,8 +123,8 @@ pub enum Schedule {
         /// The greatest rate.
         lr: f64,
         /// Share of the steps that lead up to it.
-        #[serde(default = "rise")]
-        rise: f64,
+        #[serde(default = "pct_start", alias = "rise")]
+        pct_start: f64,
         /// The first rate is `lr / div_factor`.
         #[serde(default = "div_factor")]
         div_factor: f64,
@@ -166,7 +166,7 @@ fn one() -> f64 {
 fn patience() -> f64 {
     5.0
 }
-fn rise() -> f64 {
+fn pct_start() -> f64 {
     0.3
 }
 fn div_factor() -> f64 {
@@ -274,8 +274,8 @@ impl Schedule {
                 not_negative("warmup", *warmup)?;
                 share("warmup_start", *warmup_start)
             }
-            Self::OneCycle { rise, div_factor, final_div_factor, .. } => {
-                share("rise", *rise)?;
+            Self::OneCycle { pct_start, div_factor, final_div_factor, .. } => {
+                share("pct_start", *pct_start)?;
                 positive("div_factor", *div_factor)?;
                 positive("final_div_factor", *final_div_factor)
             }
@@ -313,31 +313,31 @@ impl LrByStep {
         match &self.schedule {
             // What has been learned of the error is beside the schedule: see `PlateauState`.
             Schedule::Constant { lr, warmup, warmup_start } | Schedule::Plateau { lr, warmup, warmup_start, .. } => {
-                lr * self.rise(t, *warmup, *warmup_start)
+                lr * self.warmup_factor(t, *warmup, *warmup_start)
             }
             Schedule::MultiStep { lr, milestones, gamma, warmup, warmup_start } => {
                 // Half a step of tolerance: a stretched milestone may lie a rounding error beyond its step.
                 let passed = milestones.iter().filter(|&&m| t + 1e-6 >= m * self.unit).count();
-                lr * gamma.powi(passed as i32) * self.rise(t, *warmup, *warmup_start)
+                lr * gamma.powi(passed as i32) * self.warmup_factor(t, *warmup, *warmup_start)
             }
             Schedule::Cosine { lr, final_lr, warmup, warmup_start, warmup_prefix, per_epoch } => {
                 let t = self.asked_at(t, *per_epoch);
                 match self.way_down(t, *warmup, *warmup_prefix) {
                     Some(x) => final_lr + (lr - final_lr) * (1.0 + (PI * x).cos()) / 2.0,
-                    None => lr * self.rise(t, *warmup, *warmup_start),
+                    None => lr * self.warmup_factor(t, *warmup, *warmup_start),
                 }
             }
             Schedule::Polynomial { lr, power, final_lr, warmup, warmup_start, warmup_prefix, per_epoch } => {
                 let t = self.asked_at(t, *per_epoch);
                 match self.way_down(t, *warmup, *warmup_prefix) {
                     Some(x) => final_lr + (lr - final_lr) * (1.0 - x).powf(*power),
-                    None => lr * self.rise(t, *warmup, *warmup_start),
+                    None => lr * self.warmup_factor(t, *warmup, *warmup_start),
                 }
             }
-            Schedule::OneCycle { lr, rise, div_factor, final_div_factor, anneal } => {
+            Schedule::OneCycle { lr, pct_start, div_factor, final_div_factor, anneal } => {
                 let first = lr / div_factor;
                 let last = first / final_div_factor;
-                let (top, end) = (rise * self.total - 1.0, self.total - 1.0);
+                let (top, end) = (pct_start * self.total - 1.0, self.total - 1.0);
                 let (from, to, x) = if t <= top && top > 0.0 {
                     (first, *lr, t / top)
                 } else {
@@ -373,7 +373,7 @@ impl LrByStep {
     }
 
     /// The warm-up's factor.
-    fn rise(&self, t: f64, warmup: f64, start: f64) -> f64 {
+    fn warmup_factor(&self, t: f64, warmup: f64, start: f64) -> f64 {
         let steps = (warmup * self.unit).round();
         if t >= steps { 1.0 } else { start + (1.0 - start) * t / steps }
     }
@@ -491,8 +491,8 @@ mod tests {
     fn the_last_step_of_a_cycle_has_the_last_rate() {
         let got = rates("kind='one-cycle'\nlr=0.4", 1.0, 10, 12);
         close(&got[9..], &[0.4 / 25.0 / 1e4; 3]);
-        // A rise of nothing starts at the top.
-        assert!(rates("kind='one-cycle'\nlr=0.4\nrise=0.0", 1.0, 10, 1)[0] > 0.38);
+        // Without a way up it starts at the top.
+        assert!(rates("kind='one-cycle'\nlr=0.4\npct_start=0.0", 1.0, 10, 1)[0] > 0.38);
     }
 
     #[test]
@@ -511,7 +511,7 @@ mod tests {
         for (toml, key) in [
             ("kind='constant'\nlr=-1.0", "lr"),
             ("kind='constant'\nlr=nan", "lr"),
-            ("kind='one-cycle'\nlr=1.0\nrise=2.0", "rise"),
+            ("kind='one-cycle'\nlr=1.0\npct_start=2.0", "pct_start"),
             ("kind='cosine'\nlr=1.0\nwarmup=-1.0", "warmup"),
         ] {
             let s: Schedule = toml::from_str(toml).unwrap();

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use candle_core::{DType, Device};
 use resnet_data::{Image, InMemory, Loader, LoaderConfig, Normalize, Transform};
 use resnet_models::{Network, Parameters, create};
+use resnet_train::multi_crop::{Crop, MultiCrop};
 use resnet_train::trainer::{Silent, reestimate_statistics};
-use resnet_train::views::{Crop, Views};
 use serde::Deserialize;
 
 #[path = "../../resnet-models/tests/rule/mod.rs"]
@@ -56,10 +56,10 @@ fn many_views_are_those_of_torchvision() {
     let (network, _) = network();
     let golden = golden();
     for (crop, expected) in [(Crop::Ten, &golden.ten), (Crop::Multiscale, &golden.multiscale)] {
-        let views = Views::new(crop, 56, &normalize()).unwrap();
+        let crops = MultiCrop::new(crop, 56, &normalize()).unwrap();
         assert_eq!(expected.len(), 4);
         for (i, expected) in expected.iter().enumerate() {
-            let scores = views.log_probabilities(&network, &image(i, 70 + 3 * i, 100), &Device::Cpu).unwrap();
+            let scores = crops.log_probabilities(&network, &image(i, 70 + 3 * i, 100), &Device::Cpu).unwrap();
             let ours = scores.exp().unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
             assert_eq!(ours.len(), expected.len());
             for (ours, theirs) in ours.iter().zip(expected) {

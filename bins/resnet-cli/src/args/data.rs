@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use resnet_data::{Dataset, Error, FolderLayout, FolderOptions, HoldBack, OnBroken, Split, Subfolders, shown};
+use resnet_data::{Dataset, Error, FolderLayout, FolderOptions, OnBroken, Split, SplitRule, Subfolders, shown};
 
 use crate::failure::bad_input;
 use crate::folders;
@@ -47,7 +47,7 @@ pub struct FolderArgs {
     /// them show]
     #[arg(long, value_name = "WHAT", value_enum)]
     pub layout: Option<Layout>,
-    /// Keep classes whose folder holds no readable image; otherwise one among those to learn from ends the command
+    /// Keep classes whose folder holds no readable image; otherwise one among the training images ends the command
     #[arg(long)]
     pub allow_empty: bool,
 }
@@ -112,14 +112,14 @@ impl DatasetArgs {
     }
 
     /// Its parts for training and testing; of folders and shards it is told how they were understood.
-    pub fn open_both(&self, name: &str) -> anyhow::Result<(Arc<dyn Dataset>, Arc<dyn Dataset>)> {
+    pub fn open_train_test(&self, name: &str) -> anyhow::Result<(Arc<dyn Dataset>, Arc<dyn Dataset>)> {
         let name = &*self.named(name)?;
         if let Some(layout) = self.layout(name, self.folder.options())? {
-            let (train, test) = layout.open_both(HoldBack::EveryFifth).map_err(FolderArgs::explained)?;
+            let (train, test) = layout.open_train_test(SplitRule::EveryFifth).map_err(FolderArgs::explained)?;
             folders::tell_both(&layout, &train, &test);
             return Ok((Arc::new(train), Arc::new(test)));
         }
-        let opened = resnet_data::open_both(name, self.data_dir.as_deref(), &mut Download::default());
+        let opened = resnet_data::open_train_test(name, self.data_dir.as_deref(), &mut Download::default());
         let (train, test) = opened.map_err(|error| self.explained(name, error))?;
         tell(&*train);
         tell(&*test);
@@ -174,23 +174,23 @@ impl LoaderArgs {
 pub struct BrokenArgs {
     /// What to do with an unreadable image [default: skip]
     #[arg(long, value_enum)]
-    pub on_broken: Option<Broken>,
+    pub on_broken: Option<OnBrokenArg>,
 }
 
 /// What `--on-broken` can say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Broken {
+pub enum OnBrokenArg {
     /// Leave it out, and name it at the end
     Skip,
     /// End the run
     Fail,
 }
 
-impl From<Broken> for OnBroken {
-    fn from(broken: Broken) -> Self {
+impl From<OnBrokenArg> for OnBroken {
+    fn from(broken: OnBrokenArg) -> Self {
         match broken {
-            Broken::Skip => Self::Skip,
-            Broken::Fail => Self::Fail,
+            OnBrokenArg::Skip => Self::Skip,
+            OnBrokenArg::Fail => Self::Fail,
         }
     }
 }

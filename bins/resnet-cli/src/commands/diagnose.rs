@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use resnet_data::{Loader, LoaderConfig, Normalize, Split};
 use resnet_lab::diagnose::{self, Batch, Output, ShatteredConfig};
 use resnet_models::{Network, Parameters};
-use resnet_train::views;
+use resnet_train::multi_crop;
 use serde::Serialize;
 
 use crate::args::{DatasetArgs, JsonArgs, NormalizeArgs, PartArgs, WeightsArgs};
@@ -161,8 +161,11 @@ fn networks(args: &Args) -> anyhow::Result<(Vec<Measured>, Batch)> {
     let name = args.data.dataset.clone().or(trained_on).unwrap_or_else(|| "shapes".into());
     let dataset = args.data.open(&name, Split::Test)?;
     let info = resnet_data::info(&name)?;
-    let transform =
-        views::center(size, Some(&*dataset), normalize.unwrap_or_else(|| Normalize::channel(info.mean, info.std)))?;
+    let transform = multi_crop::center(
+        size,
+        Some(&*dataset),
+        normalize.unwrap_or_else(|| Normalize::channel(info.mean, info.std)),
+    )?;
     let config =
         LoaderConfig { batch_size: args.images as usize, shuffle: true, seed: args.seed, ..Default::default() };
     let loader = Loader::new(dataset, transform, config)?;

@@ -3,21 +3,21 @@
 use std::sync::Arc;
 
 use candle_core::Device;
-use resnet_data::{Broken, Dataset, Loader, LoaderConfig, OnBroken, Split};
+use resnet_data::{BrokenImage, Dataset, Loader, LoaderConfig, OnBroken, Split};
 use resnet_models::Outputs;
 use resnet_ops::Inference;
 use resnet_train::metrics::Evaluation;
+use resnet_train::multi_crop;
 use resnet_train::trainer::{evaluate, progress_for_stderr, reestimate_statistics};
-use resnet_train::views;
 use serde::Serialize;
 
 use crate::args::{DatasetArgs, DeviceArgs, InferenceArgs, JsonArgs, LoaderArgs, NormalizeArgs, WeightsArgs};
+use crate::crop::{Crop, MultiCrop};
 use crate::failure::bad_input;
 use crate::images::batch_size;
 use crate::labels::{Fit, Mapping, Match};
 use crate::network::{self, Loaded};
 use crate::output;
-use crate::views::{Crop, Views};
 
 /// Evaluate a network's weights on a data set
 #[derive(clap::Args)]
@@ -27,7 +27,7 @@ pub struct Args {
     #[command(flatten)]
     data: DatasetArgs,
     /// Part of the data set: test, val or train; of a set with two parts, val and test are the same. Of an undivided folder
-    /// that the weights were trained on, test is what was held back then (split.csv beside them); any other is taken whole
+    /// that the weights were trained on, test is what was for validation then (split.csv beside them); any other is taken whole
     #[arg(long, value_name = "SPLIT", default_value = "test")]
     split: Split,
     /// What a class of the data set is called in the weights; CLASS= leaves its images out. May be given several times
@@ -39,7 +39,7 @@ pub struct Args {
     r#match: Option<Match>,
     #[command(flatten)]
     normalize: NormalizeArgs,
-    /// Views of each image
+    /// MultiCrop of each image
     #[arg(long, value_enum, default_value_t = Crop::Center)]
     crop: Crop,
     /// First take the batch-norm statistics anew over the whole training set, with batches of --batch-size
@@ -102,9 +102,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         result.ok_or_else(|| anyhow::anyhow!("the evaluation was stopped"))?
     } else {
         let normalize = loaded.normalize(&args.normalize, &args.data)?;
-        let views = Views::new(args.crop.into(), loaded.image_size(&args.normalize)?, &normalize)?;
-        let views = views.with_filter(loaded.filter())?;
-        many_views(&network, &*dataset, &views, &device)?
+        let crops = MultiCrop::new(args.crop.into(), loaded.image_size(&args.normalize)?, &normalize)?;
+        let crops = crops.with_filter(loaded.filter())?;
+        many_views(&network, &*dataset, &crops, &device)?
     };
     let evaluated = Evaluated { dataset: name, split: args.split.to_string(), result };
     if args.json.json {
@@ -116,7 +116,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// The end of an evaluation: images that could not be read are named, and make it fail after its result.
-fn without(broken: &[Broken], images: usize) -> anyhow::Result<()> {
+fn without(broken: &[BrokenImage], images: usize) -> anyhow::Result<()> {
     let messages: Vec<String> = broken.iter().map(|image| image.message.clone()).collect();
     match &messages[..] {
         [] => Ok(()),
@@ -153,11 +153,11 @@ fn fitting(args: &Args, loaded: &Loaded, name: &str) -> anyhow::Result<Arc<dyn D
 fn many_views(
     network: &Inference,
     dataset: &dyn Dataset,
-    views: &Views,
+    crops: &MultiCrop,
     device: &Device,
 ) -> anyhow::Result<Evaluation> {
     let bar = output::image_bar("evaluating", dataset.len());
-    let result = views::evaluate(network, dataset, views, device, |done, _| {
+    let result = multi_crop::evaluate(network, dataset, crops, device, |done, _| {
         bar.set_position(done as u64);
         true
     })?;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use resnet_data::{Dataset, FolderLayout, HoldBack, OnBroken, shown};
+use resnet_data::{Dataset, FolderLayout, OnBroken, SplitRule, shown};
 use resnet_models::hub::NewHead;
 use resnet_train::finetune::{FinetuneConfig, Finetuned, Task, finetune};
 
@@ -13,13 +13,13 @@ use crate::args::{
 use crate::failure::bad_input;
 use crate::{folders, network, output, stop};
 
-/// The share of each class that is held back where the folder has no parts.
-const HELD_BACK: f64 = 0.2;
+/// The share of each class that is for validation where the folder has no parts.
+const VALIDATION_SHARE: f64 = 0.2;
 
 /// Fine-tune a pretrained network on a folder of images
 ///
 /// The folder holds a folder of images for each class, or train/ and val/ (or test/, under any usual name) with those;
-/// where it is not divided, a fifth of each class is held back and listed in RUN/split.csv. The head is replaced and trained first, then all parameters are, early stages slowly.
+/// where it is not divided, a fifth of each class is taken for validation and listed in RUN/split.csv. The head is replaced and trained first, then all parameters are, early stages slowly.
 /// Weights, labels and preprocessing go into one file, so that `resnet predict --weights RUN/best.safetensors` needs
 /// nothing else.
 #[derive(clap::Args)]
@@ -53,7 +53,7 @@ pub struct Args {
     /// Share of each target that is spread evenly over all classes
     #[arg(long, value_name = "SHARE", default_value_t = usual().label_smoothing, allow_negative_numbers = true)]
     label_smoothing: f64,
-    /// Epochs without a lower loss on the held-back images that end the head's training, and then the whole
+    /// Epochs without a lower validation loss that end the head's training, and then the whole
     #[arg(long, value_name = "N", default_value_t = usual().patience, value_parser = clap::value_parser!(u64).range(1..))]
     patience: u64,
     /// Weight every image equally, so larger classes count more
@@ -130,7 +130,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if result.stopped { stop::result() } else { Ok(()) }
 }
 
-/// What is learned from and what is held back: the folder's own parts, or a fifth of each class by the seed.
+/// Training and validation images: the folder's own parts, or a fifth of each class by the seed.
 fn parts(args: &Args) -> anyhow::Result<(Arc<dyn Dataset>, Arc<dyn Dataset>)> {
     let data = shown(&args.data);
     if !args.data.is_dir() {
@@ -139,8 +139,8 @@ fn parts(args: &Args) -> anyhow::Result<(Arc<dyn Dataset>, Arc<dyn Dataset>)> {
         )));
     }
     let layout = FolderLayout::of(&args.data, args.folder.options()).map_err(FolderArgs::explained)?;
-    let rule = HoldBack::Share { seed: args.seed, share: HELD_BACK };
-    let (train, test) = layout.open_both(rule).map_err(FolderArgs::explained)?;
+    let rule = SplitRule::Share { seed: args.seed, share: VALIDATION_SHARE };
+    let (train, test) = layout.open_train_test(rule).map_err(FolderArgs::explained)?;
     if train.classes().len() < 2 {
         let only = train.classes().first().map(shown).unwrap_or_default();
         return Err(bad_input(format!(
@@ -161,7 +161,7 @@ fn sentences(result: &Finetuned) -> String {
         );
     };
     format!(
-        "held-back images: {:.2} % right ({} of {}), loss {:.4}, best in epoch {} of {}, {:.0} s{broken}\n\
+        "validation images: {:.2} % right ({} of {}), loss {:.4}, best in epoch {} of {}, {:.0} s{broken}\n\
          report: {dir}/report.html\nto use it: resnet predict --weights {dir}/best.safetensors IMAGE",
         e.top1, e.correct, e.images, e.loss, result.best_epoch, result.epochs, result.seconds
     )

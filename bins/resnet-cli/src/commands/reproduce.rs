@@ -143,7 +143,7 @@ fn opened(name: &str, data_dir: Option<&PathBuf>) -> resnet_train::Result<Opened
         ("imagenet", Some(dir)) => (format!("folder:{}", dir.display()), None),
         (name, dir) => (name.to_owned(), dir.map(PathBuf::as_path)),
     };
-    Ok(resnet_data::open_both(&name, data_dir, &mut Download::default())?)
+    Ok(resnet_data::open_train_test(&name, data_dir, &mut Download::default())?)
 }
 
 fn list(json: bool) -> anyhow::Result<()> {

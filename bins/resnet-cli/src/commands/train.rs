@@ -79,7 +79,7 @@ pub fn run(mut args: Args) -> anyhow::Result<()> {
     let (mut recipe, begun) = recipe(&mut args)?;
     recipe.dataset = args.data.named(&recipe.dataset)?;
     resnet_models::config(&recipe.arch)?;
-    let (train, test) = args.data.open_both(&recipe.dataset)?;
+    let (train, test) = args.data.open_train_test(&recipe.dataset)?;
     // Beside the threads, all of this decides the weights' bits: a resumed run has its own.
     let usual = match begun {
         Some(run) => Loading {

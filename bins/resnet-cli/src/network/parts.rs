@@ -1,4 +1,4 @@
-//! Which images of a data set are those that the weights have not learned from.
+//! Which images of a data set are those that the weights were not trained on.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ impl Loaded {
     /// is whole, for any split.
     ///
     /// # Errors
-    /// When it cannot be read; and when held-back images are asked for of the folder that the weights were trained on,
+    /// When it cannot be read; and when validation images are asked for of the folder that the weights were trained on,
     /// and they are not known.
     pub fn open(&self, data: &DatasetArgs, name: &str, split: Split) -> anyhow::Result<Arc<dyn Dataset>> {
         Ok(match self.find(data, name, split)? {
@@ -51,34 +51,34 @@ impl Loaded {
         // Who evaluates needs no image of every class.
         let options = FolderOptions { allow_empty: true, ..data.folder.options() };
         let Some(layout) = data.layout(name, options)? else { return Ok(None) };
-        if !layout.is_undivided() {
+        if !layout.is_unsplit() {
             let set = layout.open(split).map_err(FolderArgs::explained)?;
             let what = folders::part(&layout, split, &set);
             return Ok(Some((layout, set, what)));
         }
         let folder = layout.read().map_err(FolderArgs::explained)?;
         let own = self.dataset.as_deref().and_then(|dataset| dataset.strip_prefix("folder:")).map(Path::new);
-        let place = own.map_or(Place::Unknown, |own| trained_in(own, &layout, &folder));
+        let place = own.map_or(TrainedIn::Unknown, |own| trained_in(own, &layout, &folder));
         let (set, what) = self.part(name, &folder, place, split)?;
         Ok(Some((layout, set, what)))
     }
 
     /// The images of an undivided folder that a split stands for.
-    fn part(&self, name: &str, folder: &Folder, place: Place, split: Split) -> anyhow::Result<(Folder, String)> {
+    fn part(&self, name: &str, folder: &Folder, place: TrainedIn, split: Split) -> anyhow::Result<(Folder, String)> {
         let all = |why: &str| (folder.clone(), format!("undivided: all {}{why}", images(folder.len())));
-        let Some(division) = self.division else {
-            if place == Place::Here && split != Split::Train {
-                return Err(unknown(name, "do not say which images were held back"));
+        let Some(split_of_training) = self.train_test_split else {
+            if place == TrainedIn::Here && split != Split::Train {
+                return Err(unknown(name, "do not say which images were for validation"));
             }
             return Ok(all(""));
         };
-        if place == Place::Elsewhere {
+        if place == TrainedIn::Elsewhere {
             return Ok(all(", none of which the weights were trained on"));
         }
         let kind = if split == Split::Train { "trained on" } else { "held out in training" };
         if let Some(table) = self.split_table()? {
             let found = table.find(folder, split);
-            let here = place == Place::Here || 2 * (folder.len() - found.new) >= table.len().max(1);
+            let here = place == TrainedIn::Here || 2 * (folder.len() - found.new) >= table.len().max(1);
             if !here {
                 return Ok(all(", other ones than the weights were trained on"));
             }
@@ -87,7 +87,7 @@ impl Loaded {
             }
             let mut what = format!("{split} has the {} {kind} ({})", images(found.images.len()), SplitTable::FILE);
             if found.gone > 0 {
-                let photos = if split == Split::Train { "photos" } else { "held-back photos" };
+                let photos = if split == Split::Train { "photos" } else { "validation photos" };
                 what += &format!("; {} of {} {photos} are gone", found.gone, found.gone + found.images.len());
             }
             if found.new > 0 {
@@ -95,17 +95,17 @@ impl Loaded {
             }
             return Ok((folder.only(&found.images), what));
         }
-        // Runs of earlier versions have no table: the same rule holds back the same images of the same folder.
-        let (train, test) = folder.clone().divided(division.rule);
-        if test.division() == Some(&division) {
+        // Runs of earlier versions have no table: the same rule finds the same images of the same folder.
+        let (train, test) = folder.clone().split_by(split_of_training.rule);
+        if test.train_test_split() == Some(&split_of_training) {
             let set = if split == Split::Train { train } else { test };
             let what = format!("{split} has the {} {kind}", images(set.len()));
             return Ok((set, what));
         }
-        if place == Place::Here && split != Split::Train {
+        if place == TrainedIn::Here && split != Split::Train {
             return Err(unknown(
                 name,
-                "the images that were held back are no longer the same, and there is no split.csv",
+                "the images that were for validation are no longer the same, and there is no split.csv",
             ));
         }
         Ok(all(""))
@@ -130,19 +130,19 @@ fn unknown(name: &str, why: &str) -> anyhow::Error {
 }
 
 /// Where the weights were trained, seen from a folder: `own` is what they say.
-fn trained_in(own: &Path, layout: &FolderLayout, folder: &Folder) -> Place {
+fn trained_in(own: &Path, layout: &FolderLayout, folder: &Folder) -> TrainedIn {
     let real = |path: &Path| path.canonicalize().ok();
     if layout.given() == own || folder.root() == own {
-        return Place::Here;
+        return TrainedIn::Here;
     }
-    let (Some(given), Some(root)) = (real(layout.given()), real(folder.root())) else { return Place::Unknown };
+    let (Some(given), Some(root)) = (real(layout.given()), real(folder.root())) else { return TrainedIn::Unknown };
     match real(own) {
         // It was moved, or the weights were: then the names of the images tell.
-        None => Place::Unknown,
+        None => TrainedIn::Unknown,
         // The same, or one around the other.
-        Some(own) if root.starts_with(&own) || own.starts_with(&given) => Place::Here,
-        Some(_) if is_copy(own, folder) => Place::Unknown,
-        Some(_) => Place::Elsewhere,
+        Some(own) if root.starts_with(&own) || own.starts_with(&given) => TrainedIn::Here,
+        Some(_) if is_copy(own, folder) => TrainedIn::Unknown,
+        Some(_) => TrainedIn::Elsewhere,
     }
 }
 
@@ -162,7 +162,7 @@ fn is_copy(original: &Path, folder: &Folder) -> bool {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum TrainedIn {
     /// In this folder.
     Here,
     /// In another one.

@@ -16,11 +16,11 @@ pub(crate) enum Values {
 #[derive(Debug, Default)]
 pub(crate) struct Texts {
     buffers: Vec<Vec<u8>>,
-    places: Vec<Option<Place>>,
+    places: Vec<Option<ByteRange>>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct ByteRange {
     buffer: usize,
     start: usize,
     length: usize,
@@ -34,14 +34,14 @@ impl Texts {
 
     /// The bytes of a row.
     pub(crate) fn get(&self, row: usize) -> Option<&[u8]> {
-        let Place { buffer, start, length } = (*self.places.get(row)?)?;
+        let ByteRange { buffer, start, length } = (*self.places.get(row)?)?;
         self.buffers.get(buffer)?.get(start..start + length)
     }
 }
 
 /// What a page's values are before it is known which rows have them.
 enum Dense {
-    Places(Vec<Place>),
+    Places(Vec<ByteRange>),
     Numbers(Vec<Option<i64>>),
 }
 
@@ -88,7 +88,7 @@ struct Reader<'a> {
     dictionary: Option<Dense>,
     buffers: Vec<Vec<u8>>,
     numbers: Vec<Option<i64>>,
-    places: Vec<Option<Place>>,
+    places: Vec<Option<ByteRange>>,
     /// Bytes that may still be unpacked: a small file that promises much more than a page of pictures can is refused.
     budget: usize,
 }
@@ -261,7 +261,7 @@ impl Reader<'_> {
             let (mut places, mut at) = (Vec::new(), 0);
             for _ in 0..count {
                 let inner = prefixed(body.bytes.get(at..).ok_or_else(short)?)?;
-                places.push(Place { buffer: body.buffer, start: body.start + at + 4, length: inner.len() });
+                places.push(ByteRange { buffer: body.buffer, start: body.start + at + 4, length: inner.len() });
                 at += 4 + inner.len();
             }
             return Ok(Dense::Places(places));
@@ -296,7 +296,7 @@ impl Reader<'_> {
     }
 
     /// Values that begin as the one before does: how long the common part is, then what follows it.
-    fn prefixes(&mut self, body: Body, count: usize) -> Outcome<Vec<Place>> {
+    fn prefixes(&mut self, body: Body, count: usize) -> Outcome<Vec<ByteRange>> {
         let (common, used) = encoding::differences(body.bytes, count)?;
         let rest = body.from(used);
         let ends = lengths(rest, count)?;
@@ -314,7 +314,7 @@ impl Reader<'_> {
             let from = end.start - rest.start;
             values.extend_from_slice(&rest.bytes[from..from + end.length]);
             last = start..values.len();
-            places.push(Place { buffer, start, length: last.len() });
+            places.push(ByteRange { buffer, start, length: last.len() });
         }
         self.buffers.push(values);
         Ok(places)
@@ -329,13 +329,13 @@ impl Body<'_> {
 }
 
 /// Values whose lengths come first, as differences.
-fn lengths(body: Body, count: usize) -> Outcome<Vec<Place>> {
+fn lengths(body: Body, count: usize) -> Outcome<Vec<ByteRange>> {
     let (lengths, used) = encoding::differences(body.bytes, count)?;
     let (mut places, mut at) = (Vec::with_capacity(lengths.len()), used);
     for length in lengths {
         let end = usize::try_from(length).ok().and_then(|length| at.checked_add(length));
         let end = end.filter(|&end| end <= body.bytes.len()).ok_or("a page ends before its values do")?;
-        places.push(Place { buffer: body.buffer, start: body.start + at, length: end - at });
+        places.push(ByteRange { buffer: body.buffer, start: body.start + at, length: end - at });
         at = end;
     }
     Ok(places)

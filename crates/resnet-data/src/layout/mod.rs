@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::kind::{Kind, Unreadable};
 use crate::names::shown;
-use crate::{Dataset, Error, Folder, HoldBack, LeftOut, Result, Split};
+use crate::{Dataset, Error, Folder, LeftOut, Result, Split, SplitRule};
 
 /// What the folders in a folder of images are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub enum Subfolders {
 pub struct FolderOptions {
     /// What the folders in it are.
     pub subfolders: Subfolders,
-    /// Keep classes whose folder holds no readable image; otherwise such a folder among those to learn from is an error.
+    /// Keep classes whose folder holds no readable image; otherwise such a folder in the training part is an error.
     pub allow_empty: bool,
 }
 
@@ -110,17 +110,17 @@ impl FolderLayout {
         &self.notes
     }
 
-    /// Whether what is to be held back is not apart: there are no parts, or `train` alone.
-    pub fn is_undivided(&self) -> bool {
+    /// Whether validation images are not apart: there are no parts, or `train` alone.
+    pub fn is_unsplit(&self) -> bool {
         self.parts.iter().all(|part| part.split == Split::Train)
     }
 
-    /// The part that is held back while a network learns: `val`, or `test` where there is none.
-    pub fn held_back(&self) -> Split {
+    /// The part that is evaluated during training: `val`, or `test` where there is none.
+    pub fn test_split(&self) -> Split {
         if self.has(Split::Val) { Split::Val } else { Split::Test }
     }
 
-    /// All images of a folder that [`is_undivided`](Self::is_undivided).
+    /// All images of a folder that [`is_unsplit`](Self::is_unsplit).
     ///
     /// # Errors
     /// [`Error::EmptyClass`] where a class folder holds no images (unless that is allowed), [`Error::Io`].
@@ -134,11 +134,11 @@ impl FolderLayout {
     /// Opens a part: [`Split::Val`] and [`Split::Test`] stand for each other where there is but one of them. A folder
     /// without parts is whole, for any.
     ///
-    /// Labels are those of the part to learn from where there is one.
+    /// Labels are those of the training part where there is one.
     ///
     /// # Errors
     /// As [`read`](Self::read); [`Error::NotFound`] where there is no such part, and [`Error::Format`] where one has a
-    /// class that the part to learn from has not.
+    /// class that the training part has not.
     pub fn open(&self, split: Split) -> Result<Folder> {
         if self.parts.is_empty() {
             return self.read();
@@ -160,33 +160,33 @@ impl FolderLayout {
         self.read_part(found)
     }
 
-    /// What is learned from and what is held back: parts, or of a folder without them those that the rule makes.
+    /// Training and validation images: parts, or of a folder without them those that the rule makes.
     ///
     /// # Errors
-    /// As [`open`](Self::open); [`Error::NotFound`] where nothing would be held back.
-    pub fn open_both(&self, rule: HoldBack) -> Result<(Folder, Folder)> {
-        if !self.is_undivided() {
-            return Ok((self.open(Split::Train)?, self.open(self.held_back())?));
+    /// As [`open`](Self::open); [`Error::NotFound`] where none would be left for validation.
+    pub fn open_train_test(&self, rule: SplitRule) -> Result<(Folder, Folder)> {
+        if !self.is_unsplit() {
+            return Ok((self.open(Split::Train)?, self.open(self.test_split())?));
         }
-        let (train, held_back) = self.read()?.divided(rule);
-        if held_back.is_empty() {
+        let (train, test) = self.read()?.split_by(rule);
+        if test.is_empty() {
             return Err(Error::NotFound {
                 path: self.root.clone(),
-                what: "class with two images, so that one can be held back".to_string(),
+                what: "class with two images, so that one can be for validation".to_string(),
                 hint: "add images, or make folders train/CLASS and val/CLASS".to_string(),
             });
         }
-        Ok((train, held_back))
+        Ok((train, test))
     }
 
     fn read_part(&self, own: &Part) -> Result<Folder> {
-        let learned = self.parts.iter().find(|part| part.split == Split::Train).unwrap_or(own);
-        let names: Vec<&String> = learned.classes.keys().collect();
+        let train = self.parts.iter().find(|part| part.split == Split::Train).unwrap_or(own);
+        let names: Vec<&String> = train.classes.keys().collect();
         if let Some((name, folders)) = own.classes.iter().find(|(name, _)| !names.contains(name)) {
             let near = names.iter().find(|known| known.to_lowercase() == name.to_lowercase());
             let mend = near.map_or("add or rename it".to_string(), |near| format!("it has {}", shown(near)));
             let folder = folders.first().unwrap_or(&own.folder);
-            return Err(Error::format(folder, format!("{} has no such class: {mend}", shown(&learned.folder))));
+            return Err(Error::format(folder, format!("{} has no such class: {mend}", shown(&train.folder))));
         }
         let mut classes: ClassFolders = names.into_iter().map(|name| (name.clone(), Vec::new())).collect();
         classes.extend(own.classes.clone());

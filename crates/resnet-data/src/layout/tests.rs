@@ -51,9 +51,9 @@ fn parts_are_known_by_any_usual_name() {
     let three = ["train/a/1.jpg", "train/b/1.jpg", "valid/a/2.jpg", "test/a/3.jpg", "test/b/3.jpg"];
     assert_eq!(of(&three), "train: a b; val: a; test: a b");
     let layout = understood(&three).unwrap();
-    assert_eq!((layout.held_back(), layout.is_undivided()), (Split::Val, false));
+    assert_eq!((layout.test_split(), layout.is_unsplit()), (Split::Val, false));
     assert_eq!(of(&["train/a/1.jpg", "train/b/1.jpg"]), "train: a b");
-    assert!(understood(&["train/a/1.jpg", "train/b/1.jpg"]).unwrap().is_undivided());
+    assert!(understood(&["train/a/1.jpg", "train/b/1.jpg"]).unwrap().is_unsplit());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::Loader;
-use super::order::{self, Place};
+use super::order::{self, ImageRef};
 use crate::seed::stream;
 use crate::transform::View;
 use crate::{Augment, Image, InMemory, Padding, Result};
@@ -32,7 +32,7 @@ pub struct Frame {
 pub struct Frames<'a> {
     loader: &'a Loader,
     set: &'a InMemory,
-    order: Vec<Place>,
+    order: Vec<ImageRef>,
     epoch: u64,
     batches: Range<usize>,
 }

@@ -20,7 +20,7 @@ pub use epoch::Epoch;
 pub use frames::{Frame, Frames};
 use mix::Mix;
 pub use mix::MixConfig;
-use order::Place;
+use order::ImageRef;
 
 /// How a data set is cut into batches.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,7 +104,7 @@ impl LoaderConfig {
 
 /// An image that was left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broken {
+pub struct BrokenImage {
     /// Which image of the data set.
     pub index: usize,
     /// What is wrong with it; names its file.
@@ -121,7 +121,7 @@ pub struct Batch {
     /// Which images of the data set these are.
     pub indices: Vec<usize>,
     /// Images that belong here and could not be read; where all of them are, the batch is empty.
-    pub broken: Vec<Broken>,
+    pub broken: Vec<BrokenImage>,
     /// What the images were mixed with, if they were.
     pub mixed: Option<Mixed>,
 }
@@ -232,7 +232,7 @@ impl Loader {
 struct Source {
     dataset: Arc<dyn Dataset>,
     transform: Transform,
-    order: Vec<Place>,
+    order: Vec<ImageRef>,
     batch_size: usize,
     batches: usize,
     seed: u64,
@@ -250,7 +250,7 @@ impl Source {
         let mut broken = Vec::new();
         let mut values = Vec::new();
         let mut size = None;
-        for &Place { index, copy } in wanted {
+        for &ImageRef { index, copy } in wanted {
             if stop() {
                 return Ok(None);
             }
@@ -260,7 +260,7 @@ impl Source {
             let view = match self.dataset.image(index).and_then(|image| self.transform.view(image, &origin, &mut rng)) {
                 Ok(view) => view,
                 Err(error) if self.on_broken == OnBroken::Skip && error.is_about_an_image() => {
-                    broken.push(Broken { index, message: error.to_string() });
+                    broken.push(BrokenImage { index, message: error.to_string() });
                     continue;
                 }
                 Err(error) => return Err(error),

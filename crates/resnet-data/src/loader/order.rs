@@ -12,7 +12,7 @@ use crate::seed::stream;
 
 /// One image of an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct ImageRef {
     /// Which image of the data set.
     pub(super) index: usize,
     /// Which of its repetitions in this epoch, from 0.
@@ -32,7 +32,7 @@ pub(super) fn count(images: usize, config: &LoaderConfig) -> usize {
 ///
 /// With W ranks, rank R has every W-th image, or, in shards, every W-th run of images if no rank lacks more than a tenth of
 /// its share by that; where they do not come out even, some come twice, as in PyTorch's `DistributedSampler`.
-pub(super) fn order(dataset: &dyn Dataset, config: &LoaderConfig, epoch: u64) -> Vec<Place> {
+pub(super) fn order(dataset: &dyn Dataset, config: &LoaderConfig, epoch: u64) -> Vec<ImageRef> {
     let mut rng = ChaCha8Rng::from_seed(stream(config.seed, epoch, 0, "order"));
     let (rank, world, count) = (config.rank, config.world_size, count(dataset.len(), config));
     let runs = dataset.runs().filter(|_| config.shuffle);
@@ -56,7 +56,7 @@ pub(super) fn order(dataset: &dyn Dataset, config: &LoaderConfig, epoch: u64) ->
         }
     };
     let (skip, step) = if divided { (0, 1) } else { (rank, world) };
-    let repeated = |&index: &usize| (0..config.repeats.max(1)).map(move |copy| Place { index, copy });
+    let repeated = |&index: &usize| (0..config.repeats.max(1)).map(move |copy| ImageRef { index, copy });
     indices.iter().flat_map(repeated).cycle().skip(skip).step_by(step).take(count).collect()
 }
 
@@ -162,7 +162,7 @@ mod tests {
         let plain = indices(false, &shuffled(), 0);
         assert_eq!(found.len(), 100);
         for (place, found) in found.iter().enumerate() {
-            assert_eq!(*found, Place { index: plain[place / 3], copy: place % 3 });
+            assert_eq!(*found, ImageRef { index: plain[place / 3], copy: place % 3 });
         }
         let second = order(&Runs(false), &LoaderConfig { rank: 1, world_size: 3, ..config }, 0);
         assert!(second.iter().all(|place| place.copy == 1) && second.len() == 33, "each rank its own view of an image");

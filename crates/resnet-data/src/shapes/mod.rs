@@ -21,7 +21,7 @@ pub use figure::Figure;
 pub const SIZE: usize = 32;
 /// Images in the training part, where nothing else is asked for.
 pub const TRAIN: usize = 8_000;
-/// Images in the held-back part, where nothing else is asked for.
+/// Images in the test split, where nothing else is asked for.
 pub const TEST: usize = 2_000;
 
 /// Mean of all channels of the training part, in units of 255.

@@ -77,7 +77,7 @@ fn a_linear_classifier_stays_under_half() {
     let (seen, unseen) = (accuracy(&weights, &train), accuracy(&weights, &test));
     assert!(seen > 0.2, "it learned nothing even of what it saw: {seen}");
     assert!(unseen < 0.5, "a linear classifier reaches {unseen}");
-    println!("linear classifier: {seen} of the training part, {unseen} of the held-back part");
+    println!("linear classifier: {seen} of the training part, {unseen} of the test part");
 }
 
 #[test]

@@ -23,7 +23,7 @@ const RUN: usize = 128;
 
 /// Where an image lies.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct ImageRange {
     shard: u32,
     label: u32,
     offset: u64,
@@ -38,7 +38,7 @@ struct Place {
 #[derive(Debug)]
 pub struct TarShards {
     shards: Vec<PathBuf>,
-    places: Vec<Place>,
+    places: Vec<ImageRange>,
     /// First image of each shard.
     starts: Vec<usize>,
     classes: Vec<String>,
@@ -75,7 +75,7 @@ impl TarShards {
             while starts.len() <= shard {
                 starts.push(places.len());
             }
-            places.push(Place { shard: shard as u32, label, offset, length });
+            places.push(ImageRange { shard: shard as u32, label, offset, length });
         }
         starts.resize(found.files.len(), places.len());
         let shards = found.files;

@@ -8,7 +8,7 @@ mod texts;
 
 use super::*;
 use crate::cifar::tests::{parquet_bytes, photo};
-use crate::{Dataset, Loader, LoaderConfig, Normalize, Split, Transform, open, open_both};
+use crate::{Dataset, Loader, LoaderConfig, Normalize, Split, Transform, open, open_train_test};
 
 /// A shard with samples of these numbers: a PNG and its label, every other one in JSON.
 fn tar_bytes(numbers: std::ops::Range<usize>) -> Vec<u8> {
@@ -77,7 +77,7 @@ fn both_kinds_of_shards_hold_what_was_written_in_any_order() {
     write_parquet(tables.path());
     for (kind, folder) in [("shards", tars.path()), ("parquet", tables.path())] {
         let name = format!("{kind}:{}", folder.display());
-        let (train, test) = open_both(&name, None, &mut ()).unwrap();
+        let (train, test) = open_train_test(&name, None, &mut ()).unwrap();
         assert_eq!((train.len(), test.len(), train.classes().len()), (24, 5, 10), "{kind}");
         assert_eq!(train.classes(), test.classes(), "{kind}: the validation part lacks the last classes");
         for n in 0..24 {
@@ -248,17 +248,17 @@ fn two_parts_have_the_same_classes() {
         |name: &str, members: &[(&str, &[u8])]| std::fs::write(folder.path().join(name), tar_of(members)).unwrap();
     write("train-0.tar", &[("1.jpg", b""), ("1.cls", b"0"), ("2.jpg", b""), ("2.cls", b"2")]);
     write("val-0.tar", &[("1.jpg", b""), ("1.cls", b"1")]);
-    let (train, test) = open_both(&place, None, &mut ()).unwrap();
+    let (train, test) = open_train_test(&place, None, &mut ()).unwrap();
     assert_eq!((train.classes().len(), test.classes().len(), test.label(0)), (3, 3, 1));
     std::fs::create_dir_all(folder.path().join("val")).unwrap();
     std::fs::rename(folder.path().join("val-0.tar"), folder.path().join("val/0.tar")).unwrap();
     std::fs::write(folder.path().join("val/classes.txt"), "cat\ndog\nowl\n").unwrap();
-    let (train, test) = open_both(&place, None, &mut ()).unwrap();
+    let (train, test) = open_train_test(&place, None, &mut ()).unwrap();
     assert_eq!((train.classes(), test.label(0)), (test.classes(), 1), "names beside one part are both parts'");
     std::fs::remove_dir_all(folder.path().join("val")).unwrap();
     write("train-0.tar", &[("1.jpg", b""), ("1.cls", b"cat"), ("2.jpg", b""), ("2.cls", b"owl")]);
     write("val-0.tar", &[("1.jpg", b""), ("1.cls", b"owl")]);
-    let (train, test) = open_both(&place, None, &mut ()).unwrap();
+    let (train, test) = open_train_test(&place, None, &mut ()).unwrap();
     assert_eq!(
         (train.classes(), test.classes(), test.label(0)),
         (&["cat".to_string(), "owl".into()][..], train.classes(), 1)

@@ -97,9 +97,9 @@ pub struct ScaleConfig {
     /// a few epochs may be above it and yet do well.
     #[serde(default)]
     pub fail_above: Option<f64>,
-    /// Views of each test image in the last evaluation.
+    /// MultiCrop of each test image in the last evaluation.
     #[serde(default)]
-    pub crop: resnet_train::views::Crop,
+    pub crop: resnet_train::multi_crop::Crop,
 }
 
 /// One row of the table.

@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use resnet_data::Dataset;
+use resnet_train::multi_crop::{self, Crop, MultiCrop};
 use resnet_train::recipe::Recipe;
 use resnet_train::trainer::{End, Progress, Record, RecordKind, Session, TrainOptions, read_log, revision};
-use resnet_train::views::{self, Crop, Views};
 
 use super::options::ReproduceOptions;
 use super::page;
@@ -136,8 +136,8 @@ fn train(
         };
         let network = session.network();
         let normalize = session.recipe().normalize.resolve(&**session.train_loader().dataset())?;
-        let views = Views::new(plan.config.crop, network.config().image_size, &normalize)?;
-        let Some(seen) = views::evaluate(network, &**test.dataset(), &views, &options.device, done)? else {
+        let crops = MultiCrop::new(plan.config.crop, network.config().image_size, &normalize)?;
+        let Some(seen) = multi_crop::evaluate(network, &**test.dataset(), &crops, &options.device, done)? else {
             return Ok(None);
         };
         evaluation = seen;

@@ -4,36 +4,16 @@
 //! output's gradient through the backward pass of the norm after it, so that neither is ever written to memory; sums
 //! for the norms are taken while a convolution's result is still in the cache.
 
-mod autograd;
-mod average_pool;
-mod backward;
 mod buffer;
-mod claims;
 mod conv;
 mod element;
-mod elementwise;
-mod ending;
-mod escape;
-mod finish;
-mod forward;
-mod gather;
-mod geometry;
 mod inference;
 pub(crate) mod isa;
-mod items;
-mod pack;
-mod plan;
-mod pointwise;
-mod pool;
-mod recompute;
+mod layout;
+mod norm;
 mod standardize;
-mod stats;
 mod threads;
-mod tile;
-mod weights;
-mod winograd;
+mod training;
 
-pub(crate) use autograd::run;
 pub use inference::Inference;
-pub(crate) use plan::Plan;
-pub(crate) use recompute::{Parts, run as run_recomputed};
+pub(crate) use training::{Plan, Segments, run, run_recomputed};

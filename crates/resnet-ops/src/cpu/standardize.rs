@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor, Var};
 
-use super::forward::read;
+use super::layout::read;
 use crate::reference::standardize_weight;
 
 /// The weight that a convolution multiplies by.

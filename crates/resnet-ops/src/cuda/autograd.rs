@@ -16,10 +16,10 @@ use candle_core::{
 use super::backward::Backward;
 use super::constants::Constants;
 use super::forward::{Forward, Tape, input_shape};
+use super::kernels::Kernels;
 use super::plan::{ParameterId, Plan};
-use super::queue::Queue;
 use super::runtime::Runtime;
-use crate::deliver::deliver;
+use crate::engine::grad_sink::sink;
 use crate::graph::shapes::is_vector;
 use crate::graph::{MapShape, Pass};
 
@@ -35,13 +35,13 @@ pub(crate) fn run<R: Runtime>(
     if !plan.device.same_device(x.device()) {
         bail!("a network on {:?} does not take an input on {:?}", plan.device.location(), x.device().location());
     }
-    let queue = Queue::new(runtime, compute)?;
+    let kernels = Kernels::new(runtime, compute)?;
     let stash = Stash::default();
     let gathered = gather(plan, &stash)?;
     let tracked = gathered.is_some() || x.track_op();
     // In evaluation gradients are rarely asked for: the values are computed again if they are.
     let keep = tracked && pass.keep;
-    let mut tape = Forward::run(plan, &queue, x, pass, constants, keep)?;
+    let mut tape = Forward::run(plan, &kernels, x, pass, constants, keep)?;
     let MapShape { channels, height, width } = tape.shape(plan, plan.output);
     let dims = match is_vector(&plan.nodes, x.rank() == 2) {
         true => Shape::from((tape.n, channels)),
@@ -52,13 +52,13 @@ pub(crate) fn run<R: Runtime>(
         true => tape.value(plan.output)?.clone(),
         false => tape.take(plan.output)?,
     };
-    let storage = queue.channels_first(&y, sizes)?.into_storage(&queue.runtime)?;
+    let storage = kernels.channels_first(&y, sizes)?.into_storage(&kernels.runtime)?;
     if !tracked {
         return Ok(Tensor::from_storage(storage, dims, BackpropOp::none(), false));
     }
     let op = Network {
         plan: plan.clone(),
-        queue,
+        kernels,
         pass,
         result: Handover { storage: Mutex::new(Some(storage)), shape: dims },
         tape: Mutex::new(keep.then_some(Arc::new(tape))),
@@ -114,7 +114,7 @@ struct Gather {
 impl Gather {
     fn gradient(&self, place: usize, argument: &Tensor) -> Result<Option<Tensor>> {
         match self.leaves[place] {
-            Leaf::Parameter(id) => Ok(lock(&self.stash).remove(&id).and_then(|gradient| deliver(argument, gradient))),
+            Leaf::Parameter(id) => Ok(lock(&self.stash).remove(&id).and_then(|gradient| sink(argument, gradient))),
             // Any value does, so that candle goes on: the tree is a zero itself.
             Leaf::Tree => Ok(Some(argument.detach())),
         }
@@ -228,7 +228,7 @@ impl Handover {
 
 struct Network<R: Runtime> {
     plan: Arc<Plan>,
-    queue: Queue<R>,
+    kernels: Kernels<R>,
     pass: Pass,
     result: Handover,
     tape: Mutex<Option<Arc<Tape<R>>>>,
@@ -238,20 +238,20 @@ struct Network<R: Runtime> {
 impl<R: Runtime> Network<R> {
     fn backward(&self, x: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
         let kept = lock(&self.tape).clone();
-        let (plan, queue) = (&self.plan, &self.queue);
+        let (plan, kernels) = (&self.plan, &self.kernels);
         let tape = match kept {
             Some(tape) => tape,
-            None => Arc::new(Forward::run(plan, queue, x, self.pass, None, true)?),
+            None => Arc::new(Forward::run(plan, kernels, x, self.pass, None, true)?),
         };
         let MapShape { channels, height, width } = tape.shape(plan, plan.output);
         let sizes = [tape.n, channels, height * width];
-        let dy = queue.channels_last(&g.to_dtype(DType::F32)?.contiguous()?, sizes)?;
-        let gradients = Backward::run(plan, queue, &tape, dy, x.track_op())?;
+        let dy = kernels.channels_last(&g.to_dtype(DType::F32)?.contiguous()?, sizes)?;
+        let gradients = Backward::run(plan, kernels, &tape, dy, x.track_op())?;
         lock(&self.stash).extend(gradients.parameters);
         let Some(dx) = gradients.input else { return Ok(None) };
         let (n, input) = input_shape(x.dims())?;
-        let dx = queue.channels_first(&dx, [n, input.channels, input.height * input.width])?;
-        dx.into_tensor(&queue.runtime, x.shape())?.to_dtype(x.dtype()).map(Some)
+        let dx = kernels.channels_first(&dx, [n, input.channels, input.height * input.width])?;
+        dx.into_tensor(&kernels.runtime, x.shape())?.to_dtype(x.dtype()).map(Some)
     }
 }
 

@@ -5,17 +5,17 @@ use std::collections::HashMap;
 use candle_core::{Result, Tensor, Var};
 
 use super::array::Array;
-use super::conv_shape::{ConvPass, ConvShape};
+use super::conv_problem::{ConvPass, ConvProblem};
 use super::forward::{Tape, convolution, linear, shortcut};
-use super::plan::{ParameterId, Plan, Step, Stored};
-use super::queue::{Activation, Queue};
+use super::kernels::{Activation, Kernels};
+use super::plan::{ParameterId, Plan, Step, ValueId};
 use super::runtime::Runtime;
 use crate::graph::Op;
 use crate::reference::standardize_weight;
 
 pub(crate) struct Backward<'a, R: Runtime> {
     pub(super) plan: &'a Plan,
-    pub(super) queue: &'a Queue<R>,
+    pub(super) kernels: &'a Kernels<R>,
     pub(super) tape: &'a Tape<R>,
     gradients: Vec<Option<Array<R>>>,
     needs_dx: bool,
@@ -32,13 +32,13 @@ impl<'a, R: Runtime> Backward<'a, R> {
     /// From the gradient of the output (channels-last) to all others.
     pub(crate) fn run(
         plan: &'a Plan,
-        queue: &'a Queue<R>,
+        kernels: &'a Kernels<R>,
         tape: &'a Tape<R>,
         dy: Array<R>,
         needs_dx: bool,
     ) -> Result<Gradients<R>> {
         let gradients = vec![None; plan.shapes.len()];
-        let mut backward = Self { plan, queue, tape, gradients, needs_dx, parameters: HashMap::new() };
+        let mut backward = Self { plan, kernels, tape, gradients, needs_dx, parameters: HashMap::new() };
         backward.contribute(plan.output, dy)?;
         for step in plan.steps.iter().rev() {
             if let Some(dy) = backward.gradients[step.out()].take() {
@@ -48,12 +48,12 @@ impl<'a, R: Runtime> Backward<'a, R> {
         Ok(Gradients { input: backward.gradients[0].take(), parameters: backward.parameters })
     }
 
-    pub(super) fn wanted(&self, value: Stored) -> bool {
+    pub(super) fn wanted(&self, value: ValueId) -> bool {
         value != 0 || self.needs_dx
     }
 
     /// Adds to the gradient of a value.
-    pub(super) fn contribute(&mut self, value: Stored, gradient: Array<R>) -> Result<()> {
+    pub(super) fn contribute(&mut self, value: ValueId, gradient: Array<R>) -> Result<()> {
         if !self.wanted(value) {
             return Ok(());
         }
@@ -61,24 +61,24 @@ impl<'a, R: Runtime> Backward<'a, R> {
             None => gradient,
             // Sums go into memory that nothing else reads.
             Some(total) if total.is_unique() => {
-                self.queue.add_into(&total, Some(&gradient), false, &total)?;
+                self.kernels.add_into(&total, Some(&gradient), false, &total)?;
                 total
             }
-            Some(total) => self.queue.add(&total, Some(&gradient), false)?,
+            Some(total) => self.kernels.add(&total, Some(&gradient), false)?,
         };
         self.gradients[value] = Some(total);
         Ok(())
     }
 
     fn step(&mut self, step: &Step, dy: Array<R>) -> Result<()> {
-        let (queue, tape, plan, n) = (self.queue, self.tape, self.plan, self.tape.n);
+        let (kernels, tape, plan, n) = (self.kernels, self.tape, self.plan, self.tape.n);
         match step {
             Step::Constant { node, out } => {
                 let shape = tape.shape(plan, *out);
                 let dims = [n, shape.channels, shape.height * shape.width];
-                let gradient = queue.channels_first(&dy, dims)?;
+                let gradient = kernels.channels_first(&dy, dims)?;
                 let dims = (n, shape.channels, shape.height, shape.width);
-                self.parameters.insert((*node, 0), gradient.into_tensor(&queue.runtime, dims)?);
+                self.parameters.insert((*node, 0), gradient.into_tensor(&kernels.runtime, dims)?);
             }
             Step::Conv { node, x, .. } => {
                 let shape = convolution(plan, tape, *node, *x)?;
@@ -96,61 +96,61 @@ impl<'a, R: Runtime> Backward<'a, R> {
                     (true, None) => Activation::Relu,
                     (true, Some(_)) => Activation::AddRelu(tape.value(*out)?),
                 };
-                let gradients = queue.norm_backward(run, tape.value(*x)?, &dy, after)?;
+                let gradients = kernels.norm_backward(run, tape.value(*x)?, &dy, after)?;
                 if let Some(residual) = residual {
                     self.contribute(*residual, gradients.residual.unwrap_or(dy))?;
                 }
                 for (place, gradient) in [(0, gradients.weight), (1, gradients.bias)] {
                     let count = gradient.count();
-                    self.parameters.insert((*node, place), gradient.into_tensor(&queue.runtime, count)?);
+                    self.parameters.insert((*node, place), gradient.into_tensor(&kernels.runtime, count)?);
                 }
                 self.contribute(*x, gradients.input)?;
             }
             Step::Relu { x, out } => {
-                let gradient = queue.relu_backward(&dy, tape.value(*out)?)?;
+                let gradient = kernels.relu_backward(&dy, tape.value(*out)?)?;
                 self.contribute(*x, gradient)?;
             }
             Step::Add { a, b, relu, out } => {
-                let gradient = if *relu { queue.relu_backward(&dy, tape.value(*out)?)? } else { dy };
+                let gradient = if *relu { kernels.relu_backward(&dy, tape.value(*out)?)? } else { dy };
                 self.contribute(*a, gradient.clone())?;
                 self.contribute(*b, gradient)?;
             }
             Step::MaxPool { config, x, out } if self.wanted(*x) => {
                 let Some(taps) = tape.taps.get(out) else { bail!("the engine lost the maxima of value {out}") };
-                let gradient = queue.max_pool_backward(&dy, taps, config, n, tape.shape(plan, *x))?;
+                let gradient = kernels.max_pool_backward(&dy, taps, config, n, tape.shape(plan, *x))?;
                 self.contribute(*x, gradient)?;
             }
             Step::AvgPool { config, x, .. } if self.wanted(*x) => {
-                let gradient = queue.average_pool(&dy, config, n, tape.shape(plan, *x), true)?;
+                let gradient = kernels.average_pool(&dy, config, n, tape.shape(plan, *x), true)?;
                 self.contribute(*x, gradient)?;
             }
             Step::GlobalAvgPool { x, .. } if self.wanted(*x) => {
-                let gradient = queue.pixel_mean_backward(&dy, n, tape.shape(plan, *x))?;
+                let gradient = kernels.pixel_mean_backward(&dy, n, tape.shape(plan, *x))?;
                 self.contribute(*x, gradient)?;
             }
             Step::Shortcut { x, out, .. } if self.wanted(*x) => {
-                let gradient = queue.shortcut(&dy, &shortcut(plan, tape, step, *out)?, true)?;
+                let gradient = kernels.shortcut(&dy, &shortcut(plan, tape, step, *out)?, true)?;
                 self.contribute(*x, gradient)?;
             }
             Step::MaxPool { .. } | Step::AvgPool { .. } | Step::GlobalAvgPool { .. } | Step::Shortcut { .. } => {}
-            Step::Escape { node, inputs, out } => self.escape(*node, inputs, *out, &dy)?,
+            Step::Fallback { node, inputs, out } => self.fallback(*node, inputs, *out, &dy)?,
         }
         Ok(())
     }
 
     /// The gradients of weight, bias and input of a convolution or linear layer.
-    fn convolution(&mut self, node: usize, x: Stored, shape: &ConvShape, dy: Array<R>) -> Result<()> {
-        let (queue, tape) = (self.queue, self.tape);
+    fn convolution(&mut self, node: usize, x: ValueId, shape: &ConvProblem, dy: Array<R>) -> Result<()> {
+        let (kernels, tape) = (self.kernels, self.tape);
         let [weight, bias] = self.plan.nodes[node].op.parameters();
         if let Some(weight) = weight.filter(|weight| weight.track_op()) {
-            let gradient = queue.convolve(ConvPass::BackwardFilter, shape, tape.value(x)?, &dy, None)?;
+            let gradient = kernels.convolve(ConvPass::BackwardFilter, shape, tape.value(x)?, &dy, None)?;
             let dims = [shape.o, shape.c / shape.groups, shape.kh * shape.kw];
-            let gradient = queue.channels_first(&gradient, dims)?;
-            self.parameters.insert((node, 0), gradient.into_tensor(&queue.runtime, weight.shape())?);
+            let gradient = kernels.channels_first(&gradient, dims)?;
+            self.parameters.insert((node, 0), gradient.into_tensor(&kernels.runtime, weight.shape())?);
         }
         if bias.is_some_and(Tensor::track_op) {
-            let gradient = queue.bias_gradient(&dy, shape.o)?;
-            self.parameters.insert((node, 1), gradient.into_tensor(&queue.runtime, shape.o)?);
+            let gradient = kernels.bias_gradient(&dy, shape.o)?;
+            self.parameters.insert((node, 1), gradient.into_tensor(&kernels.runtime, shape.o)?);
         }
         if self.wanted(x) {
             let Some(weight) = tape.weights.get(&node) else { bail!("the engine lost the weight of node {node}") };
@@ -161,7 +161,7 @@ impl<'a, R: Runtime> Backward<'a, R> {
             };
             self.gradients[x] = other;
             let fresh = into.is_none();
-            let gradient = queue.convolve(ConvPass::BackwardData, shape, weight, &dy, into)?;
+            let gradient = kernels.convolve(ConvPass::BackwardData, shape, weight, &dy, into)?;
             if fresh {
                 self.contribute(x, gradient)?;
             } else {

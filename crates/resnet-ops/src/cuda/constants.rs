@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use candle_core::Result;
 
 use super::array::Array;
-use super::queue::NormRun;
+use super::kernels::NormCoefficients;
 use super::runtime::{Element, Runtime};
 
 /// The constants of a graph, by node.
@@ -17,7 +17,7 @@ pub(crate) struct Constants<R: Runtime> {
     /// Weights as they are multiplied by.
     pub weights: Kept<(usize, Element), Array<R>>,
     /// Norms by their running statistics.
-    pub norms: Kept<usize, Arc<NormRun<R>>>,
+    pub norms: Kept<usize, Arc<NormCoefficients<R>>>,
 }
 
 impl<R: Runtime> Default for Constants<R> {

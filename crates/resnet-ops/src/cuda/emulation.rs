@@ -9,7 +9,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use candle_core::{CpuStorage, DType, Result, Storage, Tensor};
 
-use super::conv_shape::{ConvPass, ConvShape};
+use super::conv_problem::{ConvPass, ConvProblem};
 use super::launch::{Grid, THREADS};
 use super::runtime::{Arg, Element, Module, Runtime};
 pub(crate) use library::{Call, Library};
@@ -171,7 +171,7 @@ impl Runtime for Emulation {
     unsafe fn convolve(
         &self,
         pass: ConvPass,
-        shape: &ConvShape,
+        shape: &ConvProblem,
         element: Element,
         operands: [u64; 2],
         out: u64,

@@ -7,10 +7,10 @@ use candle_core::{DType, Result, Tensor};
 
 use super::array::Array;
 use super::constants::Constants;
-use super::conv_shape::{ConvPass, ConvShape};
+use super::conv_problem::{ConvPass, ConvProblem};
+use super::kernels::{Kernels, NormCoefficients, Shortcut};
 use super::launch::PACK_BYTES;
-use super::plan::{Plan, Step, Stored};
-use super::queue::{NormRun, Queue, Shortcut};
+use super::plan::{Plan, Step, ValueId};
 use super::runtime::{Element, Runtime};
 use crate::graph::shapes::shapes;
 use crate::graph::{MapShape, NormParameters, Op, Pass};
@@ -25,16 +25,16 @@ pub(crate) struct Tape<R: Runtime> {
     pub shapes: Vec<MapShape>,
     values: Vec<Option<Array<R>>>,
     /// By node.
-    pub norms: HashMap<usize, Arc<NormRun<R>>>,
+    pub norms: HashMap<usize, Arc<NormCoefficients<R>>>,
     /// Weights of convolutions and linear layers as they were multiplied by, by node.
     pub weights: HashMap<usize, Array<R>>,
     /// Where the maxima of a max-pool were, by its result.
-    pub taps: HashMap<Stored, Array<R>>,
+    pub taps: HashMap<ValueId, Array<R>>,
 }
 
 pub(crate) struct Forward<'a, R: Runtime> {
     pub(super) plan: &'a Plan,
-    pub(super) queue: &'a Queue<R>,
+    pub(super) kernels: &'a Kernels<R>,
     pub(super) tape: Tape<R>,
     constants: Option<&'a Constants<R>>,
     keep: bool,
@@ -54,7 +54,7 @@ impl<'a, R: Runtime> Forward<'a, R> {
     /// What `constants` hold is not made again: they go with parameters that never change.
     pub(crate) fn run(
         plan: &'a Plan,
-        queue: &'a Queue<R>,
+        kernels: &'a Kernels<R>,
         x: &Tensor,
         pass: Pass,
         constants: Option<&'a Constants<R>>,
@@ -71,7 +71,7 @@ impl<'a, R: Runtime> Forward<'a, R> {
             weights: HashMap::new(),
             taps: HashMap::new(),
         };
-        let mut forward = Self { plan, queue, tape, constants, keep };
+        let mut forward = Self { plan, kernels, tape, constants, keep };
         forward.tape.values[0] = Some(forward.input(x, input)?);
         for (step, last_read) in plan.steps.iter().zip(&plan.last_read) {
             let value = forward.step(step)?;
@@ -92,21 +92,21 @@ impl<'a, R: Runtime> Forward<'a, R> {
     fn input(&self, x: &Tensor, shape: MapShape) -> Result<Array<R>> {
         // What lies channels-last in the compute dtype already is read where it lies; not where it begins in the middle of
         // a pack, as a part of a batch may: kernels and cuDNN read 16 bytes at once.
-        let dtype = self.queue.element.dtype();
+        let dtype = self.kernels.element.dtype();
         if x.rank() == 4 && x.dtype() == dtype {
             let last = x.permute((0, 2, 3, 1))?;
             if last.is_contiguous() {
-                let borrowed = Array::borrow(&self.queue.runtime, &last, dtype)?;
+                let borrowed = Array::borrow(&self.kernels.runtime, &last, dtype)?;
                 if borrowed.address().is_multiple_of(PACK_BYTES) {
                     return Ok(borrowed);
                 }
             }
         }
         let dims = [self.tape.n, shape.channels, shape.height * shape.width];
-        self.queue.channels_last(&x.to_dtype(DType::F32)?.contiguous()?, dims)
+        self.kernels.channels_last(&x.to_dtype(DType::F32)?.contiguous()?, dims)
     }
 
-    pub(super) fn value(&self, value: Stored) -> Result<&Array<R>> {
+    pub(super) fn value(&self, value: ValueId) -> Result<&Array<R>> {
         self.tape.value(value)
     }
 
@@ -126,24 +126,24 @@ impl<'a, R: Runtime> Forward<'a, R> {
                 let parameters = norm(self.plan, *node)?;
                 let channels = self.tape.shape(self.plan, *x).channels;
                 let run = match self.tape.pass.train {
-                    true => Arc::new(self.queue.norm_train(parameters, self.value(*x)?, channels)?),
+                    true => Arc::new(self.kernels.norm_train(parameters, self.value(*x)?, channels)?),
                     false => {
-                        let make = || Ok(Arc::new(self.queue.norm_constant(parameters, channels)?));
+                        let make = || Ok(Arc::new(self.kernels.norm_constant(parameters, channels)?));
                         self.constants.map_or_else(make, |constants| constants.norms.get(*node, make))?
                     }
                 };
                 let residual = residual.map(|value| self.value(value)).transpose()?;
-                let y = self.queue.norm_apply(&run, self.value(*x)?, residual, *relu)?;
+                let y = self.kernels.norm_apply(&run, self.value(*x)?, residual, *relu)?;
                 if self.keep {
                     self.tape.norms.insert(*node, run);
                 }
                 Ok(y)
             }
-            Step::Relu { x, .. } => self.queue.add(self.value(*x)?, None, true),
-            Step::Add { a, b, relu, .. } => self.queue.add(self.value(*a)?, Some(self.value(*b)?), *relu),
+            Step::Relu { x, .. } => self.kernels.add(self.value(*x)?, None, true),
+            Step::Add { a, b, relu, .. } => self.kernels.add(self.value(*a)?, Some(self.value(*b)?), *relu),
             Step::MaxPool { config, x, out } => {
                 let from = self.tape.shape(self.plan, *x);
-                let (y, taps) = self.queue.max_pool(self.value(*x)?, config, n, from)?;
+                let (y, taps) = self.kernels.max_pool(self.value(*x)?, config, n, from)?;
                 if self.keep {
                     self.tape.taps.insert(*out, taps);
                 }
@@ -151,27 +151,29 @@ impl<'a, R: Runtime> Forward<'a, R> {
             }
             Step::AvgPool { config, x, .. } => {
                 let from = self.tape.shape(self.plan, *x);
-                self.queue.average_pool(self.value(*x)?, config, n, from, false)
+                self.kernels.average_pool(self.value(*x)?, config, n, from, false)
             }
-            Step::GlobalAvgPool { x, .. } => self.queue.pixel_mean(self.value(*x)?, n, self.tape.shape(self.plan, *x)),
+            Step::GlobalAvgPool { x, .. } => {
+                self.kernels.pixel_mean(self.value(*x)?, n, self.tape.shape(self.plan, *x))
+            }
             Step::Shortcut { x, out, .. } => {
                 let shortcut = shortcut(self.plan, &self.tape, step, *out)?;
-                self.queue.shortcut(self.value(*x)?, &shortcut, false)
+                self.kernels.shortcut(self.value(*x)?, &shortcut, false)
             }
-            Step::Escape { node, inputs, out } => self.escape(*node, inputs, *out),
+            Step::Fallback { node, inputs, out } => self.fallback(*node, inputs, *out),
         }
     }
 
-    fn convolve(&mut self, node: usize, x: Stored, shape: &ConvShape) -> Result<Array<R>> {
-        let (plan, queue) = (self.plan, self.queue);
+    fn convolve(&mut self, node: usize, x: ValueId, shape: &ConvProblem) -> Result<Array<R>> {
+        let (plan, kernels) = (self.plan, self.kernels);
         let dims = [shape.o, shape.c / shape.groups, shape.kh * shape.kw];
-        let make = || queue.channels_last(&weight(plan, node)?, dims);
+        let make = || kernels.channels_last(&weight(plan, node)?, dims);
         let weight =
-            self.constants.map_or_else(make, |constants| constants.weights.get((node, queue.element), make))?;
+            self.constants.map_or_else(make, |constants| constants.weights.get((node, kernels.element), make))?;
         let [_, bias] = plan.nodes[node].op.parameters();
-        let y = self.queue.convolve(ConvPass::Forward, shape, self.value(x)?, &weight, None)?;
+        let y = self.kernels.convolve(ConvPass::Forward, shape, self.value(x)?, &weight, None)?;
         if let Some(bias) = bias {
-            self.queue.add_bias(&y, bias, shape.o)?;
+            self.kernels.add_bias(&y, bias, shape.o)?;
         }
         if self.keep {
             self.tape.weights.insert(node, weight);
@@ -181,19 +183,19 @@ impl<'a, R: Runtime> Forward<'a, R> {
 }
 
 impl<R: Runtime> Tape<R> {
-    pub(crate) fn value(&self, value: Stored) -> Result<&Array<R>> {
+    pub(crate) fn value(&self, value: ValueId) -> Result<&Array<R>> {
         match &self.values[value] {
             Some(array) => Ok(array),
             None => bail!("the engine lost stored value {value}"),
         }
     }
 
-    pub(crate) fn shape(&self, plan: &Plan, value: Stored) -> MapShape {
+    pub(crate) fn shape(&self, plan: &Plan, value: ValueId) -> MapShape {
         self.shapes[plan.shapes[value]]
     }
 
     /// Takes the result out.
-    pub(crate) fn take(&mut self, value: Stored) -> Result<Array<R>> {
+    pub(crate) fn take(&mut self, value: ValueId) -> Result<Array<R>> {
         match self.values[value].take() {
             Some(array) => Ok(array),
             None => bail!("the engine lost stored value {value}"),
@@ -202,17 +204,17 @@ impl<R: Runtime> Tape<R> {
 }
 
 /// The sizes of a convolution.
-pub(super) fn convolution<R: Runtime>(plan: &Plan, tape: &Tape<R>, node: usize, x: Stored) -> Result<ConvShape> {
+pub(super) fn convolution<R: Runtime>(plan: &Plan, tape: &Tape<R>, node: usize, x: ValueId) -> Result<ConvProblem> {
     match &plan.nodes[node].op {
-        Op::Conv { weight, config, .. } => ConvShape::new(tape.n, tape.shape(plan, x), weight, config),
+        Op::Conv { weight, config, .. } => ConvProblem::new(tape.n, tape.shape(plan, x), weight, config),
         _ => bail!("node {node} is no convolution"),
     }
 }
 
 /// The same of a linear layer.
-pub(super) fn linear<R: Runtime>(plan: &Plan, tape: &Tape<R>, node: usize, x: Stored) -> Result<ConvShape> {
+pub(super) fn linear<R: Runtime>(plan: &Plan, tape: &Tape<R>, node: usize, x: ValueId) -> Result<ConvProblem> {
     match &plan.nodes[node].op {
-        Op::Linear { weight, .. } => ConvShape::linear(tape.n, tape.shape(plan, x).count(), weight),
+        Op::Linear { weight, .. } => ConvProblem::linear(tape.n, tape.shape(plan, x).count(), weight),
         _ => bail!("node {node} is no linear layer"),
     }
 }
@@ -233,12 +235,12 @@ pub(super) fn norm(plan: &Plan, node: usize) -> Result<&NormParameters> {
     }
 }
 
-pub(super) fn shortcut<R: Runtime>(plan: &Plan, tape: &Tape<R>, step: &Step, out: Stored) -> Result<Shortcut> {
+pub(super) fn shortcut<R: Runtime>(plan: &Plan, tape: &Tape<R>, step: &Step, out: ValueId) -> Result<Shortcut> {
     let Step::Shortcut { x, stride, before, .. } = *step else { bail!("{step:?} is no shortcut") };
     Ok(Shortcut { n: tape.n, from: tape.shape(plan, x), to: tape.shape(plan, out), stride, before })
 }
 
-impl<R: Runtime> Queue<R> {
+impl<R: Runtime> Kernels<R> {
     pub(crate) fn new(runtime: R, compute: DType) -> Result<Self> {
         Ok(Self { runtime, element: Element::of(compute)? })
     }

@@ -5,34 +5,32 @@
 //! [`Runtime`], which a CUDA device is one of; in tests another one runs the same kernels, compiled as C++, on the
 //! processor, so that all but the calls of cuDNN and the driver is tested on any machine.
 
-#[cfg(any(feature = "cudnn", test))]
-mod algorithms;
 mod array;
 mod autograd;
-mod backward;
 #[cfg(any(feature = "cudnn", test))]
-mod chooser;
+mod autotune;
+mod backward;
 mod constants;
-mod conv_shape;
+mod conv_problem;
 #[cfg(feature = "cuda")]
 mod driver;
 #[cfg(test)]
 mod emulation;
-mod escape;
+mod fallback;
 mod forward;
 mod images;
+mod kernels;
 mod launch;
 mod loss;
 mod multi_tensor;
 mod plan;
-mod queue;
-#[cfg(any(feature = "cuda", test))]
-mod refusals;
 mod runtime;
 #[cfg(any(feature = "cuda", test))]
 mod settings;
 #[cfg(test)]
 mod tests;
+#[cfg(any(feature = "cuda", test))]
+mod unsupported;
 #[cfg(any(feature = "cudnn", test))]
 mod workspace;
 
@@ -49,6 +47,6 @@ pub use images::{ImageScale, ImageView};
 #[cfg(feature = "cuda")]
 pub use multi_tensor::{SgdParameter, SgdStep};
 #[cfg(feature = "cuda")]
-pub use refusals::refused_convolutions;
-#[cfg(feature = "cuda")]
 pub use settings::Settings;
+#[cfg(feature = "cuda")]
+pub use unsupported::unsupported_convolutions;

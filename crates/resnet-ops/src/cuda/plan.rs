@@ -9,72 +9,72 @@ use crate::graph::{Node, NormParameters, Op};
 use crate::{AvgPoolConfig, Graph, PoolConfig};
 
 /// A stored value; 0 is the graph's input.
-pub(crate) type Stored = usize;
+pub(crate) type ValueId = usize;
 
 /// One step; `out` is the value that it stores.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Step {
     Constant {
         node: usize,
-        out: Stored,
+        out: ValueId,
     },
     Conv {
         node: usize,
-        x: Stored,
-        out: Stored,
+        x: ValueId,
+        out: ValueId,
     },
     Linear {
         node: usize,
-        x: Stored,
-        out: Stored,
+        x: ValueId,
+        out: ValueId,
     },
     Norm {
         node: usize,
-        x: Stored,
-        residual: Option<Stored>,
+        x: ValueId,
+        residual: Option<ValueId>,
         relu: bool,
-        out: Stored,
+        out: ValueId,
     },
     Relu {
-        x: Stored,
-        out: Stored,
+        x: ValueId,
+        out: ValueId,
     },
     Add {
-        a: Stored,
-        b: Stored,
+        a: ValueId,
+        b: ValueId,
         relu: bool,
-        out: Stored,
+        out: ValueId,
     },
     MaxPool {
         config: PoolConfig,
-        x: Stored,
-        out: Stored,
+        x: ValueId,
+        out: ValueId,
     },
     AvgPool {
         config: AvgPoolConfig,
-        x: Stored,
-        out: Stored,
+        x: ValueId,
+        out: ValueId,
     },
     GlobalAvgPool {
-        x: Stored,
-        out: Stored,
+        x: ValueId,
+        out: ValueId,
     },
     Shortcut {
-        x: Stored,
+        x: ValueId,
         stride: (usize, usize),
         before: usize,
-        out: Stored,
+        out: ValueId,
     },
     /// Through candle's tensors.
-    Escape {
+    Fallback {
         node: usize,
-        inputs: Vec<Stored>,
-        out: Stored,
+        inputs: Vec<ValueId>,
+        out: ValueId,
     },
 }
 
 impl Step {
-    pub(crate) fn inputs(&self) -> Vec<Stored> {
+    pub(crate) fn inputs(&self) -> Vec<ValueId> {
         match self {
             Step::Constant { .. } => Vec::new(),
             Step::Conv { x, .. }
@@ -86,11 +86,11 @@ impl Step {
             | Step::Shortcut { x, .. } => vec![*x],
             Step::Norm { x, residual, .. } => std::iter::once(*x).chain(*residual).collect(),
             Step::Add { a, b, .. } => vec![*a, *b],
-            Step::Escape { inputs, .. } => inputs.clone(),
+            Step::Fallback { inputs, .. } => inputs.clone(),
         }
     }
 
-    pub(crate) fn out(&self) -> Stored {
+    pub(crate) fn out(&self) -> ValueId {
         match *self {
             Step::Constant { out, .. }
             | Step::Conv { out, .. }
@@ -102,7 +102,7 @@ impl Step {
             | Step::AvgPool { out, .. }
             | Step::GlobalAvgPool { out, .. }
             | Step::Shortcut { out, .. }
-            | Step::Escape { out, .. } => out,
+            | Step::Fallback { out, .. } => out,
         }
     }
 }
@@ -119,9 +119,9 @@ pub(crate) struct Plan {
     pub steps: Vec<Step>,
     /// The node whose shape each stored value has.
     pub shapes: Vec<usize>,
-    pub output: Stored,
+    pub output: ValueId,
     /// For each step, the values that no later one reads.
-    pub last_read: Vec<Vec<Stored>>,
+    pub last_read: Vec<Vec<ValueId>>,
 }
 
 impl Plan {
@@ -164,7 +164,7 @@ impl Plan {
 
 /// Drops the steps that the output does not depend on. A norm among them would still have updated its statistics in
 /// the reference; no network has one.
-fn drop_dead(steps: &mut Vec<Step>, output: Stored) {
+fn drop_dead(steps: &mut Vec<Step>, output: ValueId) {
     let mut read = std::collections::HashSet::from([output]);
     let mut live = Vec::with_capacity(steps.len());
     for step in steps.iter().rev() {
@@ -177,7 +177,7 @@ fn drop_dead(steps: &mut Vec<Step>, output: Stored) {
     steps.retain(|_| live.next() == Some(true));
 }
 
-fn last_reads(steps: &[Step], output: Stored, values: usize) -> Vec<Vec<Stored>> {
+fn last_reads(steps: &[Step], output: ValueId, values: usize) -> Vec<Vec<ValueId>> {
     let mut seen = vec![false; values];
     seen[output] = true;
     let mut last = vec![Vec::new(); steps.len()];
@@ -194,21 +194,21 @@ fn last_reads(steps: &[Step], output: Stored, values: usize) -> Vec<Vec<Stored>>
 /// What is known of a node's result.
 #[derive(Debug, Clone, Copy)]
 enum Lowered {
-    Stored(Stored),
+    Stored(ValueId),
     /// A norm whose only reader may take it up.
     Norm {
         node: usize,
-        x: Stored,
-        residual: Option<Stored>,
+        x: ValueId,
+        residual: Option<ValueId>,
     },
     /// A sum whose only reader is a ReLU.
     Sum {
-        a: Stored,
-        b: Stored,
+        a: ValueId,
+        b: ValueId,
     },
     /// A subsampling whose only reader adds zero channels.
     Subsampled {
-        x: Stored,
+        x: ValueId,
         stride: (usize, usize),
     },
 }
@@ -238,13 +238,13 @@ impl<'a> Lowering<'a> {
         Self { nodes, reader, lowered: Vec::new(), steps: Vec::new(), shapes: Vec::new() }
     }
 
-    fn value(&mut self, node: usize) -> Stored {
+    fn value(&mut self, node: usize) -> ValueId {
         self.shapes.push(node);
         self.shapes.len() - 1
     }
 
     /// The stored value of a node's result; what has waited is done now.
-    fn stored(&mut self, node: usize) -> Stored {
+    fn stored(&mut self, node: usize) -> ValueId {
         let lowered = self.lowered[node];
         let out = match lowered {
             Lowered::Stored(value) => return value,
@@ -260,7 +260,7 @@ impl<'a> Lowering<'a> {
         out
     }
 
-    fn step(&mut self, node: usize, step: impl FnOnce(Stored) -> Step) -> Lowered {
+    fn step(&mut self, node: usize, step: impl FnOnce(ValueId) -> Step) -> Lowered {
         let out = self.value(node);
         self.steps.push(step(out));
         Lowered::Stored(out)
@@ -336,7 +336,7 @@ impl<'a> Lowering<'a> {
             }
             _ => {
                 let inputs = inputs.into_iter().map(|x| self.stored(x)).collect();
-                self.step(i, |out| Step::Escape { node: i, inputs, out })
+                self.step(i, |out| Step::Fallback { node: i, inputs, out })
             }
         };
         self.lowered.push(lowered);

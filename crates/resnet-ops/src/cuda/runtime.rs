@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use candle_core::{DType, Result, Storage, Tensor};
 
-use super::conv_shape::{ConvPass, ConvShape};
+use super::conv_problem::{ConvPass, ConvProblem};
 use super::launch::Grid;
 
 /// What activations are stored in.
@@ -104,7 +104,7 @@ pub(crate) trait Runtime: Clone + Debug + Send + Sync + 'static {
     unsafe fn convolve(
         &self,
         pass: ConvPass,
-        shape: &ConvShape,
+        shape: &ConvProblem,
         element: Element,
         operands: [u64; 2],
         out: u64,

@@ -150,7 +150,7 @@ fn network(g: &mut GraphBuilder, v: &mut Vars) -> Result<NodeId> {
 }
 
 #[test]
-fn a_network_equals_portable() -> Result<()> {
+fn a_network_equals_the_reference() -> Result<()> {
     compare(&network, &[3, 3, 13, 12])
 }
 
@@ -188,7 +188,7 @@ fn half_precision_is_off_by_its_rounding() -> Result<()> {
 }
 
 #[test]
-fn convolutions_of_every_kind_equal_portable() -> Result<()> {
+fn convolutions_of_every_kind_equal_the_reference() -> Result<()> {
     let kinds = [
         (ConvConfig { stride: (2, 1), padding: (1, 2), ..ConvConfig::default() }, [6, 4, 3, 5]),
         (ConvConfig { dilation: (2, 1), padding: (2, 1), ..ConvConfig::default() }, [5, 4, 3, 3]),
@@ -210,7 +210,7 @@ fn convolutions_of_every_kind_equal_portable() -> Result<()> {
 }
 
 #[test]
-fn norms_of_any_width_equal_portable() -> Result<()> {
+fn norms_of_any_width_equal_the_reference() -> Result<()> {
     // Alone, with ReLU, with a residual, with both; widths with and without packs, more than one group of channels.
     for channels in [1, 3, 8, 20, 40, 130] {
         for (residual, relu) in [(false, false), (false, true), (true, false), (true, true)] {
@@ -238,7 +238,7 @@ fn norms_keep_small_variances_of_large_means() -> Result<()> {
 }
 
 #[test]
-fn pools_and_shortcuts_equal_portable() -> Result<()> {
+fn pools_and_shortcuts_equal_the_reference() -> Result<()> {
     for (kernel, stride, padding) in [((3, 3), (2, 2), (1, 1)), ((2, 3), (1, 2), (1, 0)), ((2, 2), (3, 3), (0, 0))] {
         let config = PoolConfig { kernel, stride, padding };
         compare(&move |g, _| Ok(g.max_pool("pool", g.input(), config)), &[2, 5, 9, 8])?;
@@ -278,7 +278,7 @@ fn values_with_several_readers_sum_their_gradients() -> Result<()> {
 }
 
 #[test]
-fn what_the_engine_lacks_runs_through_portable() -> Result<()> {
+fn what_the_engine_lacks_runs_through_the_reference() -> Result<()> {
     let build = |g: &mut GraphBuilder, v: &mut Vars| {
         let y = conv(g, v, g.input(), [3, 6, 3, 1])?;
         let (weight, bias) = (v.var(&[6])?, v.var(&[6])?);
@@ -336,7 +336,7 @@ fn a_block_is_six_steps() -> Result<()> {
 }
 
 #[test]
-fn parameters_elsewhere_or_of_another_dtype_are_portables() -> Result<()> {
+fn parameters_elsewhere_or_of_another_dtype_are_the_references() -> Result<()> {
     let mut graph = Graph::builder();
     let mut vars = Vars { dtype: DType::F64, all: Vec::new() };
     let x = graph.input();

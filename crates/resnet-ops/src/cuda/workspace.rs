@@ -5,7 +5,7 @@ use candle_core::Result;
 /// Workspace that an algorithm may ask for.
 pub(crate) const MOST_WORKSPACE: usize = 1 << 30;
 
-/// Memory that only grows. One for all algorithms: what used it before runs before, on the same queue.
+/// Memory that only grows. One for all algorithms: what used it before runs before, on the same kernels.
 pub(crate) struct Workspace<M> {
     memory: Option<M>,
     bytes: usize,

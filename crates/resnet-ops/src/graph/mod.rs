@@ -263,7 +263,7 @@ pub struct Graph {
     cuda_constants: Arc<crate::cuda::Constants<candle_core::CudaDevice>>,
     /// Where the graph is cut for recomputation.
     cuts: Vec<NodeId>,
-    parts: Arc<OnceLock<Option<Arc<cpu::Parts>>>>,
+    segments: Arc<OnceLock<Option<Arc<cpu::Segments>>>>,
 }
 
 impl Graph {
@@ -287,7 +287,7 @@ impl Graph {
             #[cfg(feature = "cuda")]
             cuda_constants: Arc::default(),
             cuts: Vec::new(),
-            parts: Arc::default(),
+            segments: Arc::default(),
         }
     }
 
@@ -329,7 +329,7 @@ impl Graph {
         self.cuts = cuts.iter().copied().filter(|cut| *cut > self.input() && *cut < self.output).collect();
         self.cuts.sort();
         self.cuts.dedup();
-        self.parts = Arc::default();
+        self.segments = Arc::default();
         self
     }
 
@@ -405,9 +405,9 @@ impl Graph {
         {
             if pass.train
                 && !self.cuts.is_empty()
-                && let Some(parts) = self.parts.get_or_init(|| cpu::Parts::new(self, &self.cuts).map(Arc::new))
+                && let Some(segments) = self.segments.get_or_init(|| cpu::Segments::new(self, &self.cuts).map(Arc::new))
             {
-                return cpu::run_recomputed(parts, x, fit, pass, self.compute);
+                return cpu::run_recomputed(segments, x, fit, pass, self.compute);
             }
             return cpu::run(plan, x, fit, pass, self.compute);
         }

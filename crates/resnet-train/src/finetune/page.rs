@@ -3,7 +3,7 @@
 use resnet_data::Loader;
 
 use super::{Task, Written};
-use crate::explain::grad_cam;
+use crate::grad_cam::grad_cam;
 use crate::metrics::Evaluation;
 use crate::report::{Confusion, HeatPicture, Report};
 use crate::trainer::Record;

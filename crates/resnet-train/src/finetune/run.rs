@@ -18,7 +18,7 @@ use super::state::Place;
 use super::{FinetuneConfig, page, steps};
 use crate::metrics::Evaluation;
 use crate::optimizer::{Sgd, SgdConfig};
-use crate::trainer::{Claim, Identity, Progress, Record, RunDir, evaluate};
+use crate::trainer::{DataFingerprint, Progress, Record, RunDir, RunGuard, evaluate};
 use crate::{Error, Result, with_large_stack};
 
 /// Gradients longer than this are shortened.
@@ -89,7 +89,7 @@ struct Run<'a> {
     task: &'a Task<'a>,
     config: &'a FinetuneConfig,
     dir: RunDir,
-    claim: Claim,
+    guard: RunGuard,
     train: Loader,
     test: Loader,
     named: Vec<(String, Var)>,
@@ -161,8 +161,8 @@ impl<'a> Run<'a> {
         let labels = (0..task.train.len()).map(|index| task.train.label(index));
         let class_weights = steps::class_weights(labels, classes, config.balance);
         let arch = &task.network.config().name;
-        let claim = Claim::take(task.out, &format!("{arch}-finetuned"), task.resume)?;
-        let data = Identity::of(&*task.train, &*task.test);
+        let guard = RunGuard::take(task.out, &format!("{arch}-finetuned"), task.resume)?;
+        let data = DataFingerprint::of(&*task.train, &*task.test);
         let mut run = Self {
             task,
             config,
@@ -178,10 +178,10 @@ impl<'a> Run<'a> {
             notices: Vec::new(),
             began: Instant::now(),
             before: 0.0,
-            dir: claim.dir.clone(),
-            claim,
+            dir: guard.dir.clone(),
+            guard,
         };
-        run.notices = if run.claim.resumed { run.take_up(data)? } else { run.begin()? };
+        run.notices = if run.guard.resumed { run.resume(data)? } else { run.begin()? };
         Ok(run)
     }
 
@@ -231,7 +231,7 @@ impl<'a> Run<'a> {
     /// What came of it; without an evaluation it was stopped.
     fn outcome(mut self, evaluation: Option<Evaluation>) -> Finetuned {
         // One that was stopped before its first step can be gone on with as well.
-        self.claim.keep();
+        self.guard.keep();
         Finetuned {
             dir: self.dir.path().to_owned(),
             stopped: evaluation.is_none(),
@@ -274,7 +274,7 @@ impl<'a> Run<'a> {
     /// All parameters, early stages slowly.
     fn all(&self) -> Result<Phase> {
         let mut sgd = Sgd::new(&self.named, self.optimizer())?;
-        sgd.set_shares(|name| steps::share(name, self.task.network, self.config));
+        sgd.set_lr_scales(|name| steps::share(name, self.task.network, self.config));
         let part = self.task.network.graph().clone();
         Ok(Phase { epochs: self.config.epochs, lr: self.config.lr, fixed: None, part, sgd })
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::run::PHASES;
 use crate::optimizer::Sgd;
-use crate::trainer::{Identity, Sums, read_state};
+use crate::trainer::{DataFingerprint, Sums, read_state};
 use crate::{Error, Result};
 
 /// The metadata key that the counters stand under.
@@ -37,7 +37,7 @@ pub(super) struct Place {
     pub sums: Sums,
     /// Which images the run has.
     #[serde(default)]
-    pub data: Option<Identity>,
+    pub data: Option<DataFingerprint>,
     /// Epochs done in all.
     pub epochs: u64,
     /// The best epoch, counted from 1, and the loss on the held-back images after it, classes weighted as in training.

@@ -158,7 +158,7 @@ impl Optimizer {
         }
     }
 
-    /// Takes up what [`Optimizer::state`] gave after so many steps.
+    /// Loads what [`Optimizer::state`] gave after so many steps.
     ///
     /// # Errors
     /// When something is missing or has another shape.

@@ -114,7 +114,7 @@ impl Ema {
             .collect()
     }
 
-    /// Takes up what [`Ema::state`] and [`Ema::updates`] gave.
+    /// Loads what [`Ema::state`] and [`Ema::updates`] gave.
     ///
     /// # Errors
     /// When an average is missing or has another shape.

@@ -142,7 +142,7 @@ impl Lamb {
         Ok(())
     }
 
-    /// Counts a step that had nothing to learn from.
+    /// Counts a step without gradients.
     pub(super) fn skip(&mut self) {
         self.steps += 1;
     }
@@ -154,7 +154,7 @@ impl Lamb {
         self.slots.iter().flat_map(parts).collect()
     }
 
-    /// Takes up what [`Lamb::state`] gave after so many steps.
+    /// Loads what [`Lamb::state`] gave after so many steps.
     ///
     /// # Errors
     /// When a moment is missing or has another shape.

@@ -48,7 +48,7 @@ pub(super) fn step(
             parameter: slot.var.as_tensor(),
             gradient,
             velocity,
-            rate: (lr * slot.share) as f32,
+            rate: (lr * slot.lr_scale) as f32,
             decay: slot.weight_decay as f32,
             first,
         });

@@ -64,7 +64,7 @@ pub(super) struct Slot {
     pub(super) var: Var,
     pub(super) weight_decay: f64,
     /// What the learning rate is multiplied by.
-    pub(super) share: f64,
+    pub(super) lr_scale: f64,
     pub(super) velocity: Velocity,
 }
 
@@ -103,16 +103,16 @@ impl Sgd {
                     Velocity::Host(vec![0.0; var.elem_count()])
                 };
                 let weight_decay = if decays { config.weight_decay } else { 0.0 };
-                Slot { name: name.clone(), var: var.clone(), weight_decay, share: 1.0, velocity }
+                Slot { name: name.clone(), var: var.clone(), weight_decay, lr_scale: 1.0, velocity }
             })
             .collect();
         Ok(Self { config, slots })
     }
 
-    /// Gives each parameter, by its name, a share of the learning rate; 1 where this is not called.
-    pub fn set_shares(&mut self, share: impl Fn(&str) -> f64) {
+    /// Multiplies the learning rate of each parameter by a scale of its name; 1 where this is not called.
+    pub fn set_lr_scales(&mut self, lr_scale: impl Fn(&str) -> f64) {
         for slot in &mut self.slots {
-            slot.share = share(&slot.name);
+            slot.lr_scale = lr_scale(&slot.name);
         }
     }
 
@@ -162,7 +162,7 @@ impl Sgd {
         Ok(out)
     }
 
-    /// Takes up the velocities that [`Sgd::state`] gave.
+    /// Loads the velocities that [`Sgd::state`] gave.
     ///
     /// # Errors
     /// When one is missing or has another shape.
@@ -201,7 +201,7 @@ impl Sgd {
 
 impl Slot {
     fn step(&mut self, config: SgdConfig, gradient: &Tensor, scale: f64, lr: f64) -> Result<()> {
-        let lr = lr * self.share;
+        let lr = lr * self.lr_scale;
         match &mut self.velocity {
             Velocity::Host(velocity) => {
                 let step = SgdStep {

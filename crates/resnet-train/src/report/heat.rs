@@ -1,7 +1,7 @@
 //! Pictures under which lies what spoke for the class that was given.
 
 use super::{ReportError, escape, pictures, push};
-use crate::explain::Heat;
+use crate::grad_cam::Heat;
 
 /// An image as the network saw it, and where it looked.
 #[derive(Clone, Debug, PartialEq)]

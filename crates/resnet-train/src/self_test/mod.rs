@@ -94,7 +94,7 @@ pub fn run(device: &Device, dtype: DType, rounded: bool, done: &mut (dyn FnMut(&
             cuda(device, dtype, tolerances, &mut tell);
         }
         #[cfg(feature = "cudnn")]
-        let refused = resnet_ops::cuda::refused_convolutions();
+        let refused = resnet_ops::cuda::unsupported_convolutions();
         golden::all(device, dtype, rounded, &mut tell);
         #[cfg(feature = "cudnn")]
         if device.is_cuda() {
@@ -108,7 +108,7 @@ pub fn run(device: &Device, dtype: DType, rounded: bool, done: &mut (dyn FnMut(&
 /// convolutions of one pixel, are too small to count, and ten classes are not a number that tensor cores like.
 #[cfg(feature = "cudnn")]
 fn convolutions_of_networks(refused_before: &[String]) -> Check {
-    let refused = resnet_ops::cuda::refused_convolutions();
+    let refused = resnet_ops::cuda::unsupported_convolutions();
     let of_maps = |line: &&String| !refused_before.contains(line) && !line.contains("oh: 1, ow: 1");
     let refused: Vec<String> = refused.iter().filter(of_maps).cloned().collect();
     Check::new(format!("convolutions of networks that cuDNN refuses {refused:?}"), Ok(refused.len() as f64), 0.)

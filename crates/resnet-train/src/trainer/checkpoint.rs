@@ -7,9 +7,9 @@ use candle_core::{Tensor, Var};
 use resnet_models::weights::{self, Checkpoint, LoadOptions, WeightsError};
 use serde::{Deserialize, Serialize};
 
-use super::identity::Identity;
+use super::data_fingerprint::DataFingerprint;
+use super::lr_scheduler::HoldState;
 use super::meter::Sums;
-use super::rate::HoldState;
 use crate::optimizer::{Ema, Optimizer};
 use crate::schedule::PlateauState;
 use crate::{Error, Result};
@@ -59,7 +59,7 @@ pub struct Counters {
     pub plateau: PlateauState,
     /// Which images the run has.
     #[serde(default)]
-    pub data: Option<Identity>,
+    pub data: Option<DataFingerprint>,
     /// Images that could not be read, and what is wrong with each.
     #[serde(default)]
     pub broken: BTreeMap<usize, String>,

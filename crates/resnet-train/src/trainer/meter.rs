@@ -33,7 +33,7 @@ impl Sums {
 
 /// Where a loss or a gradient comes from, for the message when it is not finite.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct StepInfo {
     /// Counted from 1.
     pub epoch: u64,
     /// Counted from 1.
@@ -45,7 +45,7 @@ struct Pending {
     loss: Tensor,
     correct: Tensor,
     images: usize,
-    place: Place,
+    place: StepInfo,
 }
 
 /// Batches whose numbers may lie on a device unread. It bounds memory alone, two tensors of one value a batch: log and
@@ -87,7 +87,7 @@ impl Meter {
     ///
     /// # Errors
     /// When a loss that is read by now is not finite: this batch's or, on other devices, one of the last [`UNREAD`].
-    pub(crate) fn push(&mut self, loss: &Tensor, correct: Tensor, images: usize, place: Place) -> Result<()> {
+    pub(crate) fn push(&mut self, loss: &Tensor, correct: Tensor, images: usize, place: StepInfo) -> Result<()> {
         self.pending.push(Pending { loss: loss.detach(), correct, images, place });
         if !self.deferred || self.pending.len() >= UNREAD {
             return self.flush();
@@ -119,8 +119,8 @@ impl Meter {
 
     /// The error for a gradient's norm that is not finite. A loss that was left unread and is not finite either came
     /// first, and is named instead.
-    pub(crate) fn gradient_not_finite(&mut self, norm: f64, place: Place) -> Error {
-        let Place { epoch, step, lr } = place;
+    pub(crate) fn gradient_not_finite(&mut self, norm: f64, place: StepInfo) -> Error {
+        let StepInfo { epoch, step, lr } = place;
         match self.flush() {
             Err(error) => error,
             Ok(()) => Error::GradientNotFinite { norm, epoch, step, lr },
@@ -129,7 +129,7 @@ impl Meter {
 
     fn read(&mut self, batch: &Pending, loss: f32, correct: u32) -> Result<()> {
         let (loss, correct) = (f64::from(loss), u64::from(correct));
-        let Place { epoch, step, lr } = batch.place;
+        let StepInfo { epoch, step, lr } = batch.place;
         if !loss.is_finite() {
             return Err(Error::LossNotFinite { loss, epoch, step, lr });
         }
@@ -152,7 +152,7 @@ mod tests {
     fn push(meter: &mut Meter, loss: f32, step: u64) -> Result<()> {
         let tensor = |value: f32| Tensor::new(value, &Device::Cpu).unwrap();
         let correct = tensor(3.0).to_dtype(DType::U32).unwrap();
-        meter.push(&tensor(loss), correct, 4, Place { epoch: 2, step, lr: 0.1 })
+        meter.push(&tensor(loss), correct, 4, StepInfo { epoch: 2, step, lr: 0.1 })
     }
 
     fn place(error: &Error) -> (u64, u64) {
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn an_unread_loss_is_named_before_the_gradient_that_it_spoiled() {
-        let at = Place { epoch: 2, step: 8, lr: 0.1 };
+        let at = StepInfo { epoch: 2, step: 8, lr: 0.1 };
         let mut meter = deferred();
         push(&mut meter, f32::NAN, 7).unwrap();
         assert_eq!(place(&meter.gradient_not_finite(f64::NAN, at)), (2, 7));

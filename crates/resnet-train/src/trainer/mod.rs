@@ -3,19 +3,19 @@
 //! [`Session`] puts a recipe, two data sets and a device together; [`Session::train`] trains in a run directory that
 //! it can be resumed from, bit for bit. [`evaluate`] stands alone.
 
+mod batch_of_one;
 mod checkpoint;
-mod company;
+pub(crate) mod data_fingerprint;
+pub(crate) mod device_batch;
+#[cfg(feature = "cuda")]
+mod device_dataset;
 mod evaluate;
-pub(crate) mod identity;
 mod log;
+mod lr_scheduler;
 pub(crate) mod meter;
 pub(crate) mod page;
-mod pictures;
+mod preprocessing;
 mod progress;
-mod rate;
-pub(crate) mod ready;
-#[cfg(feature = "cuda")]
-mod resident;
 mod revision;
 mod run;
 mod run_dir;
@@ -24,17 +24,17 @@ mod statistics;
 
 pub(crate) use checkpoint::read_state;
 pub use checkpoint::{Best, Counters};
+pub use data_fingerprint::DataFingerprint;
 pub use evaluate::evaluate;
-pub use identity::Identity;
 pub use log::{Record, RecordKind, read as read_log};
+pub use lr_scheduler::HoldState;
 pub use meter::Sums;
 pub use page::duration;
 pub use progress::{Plain, Progress, Silent, Status, Terminal, progress_for_stderr};
-pub use rate::HoldState;
 pub(crate) use revision::program;
 pub use revision::{built_from, revision};
 pub use run::{End, Outcome};
-pub(crate) use run_dir::Claim;
+pub(crate) use run_dir::RunGuard;
 pub use run_dir::{RunConfig, RunDir, RunInfo};
 pub use session::{Loading, Session, TrainOptions};
 pub use statistics::reestimate_statistics;

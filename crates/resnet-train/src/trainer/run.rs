@@ -10,13 +10,13 @@ use candle_core::Var;
 use resnet_models::Preprocessing;
 
 use super::checkpoint::{Best, Counters, Saved};
-use super::identity::{self, Identity};
+use super::data_fingerprint::{self, DataFingerprint};
 use super::log::Log;
+use super::lr_scheduler::LrScheduler;
 use super::meter::Meter;
-use super::pictures::preprocessing;
+use super::preprocessing::preprocessing;
 use super::progress::Progress;
-use super::rate::Rate;
-use super::run_dir::{Claim, RunConfig, RunDir};
+use super::run_dir::{RunConfig, RunDir, RunGuard};
 use super::session::{Session, TrainOptions};
 use crate::metrics::Evaluation;
 use crate::optimizer::{Ema, Optimizer};
@@ -65,7 +65,7 @@ pub(super) struct Run<'a> {
     trainable: Vec<(String, Var)>,
     optimizer: Optimizer,
     ema: Option<Ema>,
-    rate: Rate,
+    rate: LrScheduler,
     meter: Meter,
     counters: Counters,
     steps: u64,
@@ -78,7 +78,7 @@ pub(super) struct Run<'a> {
     /// Whether it was said that a batch of one image is passed over.
     said_alone: bool,
     // After the log, which is closed first then.
-    claim: Claim,
+    guard: RunGuard,
 }
 
 /// What is to be said of a run that goes on.
@@ -137,13 +137,13 @@ impl<'a> Run<'a> {
     /// Makes the directory or reads its checkpoint.
     pub(super) fn open(session: &'a Session, options: &'a TrainOptions) -> Result<Self> {
         let recipe = &session.recipe;
-        let claim = Claim::take(options.out.as_deref(), &session.name(), options.resume)?;
-        let dir = claim.dir.clone();
+        let guard = RunGuard::take(options.out.as_deref(), &session.name(), options.resume)?;
+        let dir = guard.dir.clone();
         let config = RunConfig { run: session.info(options), recipe: recipe.clone() };
         let (train, test) = (&**session.train.dataset(), &**session.test.dataset());
-        let data = Identity::of(train, test);
+        let data = DataFingerprint::of(train, test);
 
-        let saved = claim.resumed.then(|| Saved::read(&dir.state())).transpose()?;
+        let saved = guard.resumed.then(|| Saved::read(&dir.state())).transpose()?;
         let mut begun = None;
         if let Some(saved) = &saved {
             let before = saved.counters.data;
@@ -173,8 +173,8 @@ impl<'a> Run<'a> {
         let per_epoch = batches.div_ceil(recipe.accumulation) as u64;
         let steps = recipe.length().steps(per_epoch);
         let mut messages = session.notices();
-        messages.extend(claim.notice.clone());
-        if claim.resumed && ema.is_some() && !counters.ema_statistics {
+        messages.extend(guard.notice.clone());
+        if guard.resumed && ema.is_some() && !counters.ema_statistics {
             messages.push(
                 "the checkpoint is of an older version, whose average has the running statistics of its last step: they \
                  are averaged from here on"
@@ -185,16 +185,16 @@ impl<'a> Run<'a> {
             messages.extend(going_on(begun, &config, &counters, per_epoch, &dir)?);
         }
         dir.write_config(&config, begun)?;
-        if !claim.resumed {
+        if !guard.resumed {
             dir.write_split(test)?;
-            if let Some(list) = identity::list(train, test)? {
+            if let Some(list) = data_fingerprint::list(train, test)? {
                 crate::files::write(&dir.images(), list.as_bytes())?;
             }
         }
         let now = Instant::now();
         let mut run = Self {
             log: Log::open(&dir.log(), counters.step, counters.ended_at)?,
-            rate: Rate::new(recipe, per_epoch, counters.hold, counters.plateau)?,
+            rate: LrScheduler::new(recipe, per_epoch, counters.hold, counters.plateau)?,
             meter: Meter::new(&session.device).going_on(counters.epoch_sums, counters.interval_sums),
             trainable: optimizer.parameters(),
             clock: Clock { began: now, before: counters.seconds, epoch_began: now, epoch_images: 0 },
@@ -213,9 +213,9 @@ impl<'a> Run<'a> {
             ema,
             counters,
             steps,
-            claim,
+            guard,
         };
-        if run.claim.resumed {
+        if run.guard.resumed {
             // A crash may have come between the two files.
             run.publish(&run.dir.last())?;
         } else {
@@ -233,12 +233,12 @@ impl<'a> Run<'a> {
         std::mem::take(&mut self.notices).iter().for_each(|notice| progress.message(notice));
     }
 
-    /// Trains until the end or until stopped. A run that fails before it has learned from anything leaves no files.
+    /// Trains until the end or until stopped. A run that fails before its first step leaves no files.
     pub(super) fn go(&mut self, progress: &mut dyn Progress) -> Result<Outcome> {
         let result = self.train_epochs(progress);
         // A run that was stopped can be resumed, and that one diverged at its first step is worth knowing.
         if result.as_ref().map_or_else(Error::is_divergence, |_| true) {
-            self.claim.keep();
+            self.guard.keep();
         }
         result
     }

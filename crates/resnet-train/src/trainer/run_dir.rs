@@ -154,7 +154,7 @@ impl RunDir {
         self.path.join("best.safetensors")
     }
 
-    /// `split.csv`: which image of an undivided folder was learned from, and which was held back.
+    /// `split.csv`: which image of a folder without splits was for training, and which for validation.
     pub fn split(&self) -> PathBuf {
         self.path.join(SplitTable::FILE)
     }
@@ -228,7 +228,7 @@ impl RunDir {
 ///
 /// A new run that has learned nothing yet takes its files away again when this is dropped, so that the same command can
 /// be given once its data or settings are mended.
-pub(crate) struct Claim {
+pub(crate) struct RunGuard {
     pub dir: RunDir,
     /// Whether there is a checkpoint to go on from.
     pub resumed: bool,
@@ -240,7 +240,7 @@ pub(crate) struct Claim {
     lock: Option<Lock>,
 }
 
-impl Claim {
+impl RunGuard {
     /// Takes a directory: of a new run, or of one to go on with. Without `out` it is `runs/NAME`, `runs/NAME-2` and so
     /// on: the first that is free, or the last that is there.
     ///
@@ -284,11 +284,11 @@ impl Claim {
         let Some(lock) = lock else { return Err(Error::RunBusy { path }) };
         let dir = RunDir { path };
         let resumed = resume && dir.state().exists();
-        let mut claim = Self { dir, resumed, notice: None, made, begun: true, lock: Some(lock) };
-        let dir = &claim.dir;
+        let mut guard = Self { dir, resumed, notice: None, made, begun: true, lock: Some(lock) };
+        let dir = &guard.dir;
         if resumed {
             dir.remove_leftovers();
-            return Ok(claim);
+            return Ok(guard);
         }
         if !resume && dir.is_begun() {
             return Err(Error::RunExists { path: dir.path.clone() });
@@ -298,11 +298,11 @@ impl Claim {
                 return Err(Error::NothingToResume { path: dir.path.clone(), learned });
             }
             let path = dir.path.display();
-            claim.notice = Some(format!("{path}: no checkpoint to go on from yet, the run begins at its start"));
+            guard.notice = Some(format!("{path}: no checkpoint to go on from yet, the run begins at its start"));
         }
         dir.remove_leftovers();
-        claim.begun = false;
-        Ok(claim)
+        guard.begun = false;
+        Ok(guard)
     }
 
     /// There is something to keep now.
@@ -311,7 +311,7 @@ impl Claim {
     }
 }
 
-impl Drop for Claim {
+impl Drop for RunGuard {
     fn drop(&mut self) {
         // The error that ended the run is the one to tell; what cannot be removed stays.
         if !self.begun {
@@ -347,27 +347,27 @@ mod tests {
         RunConfig { run: RunInfo::default(), recipe: Recipe::load("he2015-cifar").unwrap() }
     }
 
-    fn take(out: &Path, resume: bool) -> Result<Claim> {
-        Claim::take(Some(out), "x", resume)
+    fn take(out: &Path, resume: bool) -> Result<RunGuard> {
+        RunGuard::take(Some(out), "x", resume)
     }
 
     #[test]
     fn a_directory_with_a_run_is_refused() {
         let tmp = tempfile::tempdir().unwrap();
         let out = tmp.path().join("a/b");
-        let mut claim = take(&out, false).unwrap();
-        claim.keep();
+        let mut guard = take(&out, false).unwrap();
+        guard.keep();
         let message = take(&out, false).err().unwrap().to_string();
         assert!(message.contains("a/b") && message.contains("another process"), "{message}");
-        config().write(&claim.dir.config()).unwrap();
-        let dir = claim.dir.clone();
-        drop(claim);
+        config().write(&guard.dir.config()).unwrap();
+        let dir = guard.dir.clone();
+        drop(guard);
         let message = take(&out, false).err().unwrap().to_string();
         assert!(message.contains("a/b") && message.contains("resume it"), "{message}");
         // Killed before its first checkpoint.
-        let claim = take(&out, true).unwrap();
-        assert!(!claim.resumed && claim.notice.as_ref().unwrap().contains("begins at its start"));
-        drop(claim);
+        let guard = take(&out, true).unwrap();
+        assert!(!guard.resumed && guard.notice.as_ref().unwrap().contains("begins at its start"));
+        drop(guard);
         std::fs::create_dir_all(&out).unwrap();
         std::fs::write(dir.last(), "weights").unwrap();
         let message = take(&out, true).err().unwrap().to_string();
@@ -396,10 +396,10 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         let out = tmp.path().join("run");
         let begin = || {
-            let claim = take(&out, false).unwrap();
-            config().write(&claim.dir.config()).unwrap();
-            std::fs::write(claim.dir.last(), "weights").unwrap();
-            claim
+            let guard = take(&out, false).unwrap();
+            config().write(&guard.dir.config()).unwrap();
+            std::fs::write(guard.dir.last(), "weights").unwrap();
+            guard
         };
         drop(begin());
         assert!(!out.exists());
@@ -408,9 +408,9 @@ mod tests {
         drop(begin());
         assert!(out.read_dir().unwrap().next().is_none());
         std::fs::remove_dir(&out).unwrap();
-        let claim = begin();
+        let guard = begin();
         std::fs::write(out.join("notes.txt"), "mine").unwrap();
-        drop(claim);
+        drop(guard);
         assert_eq!(out.read_dir().unwrap().count(), 1);
         std::fs::remove_dir_all(&out).unwrap();
         let mut begun = begin();

@@ -8,10 +8,10 @@ use candle_core::{DType, Device, Var};
 use resnet_data::{Dataset, Loader, LoaderConfig, OnBroken, Transform};
 use resnet_models::{Network, Parameters};
 
-use super::company;
+use super::batch_of_one;
+use super::device_batch::DeviceBatch;
 use super::evaluate::evaluate;
 use super::progress::Progress;
-use super::ready::Ready;
 use super::run::{Outcome, Run};
 use super::run_dir::RunInfo;
 use crate::metrics::Evaluation;
@@ -77,7 +77,7 @@ pub struct Session {
     /// Images of an epoch of which the last would be a batch of its own, which is passed over.
     last_alone: Option<usize>,
     #[cfg(feature = "cuda")]
-    resident: Option<super::resident::Resident>,
+    device_dataset: Option<super::device_dataset::DeviceDataset>,
 }
 
 impl Session {
@@ -140,7 +140,7 @@ impl Session {
         let own = LoaderConfig { rank, world_size, repeats: recipe.repeats, mix: recipe.mix, ..config.clone() };
         let mut train = Loader::new(train, transform.clone(), own.clone())?;
         let mut last_alone = None;
-        if company::is_last_alone(network.graph(), &train)? {
+        if batch_of_one::is_last(network.graph(), &train)? {
             last_alone = Some(train.samples());
             train = Loader::new(train.dataset().clone(), transform, LoaderConfig { drop_last: true, ..own })?;
         }
@@ -148,7 +148,7 @@ impl Session {
         let test = Loader::new(test, transform, LoaderConfig { shuffle: false, drop_last: false, ..config })?;
         Ok(Self {
             #[cfg(feature = "cuda")]
-            resident: super::resident::Resident::new(&train, device, recipe.dtype.dtype())?,
+            device_dataset: super::device_dataset::DeviceDataset::new(&train, device, recipe.dtype.dtype())?,
             recipe,
             network,
             parameters,
@@ -161,12 +161,12 @@ impl Session {
     }
 
     /// The training set's batches of an epoch from number `first` on, on the device.
-    pub(super) fn batches(&self, epoch: u64, first: usize) -> Box<dyn Iterator<Item = Result<Ready>> + '_> {
+    pub(super) fn batches(&self, epoch: u64, first: usize) -> Box<dyn Iterator<Item = Result<DeviceBatch>> + '_> {
         #[cfg(feature = "cuda")]
-        if let Some(resident) = &self.resident {
-            return Box::new(resident.epoch(&self.train, epoch, first));
+        if let Some(device_dataset) = &self.device_dataset {
+            return Box::new(device_dataset.epoch(&self.train, epoch, first));
         }
-        Box::new(self.train.epoch(epoch, first).map(|batch| Ready::new(batch?, &self.device)))
+        Box::new(self.train.epoch(epoch, first).map(|batch| DeviceBatch::new(batch?, &self.device)))
     }
 
     /// The recipe, with the normalisation as measured on the training set.

@@ -4,7 +4,7 @@ use candle_core::Device;
 use resnet_data::Loader;
 use resnet_models::Network;
 
-use super::company;
+use super::batch_of_one;
 use super::progress::Progress;
 use crate::Result;
 
@@ -27,7 +27,7 @@ pub fn reestimate_statistics(
     for (done, batch) in loader.epoch(0, 0).enumerate() {
         let batch = batch?;
         let count = batch.indices.len();
-        if count == 0 || (count == 1 && company::is_wanted(network.graph(), &batch.images)?) {
+        if count == 0 || (count == 1 && batch_of_one::is_too_few(network.graph(), &batch.images)?) {
             continue;
         }
         images += count;

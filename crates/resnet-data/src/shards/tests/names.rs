@@ -10,7 +10,7 @@ use ::parquet::file::writer::SerializedFileWriter;
 use ::parquet::schema::parser::parse_message_type;
 
 use super::tar_of;
-use crate::{Dataset, ParquetShards, Result, Split, TarShards, open_both};
+use crate::{Dataset, ParquetShards, Result, Split, TarShards, open_train_test};
 
 /// Labels of a file: numbers, said to be of some kind, or texts.
 enum Labels<'a> {
@@ -137,7 +137,7 @@ fn two_parts_with_names_are_matched_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let (train, test) = (folder.path().join("train-0.parquet"), folder.path().join("test-0.parquet"));
     let place = format!("parquet:{}", folder.path().display());
-    let both = || open_both(&place, None, &mut ());
+    let both = || open_train_test(&place, None, &mut ());
     let fails = |parts: &[&str]| {
         let error = both().err().unwrap().to_string();
         assert!(parts.iter().all(|part| error.contains(part)) && !error.contains('\n'), "{error}");

@@ -5,8 +5,8 @@ use candle_core::Result;
 
 use super::weights::Weights;
 use crate::PoolConfig;
-use crate::cpu::forward::{NormRun, constant_norm};
 use crate::cpu::isa::Arithmetic;
+use crate::cpu::norm::{NormCoefficients, constant_norm};
 use crate::cpu::standardize::effective;
 use crate::graph::{Graph, Op};
 
@@ -123,7 +123,7 @@ pub(super) fn lower(graph: &Graph) -> Result<Option<(Vec<Step>, Id)>> {
                 if let Some(next) = only(out)
                     && let Op::Norm(norm) = &nodes[next].op
                 {
-                    let NormRun { scale, shift, .. } = constant_norm(norm)?;
+                    let NormCoefficients { scale, shift, .. } = constant_norm(norm)?;
                     weights.fold(&scale, &shift);
                     absorb(&mut out, next);
                 }
@@ -140,13 +140,13 @@ pub(super) fn lower(graph: &Graph) -> Result<Option<(Vec<Step>, Id)>> {
                 }
                 let relu = relu_after(out);
                 relu.into_iter().for_each(|next| absorb(&mut out, next));
-                if !weights.supported(Arithmetic::Single) {
+                if !weights.supported(Arithmetic::F32) {
                     return Ok(None);
                 }
                 Step::Conv { input, weights: Box::new(weights), residual, relu: relu.is_some(), out }
             }
             (Op::Norm(norm), &[input]) => {
-                let NormRun { scale, shift, .. } = constant_norm(norm)?;
+                let NormCoefficients { scale, shift, .. } = constant_norm(norm)?;
                 let relu = relu_after(out);
                 relu.into_iter().for_each(|next| absorb(&mut out, next));
                 Step::Affine { input, scale, shift, relu: relu.is_some(), out }

@@ -2,8 +2,8 @@
 //! read.
 
 use crate::cpu::buffer::{Buffer, Shared};
+use crate::cpu::conv::window::{IMAGE_CHANNELS, LANES, Panels, Window};
 use crate::cpu::element::{Bf16, Element};
-use crate::cpu::geometry::{LANES, PICTURE, Panels, Window};
 use crate::cpu::isa::Arithmetic;
 use crate::graph::MapShape;
 
@@ -17,11 +17,11 @@ pub(super) trait Stored: Element {
 }
 
 impl Stored for f32 {
-    const ARITHMETIC: Arithmetic = Arithmetic::Single;
+    const ARITHMETIC: Arithmetic = Arithmetic::F32;
 }
 
 impl Stored for Bf16 {
-    const ARITHMETIC: Arithmetic = Arithmetic::Pairs;
+    const ARITHMETIC: Arithmetic = Arithmetic::Bf16Dot;
 }
 
 /// The layout of a batch: (image, panel, row, column, channel of the panel), each image's panels with a border around.
@@ -32,8 +32,8 @@ pub(super) struct Layout {
     pub border: usize,
     /// Values in one 32-bit unit (see [`Stored`]).
     pub values: usize,
-    /// Whether a pixel holds its channels alone, not a panel: a picture's three.
-    pub picture: bool,
+    /// Whether a pixel holds its channels alone, not a panel: a image's three.
+    pub unpadded: bool,
 }
 
 impl Layout {
@@ -49,7 +49,7 @@ impl Layout {
     }
     /// Values of one pixel of a panel, which are its channels.
     pub(super) fn pixel(&self) -> usize {
-        if self.picture { PICTURE } else { LANES * self.values }
+        if self.unpadded { IMAGE_CHANNELS } else { LANES * self.values }
     }
     /// The channels, those of each group in panels of their own.
     pub(super) fn channels(&self, groups: usize) -> Panels {

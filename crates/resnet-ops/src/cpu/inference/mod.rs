@@ -9,10 +9,10 @@ mod weights;
 
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout as TensorLayout, Module, Result, Shape, Tensor};
 
-use super::element::Bf16;
-use super::geometry::PICTURE;
-use super::isa::{Arithmetic, Isa};
-use super::threads;
+use crate::cpu::conv::window::IMAGE_CHANNELS;
+use crate::cpu::element::Bf16;
+use crate::cpu::isa::{Arithmetic, Isa};
+use crate::cpu::threads;
 use crate::graph::{Fit, Graph, MapShape, Op};
 use crate::memory;
 use lower::{Id, Step, lower};
@@ -35,8 +35,8 @@ struct Plan {
     borders: Vec<usize>,
     /// The last step that reads it.
     last_uses: Vec<usize>,
-    /// Whether all that is done with the input is to convolve it: then it may be kept as a picture.
-    picture: bool,
+    /// Whether all that is done with the input is to convolve it: then it may be kept unpadded.
+    unpadded: bool,
 }
 
 impl Plan {
@@ -50,7 +50,7 @@ impl Plan {
             }
         }
         let fits = |step: &Step| match step {
-            Step::Conv { weights, .. } => weights.supported(Arithmetic::Pairs),
+            Step::Conv { weights, .. } => weights.supported(Arithmetic::Bf16Dot),
             _ => true,
         };
         let pairs = steps.iter().all(fits);
@@ -58,8 +58,8 @@ impl Plan {
             Step::Conv { residual, .. } => *residual != Some(0),
             step => !step.inputs().contains(&Some(0)),
         };
-        let picture = output != 0 && steps.iter().all(convolved);
-        Self { steps, output, pairs, borders, last_uses, picture }
+        let unpadded = output != 0 && steps.iter().all(convolved);
+        Self { steps, output, pairs, borders, last_uses, unpadded }
     }
 }
 
@@ -143,8 +143,8 @@ impl CustomOp1 for Run<'_> {
         let values = &storage.as_slice::<f32>()?[start..end];
         let (isa, input) = (Isa::current(), MapShape { channels, height, width });
         let narrow = self.graph.compute_dtype() == DType::BF16 && self.plan.pairs;
-        threads::together(|| match Arithmetic::of::<Bf16>(isa) {
-            Arithmetic::Pairs if narrow => self.run::<Bf16>(isa, values, n, input),
+        threads::team_scope(|| match Arithmetic::of::<Bf16>(isa) {
+            Arithmetic::Bf16Dot if narrow => self.run::<Bf16>(isa, values, n, input),
             _ => self.run::<f32>(isa, values, n, input),
         })
     }
@@ -177,8 +177,8 @@ impl Run<'_> {
     /// How a value of `n` images is laid out.
     fn layout<E: Stored>(&self, id: Id, n: usize) -> Layout {
         let shape = self.fit.shapes[id];
-        let picture = id == 0 && self.plan.picture && shape.channels == PICTURE && !E::NARROW;
-        Layout { n, shape, border: self.plan.borders[id], values: E::VALUES, picture }
+        let unpadded = id == 0 && self.plan.unpadded && shape.channels == IMAGE_CHANNELS && !E::NARROW;
+        Layout { n, shape, border: self.plan.borders[id], values: E::VALUES, unpadded }
     }
 
     fn part<E: Stored>(&self, isa: Isa, x: &[f32], n: usize) -> Result<Vec<f32>> {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::map::{Layout, Map, Stored};
 use crate::PoolConfig;
-use crate::cpu::geometry::{LANES, PICTURE};
+use crate::cpu::conv::window::{IMAGE_CHANNELS, LANES};
 use crate::cpu::isa::{Isa, Kernel, Simd, launch_in};
 use crate::cpu::threads;
 use crate::graph::MapShape;
@@ -14,18 +14,19 @@ pub(super) fn input<E: Stored>(isa: Isa, x: &[f32], layout: Layout) -> Map<E> {
     let mut map = Map::<E>::new(layout);
     let MapShape { channels, height, width } = layout.shape;
     let shared = map.shared();
-    threads::shares(layout.n * height, |rows| {
+    threads::static_partition(layout.n * height, |rows| {
         for r in rows {
             let (image, row) = (r / height, r % height);
-            if layout.picture {
-                // SAFETY: every share writes its own rows.
+            if layout.unpadded {
+                // SAFETY: every chunk writes its own rows.
                 let out = unsafe {
                     let first = shared.get().add(image * layout.image() + layout.at(row as isize, 0));
-                    std::slice::from_raw_parts_mut(first, PICTURE * width)
+                    std::slice::from_raw_parts_mut(first, IMAGE_CHANNELS * width)
                 };
                 let plane = |c: usize| &x[((image * channels + c) * height + row) * width..][..width];
                 let [red, green, blue] = [0, 1, 2].map(plane);
-                for (pixel, ((&r, &g), &b)) in out.chunks_exact_mut(PICTURE).zip(red.iter().zip(green).zip(blue)) {
+                for (pixel, ((&r, &g), &b)) in out.chunks_exact_mut(IMAGE_CHANNELS).zip(red.iter().zip(green).zip(blue))
+                {
                     pixel.copy_from_slice(&[r, g, b].map(E::from_f32));
                 }
                 continue;
@@ -38,7 +39,7 @@ pub(super) fn input<E: Stored>(isa: Isa, x: &[f32], layout: Layout) -> Map<E> {
                     plane: height * width,
                     channels: LANES.min(channels - first),
                     pixels: width,
-                    // SAFETY: every share writes its own rows.
+                    // SAFETY: every chunk writes its own rows.
                     out: unsafe { shared.get().add(at) },
                 };
                 // SAFETY: the planes and the map hold the row.
@@ -103,11 +104,11 @@ fn by_rows<E: Stored>(layout: Layout, row: impl Fn(usize, usize, usize, *mut E) 
     let mut map = Map::<E>::new(layout);
     let (height, panels) = (layout.shape.height, layout.panels());
     let shared = map.shared();
-    threads::shares(layout.n * panels * height, |rows| {
+    threads::static_partition(layout.n * panels * height, |rows| {
         for r in rows {
             let (image, panel, i) = (r / height / panels, r / height % panels, r % height);
             let at = image * layout.image() + panel * layout.panel() + layout.at(i as isize, 0);
-            // SAFETY: every share writes its own rows.
+            // SAFETY: every chunk writes its own rows.
             row(image, panel, i, unsafe { shared.get().add(at) });
         }
     });

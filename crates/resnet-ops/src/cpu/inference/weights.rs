@@ -5,12 +5,14 @@ use std::sync::OnceLock;
 use candle_core::{DType, Result, Tensor};
 
 use crate::ConvConfig;
-use crate::cpu::forward::{read, read_f32};
-use crate::cpu::geometry::{self, ConvShape, LANES, MOST_POSITIONS};
+use crate::cpu::conv::microkernel::width_index;
+use crate::cpu::conv::pack_weights::{Direction, PackedWeights};
+use crate::cpu::conv::problem::{ConvProblem, MOST_POSITIONS};
+use crate::cpu::conv::taps;
+use crate::cpu::conv::window::LANES;
+use crate::cpu::conv::winograd::Transformed;
 use crate::cpu::isa::{Arithmetic, Isa};
-use crate::cpu::tile::width_index;
-use crate::cpu::weights::{Direction, Packed};
-use crate::cpu::winograd::Transformed;
+use crate::cpu::layout::{read, read_f32};
 
 /// The widest border that maps are kept with, in both directions.
 const MOST_BORDER: usize = 64;
@@ -27,7 +29,7 @@ pub(super) struct Weights {
     pub group_inputs: usize,
     pub kernel: (usize, usize),
     /// In f32 and in pairs of bf16, for tiles 1, 2 and 4 vectors wide.
-    direct: [[OnceLock<Packed>; 3]; 2],
+    direct: [[OnceLock<PackedWeights>; 3]; 2],
     /// For tiles 1 and 2 vectors wide.
     transformed: [OnceLock<Transformed>; 2],
 }
@@ -65,9 +67,9 @@ impl Weights {
     }
 
     /// The sizes of this convolution on a batch of `n`.
-    pub(super) fn shape(&self, n: usize, (h, w): (usize, usize), (oh, ow): (usize, usize)) -> ConvShape {
+    pub(super) fn shape(&self, n: usize, (h, w): (usize, usize), (oh, ow): (usize, usize)) -> ConvProblem {
         let (c, o) = (self.group_inputs * self.config.groups, self.outputs);
-        let shape = ConvShape { n, h, w, c, o, kh: self.kernel.0, kw: self.kernel.1, oh, ow, config: self.config };
+        let shape = ConvProblem { n, h, w, c, o, kh: self.kernel.0, kw: self.kernel.1, oh, ow, config: self.config };
         shape.with_short_strides()
     }
 
@@ -83,22 +85,22 @@ impl Weights {
         Ok(values)
     }
 
-    /// Packed for tiles of so many vectors.
-    pub(super) fn direct(&self, isa: Isa, arithmetic: Arithmetic, vectors: usize) -> Result<&Packed> {
+    /// PackedWeights for tiles of so many vectors.
+    pub(super) fn direct(&self, isa: Isa, arithmetic: Arithmetic, vectors: usize) -> Result<&PackedWeights> {
         let cell = &self.direct[arithmetic.values() - 1][width_index(vectors)];
         cached(cell, || self.pack((isa, arithmetic), vectors))
     }
 
-    fn pack(&self, kind: (Isa, Arithmetic), vectors: usize) -> Result<Packed> {
+    fn pack(&self, kind: (Isa, Arithmetic), vectors: usize) -> Result<PackedWeights> {
         let shape = self.shape(1, (1, 1), (1, 1));
-        let taps = geometry::forward_taps(&shape);
-        Ok(Packed::new(kind, &self.values()?, &shape, &taps, vectors, Direction::Forward))
+        let taps = taps::forward_taps(&shape);
+        Ok(PackedWeights::new(kind, &self.values()?, &shape, &taps, vectors, Direction::Forward))
     }
 
     /// Transformed for Winograd's algorithm: one matrix for each of the 36 positions.
     pub(super) fn transformed(&self, isa: Isa, vectors: usize) -> Result<&Transformed> {
         cached(&self.transformed[width_index(vectors)], || {
-            Ok(Transformed::new(isa, &self.pack((isa, Arithmetic::Single), vectors)?))
+            Ok(Transformed::new(isa, &self.pack((isa, Arithmetic::F32), vectors)?))
         })
     }
 }

@@ -1,13 +1,13 @@
 use std::arch::x86_64::*;
 
-use super::{Kernel, PairKernel, Pairs, Simd};
+use super::{Bf16Kernel, Kernel, Simd, SimdBf16};
 
 #[derive(Clone, Copy)]
 pub(super) struct Avx512;
 
 /// As [`Avx512`], with products of bf16 pairs.
 #[derive(Clone, Copy)]
-pub(super) struct Avx512Pairs;
+pub(super) struct Avx512Bf16;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
 pub(super) unsafe fn launch<K: Kernel>(kernel: K) -> K::Output {
@@ -16,15 +16,15 @@ pub(super) unsafe fn launch<K: Kernel>(kernel: K) -> K::Output {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma")]
-pub(super) unsafe fn launch_in_pairs<K: Kernel>(kernel: K) -> K::Output {
+pub(super) unsafe fn launch_in_bf16_dot<K: Kernel>(kernel: K) -> K::Output {
     // SAFETY: this function has the instructions enabled, and its caller that the processor has them.
-    unsafe { kernel.run::<Avx512Pairs>() }
+    unsafe { kernel.run::<Avx512Bf16>() }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma")]
-pub(super) unsafe fn launch_pairs<K: PairKernel>(kernel: K) {
+pub(super) unsafe fn launch_bf16<K: Bf16Kernel>(kernel: K) {
     // SAFETY: this function has the instructions enabled, and its caller that the processor has them.
-    unsafe { kernel.run_pairs::<Avx512Pairs>() }
+    unsafe { kernel.run_bf16::<Avx512Bf16>() }
 }
 
 /// What both kinds of arithmetic share.
@@ -149,11 +149,11 @@ impl Simd for Avx512 {
     common!();
 }
 
-impl Simd for Avx512Pairs {
+impl Simd for Avx512Bf16 {
     #[cfg(unoptimized)]
     unsafe fn apart<K: super::Kernel>(kernel: K) -> K::Output {
         // SAFETY: as the caller promises.
-        unsafe { launch_in_pairs(kernel) }
+        unsafe { launch_in_bf16_dot(kernel) }
     }
     common!();
 
@@ -176,7 +176,7 @@ impl Simd for Avx512Pairs {
     }
 }
 
-impl Pairs for Avx512Pairs {
+impl SimdBf16 for Avx512Bf16 {
     #[inline(always)]
     unsafe fn neighbours(low: __m512, high: __m512) -> __m512 {
         // SAFETY: only the type of the bits changes.

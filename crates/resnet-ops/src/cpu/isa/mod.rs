@@ -153,7 +153,7 @@ pub(crate) trait Simd: Copy + Sized {
     }
     #[cfg(unoptimized)]
     unsafe fn apart<K: Kernel>(kernel: K) -> K::Output;
-    /// `acc` plus the product of two vectors of units: f32 values here, sums over pairs of bf16 in [`Pairs`].
+    /// `acc` plus the product of two vectors of units: f32 values here, sums over pairs of bf16 in [`SimdBf16`].
     #[inline(always)]
     unsafe fn multiply_add(x: Self::V, w: Self::V, acc: Self::V) -> Self::V {
         // SAFETY: as the caller promises.
@@ -163,7 +163,7 @@ pub(crate) trait Simd: Copy + Sized {
 
 /// Vectors of 16 units of two bf16 values, multiplied pair by pair into f32 sums.
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // other processors have no such instructions
-pub(crate) trait Pairs: Simd {
+pub(crate) trait SimdBf16: Simd {
     /// 32 values as 16 units: neighbours share a unit.
     unsafe fn neighbours(low: Self::V, high: Self::V) -> Self::V;
     /// The values of `a` and `b` (16 each) as 16 units (a₀, b₀), (a₁, b₁), …
@@ -176,9 +176,9 @@ pub(crate) trait Pairs: Simd {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arithmetic {
     /// f32.
-    Single,
+    F32,
     /// Products of bf16 values, summed in f32.
-    Pairs,
+    Bf16Dot,
 }
 
 impl Arithmetic {
@@ -186,20 +186,20 @@ impl Arithmetic {
     pub(crate) fn of<E: 'static>(isa: Isa) -> Self {
         #[cfg(target_arch = "x86_64")]
         if isa == Isa::Avx512
-            && std::any::TypeId::of::<E>() == std::any::TypeId::of::<super::element::Bf16>()
+            && std::any::TypeId::of::<E>() == std::any::TypeId::of::<crate::cpu::element::Bf16>()
             && is_x86_feature_detected!("avx512bf16")
         {
-            return Self::Pairs;
+            return Self::Bf16Dot;
         }
         let _ = isa;
-        Self::Single
+        Self::F32
     }
 
     /// Values in one 32-bit unit of a scratch.
     pub(crate) const fn values(self) -> usize {
         match self {
-            Self::Single => 1,
-            Self::Pairs => 2,
+            Self::F32 => 1,
+            Self::Bf16Dot => 2,
         }
     }
 }
@@ -214,10 +214,10 @@ pub(crate) trait Kernel {
 
 /// A kernel that exists for pairs of bf16 only.
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // other processors have no such instructions
-pub(crate) trait PairKernel {
+pub(crate) trait Bf16Kernel {
     /// # Safety
     /// As [`Kernel::run`].
-    unsafe fn run_pairs<S: Pairs>(self);
+    unsafe fn run_bf16<S: SimdBf16>(self);
 }
 
 /// Runs a kernel that multiplies, in the given arithmetic.
@@ -229,20 +229,20 @@ pub(crate) unsafe fn launch_in<K: Kernel>(isa: Isa, arithmetic: Arithmetic, kern
     unsafe {
         match arithmetic {
             #[cfg(target_arch = "x86_64")]
-            Arithmetic::Pairs => avx512::launch_in_pairs(kernel),
+            Arithmetic::Bf16Dot => avx512::launch_in_bf16_dot(kernel),
             _ => launch(isa, kernel),
         }
     }
 }
 
 /// # Safety
-/// The kernel's pointers must be valid, and [`Arithmetic::of`] have given [`Arithmetic::Pairs`].
+/// The kernel's pointers must be valid, and [`Arithmetic::of`] have given [`Arithmetic::Bf16Dot`].
 #[allow(unused_variables)] // other processors have none
-pub(crate) unsafe fn launch_pairs<K: PairKernel>(kernel: K) {
+pub(crate) unsafe fn launch_bf16<K: Bf16Kernel>(kernel: K) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: as the caller promises: the processor has the instructions.
     unsafe {
-        avx512::launch_pairs(kernel)
+        avx512::launch_bf16(kernel)
     }
 }
 

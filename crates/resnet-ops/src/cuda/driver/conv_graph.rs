@@ -4,8 +4,8 @@ use candle_core::cuda_backend::cudarc::cudnn::result::CudnnResult;
 use candle_core::cuda_backend::cudarc::cudnn::sys;
 
 use super::descriptor::{Address, Descriptor};
-use crate::cuda::chooser::Key;
-use crate::cuda::conv_shape::ConvPass;
+use crate::cuda::autotune::Key;
+use crate::cuda::conv_problem::ConvPass;
 use crate::cuda::launch::PACK_BYTES;
 use crate::cuda::runtime::Element;
 

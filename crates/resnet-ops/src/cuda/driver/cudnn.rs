@@ -17,8 +17,8 @@ use candle_core::{CudaDevice, Error, Result};
 use super::conv_graph::{ConvGraph, variant_pack};
 use super::execution_plan::{EngineConfig, ExecutionPlan, engine_configs};
 use super::settings::settings;
-use crate::cuda::chooser::{Answer, Chooser, Key, Library, Line, Values};
-use crate::cuda::conv_shape::{ConvPass, ConvShape};
+use crate::cuda::autotune::{Answer, Autotuner, Key, Library, Line, Values};
+use crate::cuda::conv_problem::{ConvPass, ConvProblem};
 use crate::cuda::runtime::Element;
 use crate::cuda::workspace::MOST_WORKSPACE;
 
@@ -29,7 +29,7 @@ const KEPT_PLANS: usize = 3;
 
 thread_local! {
     // Handles must not be used by two threads at once.
-    static LIBRARIES: RefCell<HashMap<DeviceId, Chooser<Cudnn>>> = RefCell::default();
+    static LIBRARIES: RefCell<HashMap<DeviceId, Autotuner<Cudnn>>> = RefCell::default();
 }
 
 /// Submits the convolution; false where cuDNN has no plan for it.
@@ -39,7 +39,7 @@ thread_local! {
 pub(super) unsafe fn convolve(
     device: &CudaDevice,
     pass: ConvPass,
-    shape: &ConvShape,
+    shape: &ConvProblem,
     element: Element,
     operands: [u64; 2],
     out: u64,
@@ -50,7 +50,7 @@ pub(super) unsafe fn convolve(
     LIBRARIES.with_borrow_mut(|libraries| {
         let library = match libraries.entry(device.id()) {
             Entry::Occupied(library) => library.into_mut(),
-            Entry::Vacant(place) => place.insert(Chooser::new(Cudnn::new(stream)?)),
+            Entry::Vacant(place) => place.insert(Autotuner::new(Cudnn::new(stream)?)),
         };
         let key = Key { pass, shape: *shape, element, accumulate, settings: settings() };
         // SAFETY: as the caller promises.

@@ -69,7 +69,7 @@ pub(super) fn engine_configs(
     for mode in [Mode::CUDNN_HEUR_MODE_A, Mode::CUDNN_HEUR_MODE_FALLBACK] {
         match named_by(mode, graph) {
             Ok(named) => configs.extend(named),
-            Err(error) if verdict(error.0 as u32) == Verdict::Failed => return Err(error),
+            Err(error) if verdict(error.0 as u32) == Verdict::Failure => return Err(error),
             Err(error) => said = said.or(Some(error)),
         }
     }

@@ -9,7 +9,7 @@ use candle_core::cuda_backend::{CudaDType, DeviceId};
 use candle_core::{CudaDevice, CudaStorage, DType, Error, Result, Storage, Tensor};
 use half::{bf16, f16};
 
-use crate::cuda::conv_shape::{ConvPass, ConvShape};
+use crate::cuda::conv_problem::{ConvPass, ConvProblem};
 use crate::cuda::launch::{Grid, THREADS};
 use crate::cuda::runtime::{Arg, Element, Module, Runtime};
 
@@ -149,7 +149,7 @@ impl Runtime for CudaDevice {
     unsafe fn convolve(
         &self,
         pass: ConvPass,
-        shape: &ConvShape,
+        shape: &ConvProblem,
         element: Element,
         operands: [u64; 2],
         out: u64,
@@ -160,7 +160,7 @@ impl Runtime for CudaDevice {
     }
 
     #[cfg(not(feature = "cudnn"))]
-    unsafe fn convolve(&self, _: ConvPass, _: &ConvShape, _: Element, _: [u64; 2], _: u64, _: bool) -> Result<bool> {
+    unsafe fn convolve(&self, _: ConvPass, _: &ConvProblem, _: Element, _: [u64; 2], _: u64, _: bool) -> Result<bool> {
         Ok(false)
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use half::{bf16, f16};
 
-use crate::cuda::conv_shape::{ConvPass, ConvShape};
+use crate::cuda::conv_problem::{ConvPass, ConvProblem};
 use crate::cuda::runtime::Element;
 
 /// What was asked of the library.
@@ -36,7 +36,7 @@ impl Library {
     pub(super) unsafe fn convolve(
         &self,
         pass: ConvPass,
-        shape: &ConvShape,
+        shape: &ConvProblem,
         element: Element,
         [a, b]: [u64; 2],
         out: u64,
@@ -88,7 +88,7 @@ unsafe fn write(address: u64, values: &[f64], element: Element) {
 }
 
 /// Adds to `out`: each pair of an input's pixel and a weight's tap that meet in an output's pixel.
-fn products(pass: ConvPass, s: &ConvShape, a: &[f64], b: &[f64], mut out: Vec<f64>) -> Vec<f64> {
+fn products(pass: ConvPass, s: &ConvProblem, a: &[f64], b: &[f64], mut out: Vec<f64>) -> Vec<f64> {
     let (inputs, outputs) = (s.c / s.groups, s.o / s.groups);
     for (n, p, q) in each(s.n, s.oh, s.ow) {
         for (r, t, o) in each(s.kh, s.kw, s.o) {

@@ -4,9 +4,9 @@ use candle_core::{DType, Result, Tensor};
 
 use super::{Emulation, block, noise, results};
 use crate::cuda::array::Array;
-use crate::cuda::conv_shape::{ConvPass, ConvShape};
+use crate::cuda::conv_problem::{ConvPass, ConvProblem};
 use crate::cuda::emulation::Call;
-use crate::cuda::queue::Queue;
+use crate::cuda::kernels::Kernels;
 use crate::graph::MapShape;
 use crate::{ConvConfig, GraphBuilder};
 
@@ -36,18 +36,18 @@ fn the_second_gradient_of_a_map_is_asked_of_the_library() -> Result<()> {
 fn a_convolution_is_added_to_what_is_there() -> Result<()> {
     let weight = noise(&[6, 2, 3, 2], 1)?;
     let config = ConvConfig { stride: (2, 1), padding: (1, 0), groups: 2, ..ConvConfig::default() };
-    let shape = ConvShape::new(2, MapShape { channels: 4, height: 5, width: 4 }, &weight, &config)?;
+    let shape = ConvProblem::new(2, MapShape { channels: 4, height: 5, width: 4 }, &weight, &config)?;
     let direct = Emulation { backwards: false, library: None };
     for pass in [ConvPass::Forward, ConvPass::BackwardData, ConvPass::BackwardFilter] {
         let [a, b, out] = shape.counts(pass);
         let (a, b, before) = (noise(&[a], 2)?, noise(&[b], 3)?, noise(&[out], 4)?);
         let sum = |on: &Emulation, into: Option<&Tensor>| -> Result<Tensor> {
-            let queue = Queue::new(on.clone(), DType::F32)?;
+            let kernels = Kernels::new(on.clone(), DType::F32)?;
             let [a, b] = [&a, &b].map(|tensor| Array::borrow(on, tensor, DType::F32));
             // An array of the engine's own, which may be written.
-            let copy = |tensor: &Tensor| queue.channels_last(tensor, [1, 1, tensor.elem_count()]);
+            let copy = |tensor: &Tensor| kernels.channels_last(tensor, [1, 1, tensor.elem_count()]);
             let into = into.map(copy).transpose()?;
-            queue.convolve(pass, &shape, &a?, &b?, into)?.into_tensor(on, out)
+            kernels.convolve(pass, &shape, &a?, &b?, into)?.into_tensor(on, out)
         };
         for on in Emulation::with_libraries() {
             let alone = sum(&on, None)?;

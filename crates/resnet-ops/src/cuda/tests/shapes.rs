@@ -60,7 +60,7 @@ fn one_image_trains() -> Result<()> {
 }
 
 #[test]
-fn odd_convolutions_equal_portable() -> Result<()> {
+fn odd_convolutions_equal_the_reference() -> Result<()> {
     let kinds = [
         // Every channel by itself; an even kernel; a stride beyond the kernel; a kernel as large as the map.
         (ConvConfig { groups: 5, padding: (1, 1), ..ConvConfig::default() }, [5, 1, 3, 3]),
@@ -159,7 +159,7 @@ fn more_parameters_than_a_table_holds_take_a_step() -> Result<()> {
 }
 
 #[test]
-fn strided_convolutions_of_odd_maps_equal_portable() -> Result<()> {
+fn strided_convolutions_of_odd_maps_equal_the_reference() -> Result<()> {
     for (k, stride) in [(3, 2), (1, 2), (7, 2)] {
         compare(&move |g, v| conv(g, v, g.input(), [3, 5, k, stride]), &[2, 3, 9, 8])?;
     }

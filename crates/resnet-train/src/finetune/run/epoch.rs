@@ -6,8 +6,8 @@ use super::{Best, CLIP_NORM, Phase, Run};
 use crate::finetune::steps;
 use crate::metrics;
 use crate::optimizer::Gradients;
+use crate::trainer::device_batch::DeviceBatch;
 use crate::trainer::meter::{self, Meter};
-use crate::trainer::ready::Ready;
 use crate::trainer::{Progress, Record, RecordKind, Sums, evaluate};
 use crate::{Error, Result};
 
@@ -75,7 +75,7 @@ impl Run<'_> {
         let batches = self.train.batches();
         let loader = self.train.clone();
         for batch in loader.epoch(epoch, self.place.batch) {
-            let Ready { images, labels, broken, count, .. } = Ready::new(batch?, self.task.device)?;
+            let DeviceBatch { images, labels, broken, count, .. } = DeviceBatch::new(batch?, self.task.device)?;
             self.place.broken.extend(broken.into_iter().map(|image| (image.index, image.message)));
             self.place.batch += 1;
             if count == 0 {
@@ -89,7 +89,7 @@ impl Run<'_> {
             let loss = steps::loss(&logits, &labels, &self.device_weights, self.config.label_smoothing)?;
             let lr = self.rate(phase, self.place.step);
             self.place.step += 1;
-            let place = meter::Place { epoch, step: self.place.step, lr };
+            let place = meter::StepInfo { epoch, step: self.place.step, lr };
             meter.push(&loss, metrics::correct(&logits, &labels)?, count, place)?;
             let mut gradients = Gradients::new();
             gradients.add(&parameters, resnet_ops::backward(&loss)?, count)?;
@@ -98,7 +98,7 @@ impl Run<'_> {
                 return Err(meter.gradient_not_finite(norm, place));
             }
             phase.sgd.step(&gradients, scale, lr)?;
-            self.claim.keep();
+            self.guard.keep();
             self.announce(progress);
             self.place.learned += count;
             if self.stopped() && self.place.batch < batches {

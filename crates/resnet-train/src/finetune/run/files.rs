@@ -10,7 +10,7 @@ use crate::finetune::state::Place;
 use crate::finetune::{FinetuneConfig, Written, state, steps};
 use crate::optimizer::Sgd;
 use crate::recipe::{Normalization, first_difference, parse_toml};
-use crate::trainer::identity::{self, Identity};
+use crate::trainer::data_fingerprint::{self, DataFingerprint};
 use crate::trainer::{Silent, evaluate, program, read_log, revision};
 use crate::{Error, Result, files};
 
@@ -44,7 +44,7 @@ impl Run<'_> {
     pub(super) fn begin(&mut self) -> Result<Vec<String>> {
         self.write_config()?;
         self.dir.write_split(&*self.task.test)?;
-        if let Some(list) = identity::list(&*self.task.train, &*self.task.test)? {
+        if let Some(list) = data_fingerprint::list(&*self.task.train, &*self.task.test)? {
             files::write(&self.dir.images(), list.as_bytes())?;
         }
         // A run that is killed in its first epoch can be resumed as well.
@@ -52,11 +52,11 @@ impl Run<'_> {
         let dir = self.dir.path().display();
         let FinetuneConfig { head_epochs, epochs, .. } = self.config;
         let begun = format!("run directory {dir}: {head_epochs} epochs of the head, then {epochs} of all, at most");
-        Ok(self.claim.notice.clone().into_iter().chain([begun]).collect())
+        Ok(self.guard.notice.clone().into_iter().chain([begun]).collect())
     }
 
     /// Reads the state of a run that was cut; gives what is to be said.
-    pub(super) fn take_up(&mut self, data: Identity) -> Result<Vec<String>> {
+    pub(super) fn resume(&mut self, data: DataFingerprint) -> Result<Vec<String>> {
         let saved = state::Saved::read(&self.dir.state())?;
         let before = saved.place.data;
         let sets = [&*self.task.train, &*self.task.test];
@@ -87,7 +87,7 @@ impl Run<'_> {
         self.before = found.place.seconds;
         self.velocity = Some(found.velocity);
         self.place = Place { data: Some(data), ..found.place };
-        self.claim.keep();
+        self.guard.keep();
         let (dir, epoch, step) = (self.dir.path().display(), self.place.epochs + 1, self.place.step);
         let going_on = match self.is_over() {
             true => format!("{dir}: the run is complete after {} epochs", self.place.epochs),
@@ -162,7 +162,7 @@ impl Run<'_> {
             dataset: Some(task.dataset.to_owned()),
             normalize: Some(files::json(&Normalization::Channel { mean, std })?),
             // As the trainer does: which images were held back is known wherever the weights are evaluated.
-            split: task.test.division().map(files::json).transpose()?,
+            split: task.test.train_test_split().map(files::json).transpose()?,
             recipe: Some(files::json(self.config)?),
             pretrained: Some(task.pretrained.to_owned()),
             seed: Some(self.config.seed),

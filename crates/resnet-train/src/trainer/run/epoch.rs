@@ -3,18 +3,18 @@
 use std::time::Instant;
 
 use candle_nn::ModuleT;
-use resnet_data::Broken;
+use resnet_data::BrokenImage;
 
 use super::Run;
 use crate::metrics::{self, Evaluation};
 use crate::optimizer::Gradients;
+use crate::trainer::batch_of_one;
 use crate::trainer::checkpoint::Best;
-use crate::trainer::company;
+use crate::trainer::device_batch::DeviceBatch;
 use crate::trainer::evaluate::evaluate;
 use crate::trainer::log::{Record, RecordKind};
-use crate::trainer::meter::{Place, Sums};
+use crate::trainer::meter::{StepInfo, Sums};
 use crate::trainer::progress::Progress;
-use crate::trainer::ready::Ready;
 use crate::{Error, Result};
 
 /// The stop flag came up during an evaluation.
@@ -40,7 +40,7 @@ impl Run<'_> {
             lost = lost.or(batch.broken.first().map(|broken| broken.message.clone()));
             let broken = batch.broken.len();
             for part in batch.parts(session.recipe.norm_batch_size)?.into_iter().filter(|part| part.count > 0) {
-                if part.count == 1 && company::is_wanted(session.network.graph(), &part.images)? {
+                if part.count == 1 && batch_of_one::is_too_few(session.network.graph(), &part.images)? {
                     self.report_alone(taken + 1, broken, progress);
                 } else {
                     self.forward_backward(&part, &mut gradients)?;
@@ -69,11 +69,11 @@ impl Run<'_> {
     }
 
     /// Says once of each image that it was left out.
-    fn report_broken(&mut self, broken: &[Broken], progress: &mut dyn Progress) {
+    fn report_broken(&mut self, broken: &[BrokenImage], progress: &mut dyn Progress) {
         if !broken.is_empty() {
             self.announce(progress);
         }
-        for Broken { index, message } in broken {
+        for BrokenImage { index, message } in broken {
             if self.counters.broken.insert(*index, message.clone()).is_none() {
                 progress.message(&format!("left out: {message}"));
             }
@@ -91,8 +91,8 @@ impl Run<'_> {
         }
     }
 
-    fn forward_backward(&mut self, batch: &Ready, gradients: &mut Gradients) -> Result<()> {
-        let Ready { images, labels, mixed, count, .. } = batch;
+    fn forward_backward(&mut self, batch: &DeviceBatch, gradients: &mut Gradients) -> Result<()> {
+        let DeviceBatch { images, labels, mixed, count, .. } = batch;
         self.lr = self.rate.at(self.counters.step);
         // Dropout repeats from the seed and the place in training alone, so that a resumed run draws the same masks.
         let recipe = &self.session.recipe;
@@ -104,14 +104,14 @@ impl Run<'_> {
         let (count, place) = (*count, self.place());
         self.meter.push(&loss, metrics::correct(&logits, labels)?, count, place)?;
         gradients.add(&self.trainable, resnet_ops::backward(&loss)?, count)?;
-        self.claim.keep();
+        self.guard.keep();
         self.clock.epoch_images += count;
         Ok(())
     }
 
     /// The step under way.
-    fn place(&self) -> Place {
-        Place { epoch: self.counters.epoch + 1, step: self.counters.step + 1, lr: self.lr }
+    fn place(&self) -> StepInfo {
+        StepInfo { epoch: self.counters.epoch + 1, step: self.counters.step + 1, lr: self.lr }
     }
 
     fn step(&mut self, gradients: &Gradients) -> Result<()> {

@@ -50,7 +50,7 @@ impl Run<'_> {
             dataset: Some(recipe.dataset.clone()),
             normalize: Some(files::json(&recipe.normalize)?),
             // Who evaluates the weights later shall not take images for held back that they have learned from.
-            split: self.session.test.dataset().division().map(files::json).transpose()?,
+            split: self.session.test.dataset().train_test_split().map(files::json).transpose()?,
             recipe: Some(files::json(&recipe.decisive())?),
             seed: Some(recipe.seed),
             // The best weights are written before the epoch is counted.

@@ -1,0 +1,3 @@
+//! What all engines share.
+
+pub(crate) mod grad_sink;
