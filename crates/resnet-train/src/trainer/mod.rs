@@ -30,6 +30,7 @@ pub use lr_scheduler::HoldState;
 pub use meter::Sums;
 pub use page::duration;
 pub use progress::{Plain, Progress, Silent, Status, Terminal, progress_for_stderr};
+pub(crate) use revision::program;
 pub use revision::{built_from, revision};
 pub use run::{End, Outcome};
 pub(crate) use run_dir::RunGuard;
