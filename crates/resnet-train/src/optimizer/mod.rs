@@ -9,8 +9,6 @@ mod ema;
 mod fused;
 mod gradients;
 mod lamb;
-#[cfg(feature = "cuda")]
-mod multi_tensor;
 mod sgd;
 
 pub use choice::{Optimizer, OptimizerConfig};

@@ -1,10 +1,9 @@
 //! What a fine-tuning writes, and reads again when it is resumed.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::Tensor;
-use resnet_models::weights;
+use resnet_models::{ModelCard, Preprocessing, Training};
 
 use super::{Best, PHASES, Run};
 use crate::finetune::state::Place;
@@ -12,7 +11,7 @@ use crate::finetune::{FinetuneConfig, Written, state, steps};
 use crate::optimizer::Sgd;
 use crate::recipe::{Normalization, first_difference, parse_toml};
 use crate::trainer::data_fingerprint::{self, DataFingerprint};
-use crate::trainer::{Silent, evaluate, read_log, revision};
+use crate::trainer::{Silent, evaluate, program, read_log, revision};
 use crate::{Error, Result, files};
 
 impl Run<'_> {
@@ -157,25 +156,22 @@ impl Run<'_> {
 
     /// `best.safetensors`, with all that `predict` needs to know.
     pub(super) fn write_weights(&self) -> Result<()> {
-        let json = |value: serde_json::Result<String>| value.map_err(|e| Error::Invalid(format!("metadata: {e}")));
-        let p = self.task.preprocessing;
-        let normalize = Normalization::Channel { mean: p.mean, std: p.std };
-        let mut metadata = BTreeMap::from([
-            ("format".to_string(), "pt".to_string()),
-            ("arch".into(), self.task.network.config().name.clone()),
-            ("config".into(), json(serde_json::to_string(self.task.network.config()))?),
-            ("dataset".into(), self.task.dataset.to_owned()),
-            ("classes".into(), json(serde_json::to_string(self.task.train.classes()))?),
-            ("normalize".into(), json(serde_json::to_string(&normalize))?),
-            ("preprocessing".into(), json(serde_json::to_string(&p))?),
-            ("pretrained".into(), self.task.pretrained.to_owned()),
-        ]);
-        // As the trainer does: which images were held back is known wherever the weights are evaluated.
-        if let Some(division) = self.task.test.train_test_split() {
-            metadata.insert("division".into(), json(serde_json::to_string(division))?);
-        }
+        let task = &self.task;
+        let Preprocessing { mean, std, .. } = task.preprocessing;
+        let training = Training {
+            dataset: Some(task.dataset.to_owned()),
+            normalize: Some(files::json(&Normalization::Channel { mean, std })?),
+            // As the trainer does: which images were held back is known wherever the weights are evaluated.
+            split: task.test.train_test_split().map(files::json).transpose()?,
+            recipe: Some(files::json(self.config)?),
+            pretrained: Some(task.pretrained.to_owned()),
+            seed: Some(self.config.seed),
+            program: Some(program()),
+            ..Training::default()
+        };
         let tensors: Vec<(String, Tensor)> =
             self.named.iter().map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect();
-        Ok(weights::save(self.dir.best(), &tensors, &metadata)?)
+        let card = ModelCard::new(task.network.config()).with_classes(task.train.classes().to_vec());
+        Ok(card.with_preprocessing(task.preprocessing).with_training(training).save(self.dir.best(), &tensors)?)
     }
 }
