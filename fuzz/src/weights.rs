@@ -29,7 +29,20 @@ pub fn pickle(bytes: &[u8]) {
 /// What the trainer writes beside its weights, from others: a value for each key, divided by line feeds.
 pub fn metadata(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let keys = ["arch", "classes", "normalize", "config", "network", "preprocessing", "dataset", "division"];
+    let keys = [
+        "arch",
+        "classes",
+        "normalize",
+        "config",
+        "network",
+        "preprocessing",
+        "dataset",
+        "division",
+        "model_card",
+        "outputs",
+        "recipe",
+        "step",
+    ];
     let pairs = keys.iter().zip(text.split('\n'));
     let metadata: BTreeMap<String, String> =
         pairs.filter(|(_, value)| !value.is_empty()).map(|(key, value)| (key.to_string(), value.to_owned())).collect();

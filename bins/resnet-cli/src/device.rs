@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use candle_core::Device;
+use resnet_ops::device::{self, CudaSettings};
 
 use crate::failure::bad_input;
 
@@ -58,20 +59,15 @@ impl DeviceChoice {
     pub fn open(self) -> anyhow::Result<Device> {
         let opened = match self {
             Self::Cpu => Ok(Device::Cpu),
-            #[cfg(feature = "cuda")]
-            Self::Cuda(number) => resnet_ops::cuda::open(number),
-            Self::Metal if cfg!(feature = "metal") => Device::new_metal(0),
+            Self::Cuda(number) if device::CUDA => device::open_cuda(number),
+            Self::Metal if device::METAL => Device::new_metal(0),
             // A driver without a device, or one too old, is no reason not to work.
-            #[cfg(feature = "cuda")]
-            Self::Auto => Ok(resnet_ops::cuda::open(0).unwrap_or_else(|error| {
+            Self::Auto if device::CUDA => Ok(device::open_cuda(0).unwrap_or_else(|error| {
                 crate::output::note(format!("no CUDA device can be used: {}", resnet_models::message(&error)));
                 Device::Cpu
             })),
-            #[cfg(not(feature = "cuda"))]
-            Self::Auto if cfg!(feature = "metal") => Device::metal_if_available(0),
-            #[cfg(not(feature = "cuda"))]
+            Self::Auto if device::METAL => Device::metal_if_available(0),
             Self::Auto => Ok(Device::Cpu),
-            #[allow(unreachable_patterns, reason = "with every feature nothing is left")]
             Self::Cuda(_) | Self::Metal => {
                 let feature = if self == Self::Metal { "metal" } else { "cuda" };
                 return Err(bad_input(format!(
@@ -94,32 +90,16 @@ pub fn set_up(device: &Device, tf32: bool, search: bool) -> anyhow::Result<()> {
         let flag = if tf32 { "--tf32" } else { "--cudnn-benchmark" };
         return Err(bad_input(format!("{flag} is for CUDA devices, and the device is {}: leave it out", name(device))));
     }
-    #[cfg(feature = "cuda")]
-    resnet_ops::cuda::set_settings(resnet_ops::cuda::Settings { tf32, search });
+    device::set_cuda_settings(CudaSettings { tf32, search });
     Ok(())
-}
-
-/// The convolutions of this program that cuDNN has had no algorithm for so far: slow kernels stood in.
-pub fn slow_convolutions() -> Vec<String> {
-    #[cfg(feature = "cuda")]
-    {
-        resnet_ops::cuda::unsupported_convolutions()
-    }
-    #[cfg(not(feature = "cuda"))]
-    {
-        Vec::new()
-    }
 }
 
 /// The device's name, and what it is.
 pub fn description(device: &Device) -> String {
-    #[cfg(feature = "cuda")]
-    if let Device::Cuda(cuda) = device
-        && let Ok(model) = cuda.cuda_stream().context().name()
-    {
-        return format!("{} ({model})", name(device));
+    match device::model(device) {
+        Some(model) => format!("{} ({model})", name(device)),
+        None => name(device),
     }
-    name(device)
 }
 
 /// The device's name as `--device` takes it.

@@ -88,7 +88,7 @@ fn main() -> ExitCode {
     // Of networks of a thousand layers even the forward pass needs it: the record of operations is dropped layer by
     // layer, one call inside the other.
     let ended = catch_unwind(AssertUnwindSafe(|| with_large_stack(|| Ok(command.run()))));
-    for convolution in device::slow_convolutions() {
+    for convolution in resnet_ops::device::unsupported_convolutions() {
         output::note(format!("cuDNN has no algorithm for it, a slow kernel stood in: {convolution}"));
     }
     match ended {

@@ -2,14 +2,13 @@
 
 mod parts;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::Device;
 use resnet_data::{Dataset, Filter, Normalize, Split, TrainTestSplit, Transform, shown};
 use resnet_models::hub::NewHead;
-use resnet_models::{Network, Outputs, Parameters, Preprocessing, PretrainedOptions, from_pretrained_with};
+use resnet_models::{Json, Network, Outputs, Parameters, Preprocessing, PretrainedOptions, from_pretrained_with};
 use resnet_train::multi_crop;
 use resnet_train::recipe::Normalization;
 use serde::de::DeserializeOwned;
@@ -81,13 +80,11 @@ pub fn load_with(args: &WeightsArgs, device: &Device, new_head: Option<NewHead>)
         output::say(format!("{name} has names for {names} classes and weights for {count}: the classes are numbered"));
         classes = Some((0..count).map(|class| class.to_string()).collect());
     }
-    let metadata = &loaded.metadata;
-    let ours = ["arch", "classes", "normalize"].iter().all(|key| metadata.contains_key(*key));
-    let own = if ours { metadata } else { &BTreeMap::new() };
+    let training = loaded.training;
     Ok(Loaded {
-        normalize: value(own, "normalize", &loaded.file)?,
-        train_test_split: value(own, "division", &loaded.file)?,
-        dataset: metadata.get("dataset").cloned(),
+        normalize: value(training.normalize, "normalize", &loaded.file)?,
+        train_test_split: value(training.split, "division", &loaded.file)?,
+        dataset: training.dataset,
         file: loaded.file,
         network: loaded.network,
         parameters: loaded.parameters,
@@ -100,16 +97,10 @@ pub fn load_with(args: &WeightsArgs, device: &Device, new_head: Option<NewHead>)
     })
 }
 
-/// A value of the weights' metadata.
-fn value<T: DeserializeOwned>(
-    metadata: &BTreeMap<String, String>,
-    key: &str,
-    file: &Path,
-) -> anyhow::Result<Option<T>> {
-    let parse = |text: &String| {
-        serde_json::from_str(text).map_err(|error| bad_input(format!("{}: metadata {key:?}: {error}", file.display())))
-    };
-    metadata.get(key).map(parse).transpose()
+/// A value of the weights' card.
+fn value<T: DeserializeOwned>(json: Option<Json>, key: &str, file: &Path) -> anyhow::Result<Option<T>> {
+    let wrong = |error| bad_input(format!("{}: metadata {key:?}: {error}", file.display()));
+    json.map(|json| json.read().map_err(wrong)).transpose()
 }
 
 impl Loaded {

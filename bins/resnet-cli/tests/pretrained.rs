@@ -4,8 +4,10 @@ mod common;
 
 use std::path::Path;
 
+use candle_core::{DType, Device};
 use common::{assert_refused, command, fields, json, succeed, text, weights_file, write_folder, write_png};
 use resnet_hub::testing::{Mood, Server};
+use resnet_models::{ModelCard, Outputs, Parameters};
 
 /// timm's configuration of a network with three classes on small images.
 const CONFIG: &str = r#"{"architecture": "resnet20", "num_classes": 3, "label_names": ["ant", "bee", "cat"],
@@ -123,6 +125,28 @@ fn converted_weights_are_the_same_network() {
         from = to;
     }
     assert_refused(&common::resnet(&["convert", text(&from), "x.onnx"]), &["x.onnx", ".safetensors"]);
+}
+
+#[test]
+fn converted_weights_keep_their_card_where_the_form_has_a_place_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mine, again, torch) = (folder.path().join("m.safetensors"), folder.path().join("a.safetensors"), "t.pth");
+    let picture = folder.path().join("a.png");
+    write_png(&picture, 3);
+    let parameters = Parameters::new(7, DType::F32, &Device::Cpu);
+    let network = resnet_models::create("resnet20", parameters.builder(), Some(2)).unwrap();
+    let card = ModelCard::new(network.config()).with_classes(["left", "right"]).with_outputs(Outputs::AnyOf);
+    card.save(&mine, &parameters.tensors()).unwrap();
+    succeed(&["convert", text(&mine), text(&again), "--names", "transformers"]);
+    let top = |file: &Path| json(&["predict", "--weights", text(file), text(&picture)])[0]["top"].clone();
+    assert_eq!(top(&again), top(&mine));
+    assert!(top(&again)[0]["label"] == "left" || top(&again)[0]["label"] == "right");
+    let run = common::resnet(&["convert", text(&mine), text(&folder.path().join(torch))]);
+    let said = common::unexplained(&run).join("\n");
+    assert!(
+        said.contains("t.pth: not written") && said.contains("arch, classes, config, model_card, outputs"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -52,6 +52,11 @@ impl Parameters {
         self.lock().named.clone()
     }
 
+    /// The values of all of them as they are now, by name, without gradients: what a file of weights holds.
+    pub fn tensors(&self) -> Vec<(String, Tensor)> {
+        self.named().into_iter().map(|(name, var)| (name, var.as_detached_tensor())).collect()
+    }
+
     /// What an optimizer changes: all but the running statistics of batch norms.
     pub fn trainable(&self) -> Vec<(String, Var)> {
         let mut named = self.named();

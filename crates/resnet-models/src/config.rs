@@ -165,11 +165,18 @@ impl Config {
     /// # Errors
     /// [`Error::Change`] where there is no such field, or it cannot have that value.
     pub fn with_changes(&self, changes: &Map<String, Value>) -> Result<Self, Error> {
-        let wrong = |message: String| Error::Change { name: self.name.clone(), message };
+        self.changed(changes).map_err(|message| Error::Change { name: self.name.clone(), message })
+    }
+
+    /// As [`Config::with_changes`].
+    ///
+    /// # Errors
+    /// What is wrong with the changes.
+    pub(crate) fn changed(&self, changes: &Map<String, Value>) -> Result<Self, String> {
         let mut fields = match serde_json::to_value(self) {
             Ok(Value::Object(fields)) => fields,
-            Ok(_) => return Err(wrong("it is no table".into())),
-            Err(error) => return Err(wrong(error.to_string())),
+            Ok(_) => return Err("it is no table".into()),
+            Err(error) => return Err(error.to_string()),
         };
         for (field, value) in changes {
             // Names that version 0.1 wrote.
@@ -182,11 +189,11 @@ impl Config {
                 Some(old) => *old = value,
                 None => {
                     let names = fields.keys().cloned().collect::<Vec<_>>().join(", ");
-                    return Err(wrong(format!("there is no field {field:?} (there are {names})")));
+                    return Err(format!("there is no field {field:?} (there are {names})"));
                 }
             }
         }
-        serde_json::from_value(Value::Object(fields)).map_err(|error| wrong(error.to_string()))
+        serde_json::from_value(Value::Object(fields)).map_err(|error| error.to_string())
     }
 
     /// Channels of the features that the head classifies.

@@ -9,12 +9,13 @@
 //! - A [`Network`] is a [`candle_nn::ModuleT`]: images (N, 3, H, W) to logits (N, classes), in training and evaluation.
 //!   [`Network::embedding`] ends before the head, [`Network::features`] gives the maps of the stages, and
 //!   [`Network::into_inference`] makes a faster [`Inference`] that holds no gradients and that threads may share.
+//! - A [`ModelCard`] is what weights know of themselves beside their tensors; it makes a file of weights of one's own.
 //! - [`weights`] reads and writes safetensors and PyTorch's checkpoints, [`onnx`] writes networks for other programs.
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};
 //! use candle_nn::ModuleT;
-//! use resnet_models::{Parameters, create, from_pretrained, weights};
+//! use resnet_models::{ModelCard, Parameters, create, from_pretrained};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let parameters = Parameters::new(42, DType::F32, &Device::Cpu);
@@ -29,8 +30,7 @@
 //! # let folder = tempfile::tempdir()?;
 //! # let file = folder.path().join("mine.safetensors").display().to_string();
 //! # let file = file.as_str();
-//! let tensors: Vec<_> = parameters.named().iter().map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect();
-//! weights::save(file, &tensors, &[("arch".to_string(), "resnet20".to_string())].into())?;
+//! ModelCard::new(network.config()).save(file, &parameters.tensors())?;
 //! let pretrained = from_pretrained(file)?;
 //!
 //! let expected = network.forward_t(&images, false)?;
@@ -46,10 +46,12 @@
 //!   brings image codecs.
 //! - `cuda`, `cudnn`, `metal`: devices.
 
+mod card;
 mod check;
 mod config;
 mod embedding;
 mod error;
+mod escape;
 mod fit;
 pub mod golden;
 pub mod hub;
@@ -69,6 +71,7 @@ pub mod weights;
 
 use candle_nn::VarBuilder;
 
+pub use card::{BadCard, Json, ModelCard, Training};
 pub use config::{Config, Stem, StemPool};
 pub use error::Error;
 pub use hub::{Pretrained, PretrainedOptions, from_pretrained, from_pretrained_with};

@@ -39,11 +39,15 @@ mod cpu;
 pub mod cuda;
 #[cfg(all(test, not(feature = "cuda")))]
 mod cuda;
+pub mod device;
 mod engine;
 mod functions;
 pub mod graph;
+mod images;
+mod loss;
 pub mod memory;
 pub mod reference;
+mod sgd;
 
 pub use config::{AvgPoolConfig, ConvConfig, NormConfig, PoolConfig};
 pub use cpu::Inference;
@@ -51,3 +55,6 @@ pub use cpu::isa::{Isa, force_isa};
 pub use engine::grad_sink::backward;
 pub use functions::{BatchStats, batch_norm, batch_norm_add_relu, conv2d, global_avg_pool2d, max_pool2d};
 pub use graph::{Backend, DropoutRng, Graph, GraphBuilder, NodeId};
+pub use images::{ImageScale, ImageView, take_images};
+pub use loss::cross_entropy;
+pub use sgd::{SgdParameter, SgdStep, Velocity, sgd};

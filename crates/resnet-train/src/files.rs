@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use resnet_models::Json;
 use serde::Serialize;
 
 use crate::{Error, Result};
@@ -23,6 +24,11 @@ pub fn read(path: &Path) -> std::io::Result<Vec<u8>> {
 pub fn read_text(path: &Path) -> std::io::Result<String> {
     String::from_utf8(read(path)?)
         .map_err(|_| std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not text in UTF-8"))
+}
+
+/// A value of a card of weights.
+pub(crate) fn json(value: &impl Serialize) -> Result<Json> {
+    Json::of(value).map_err(|error| Error::Invalid(format!("metadata: {error}")))
 }
 
 /// Rows as CSV with a line of their fields' names.

@@ -2,7 +2,7 @@
 
 use candle_core::Device;
 use clap::{Args, ValueEnum};
-use resnet_ops::{Graph, Inference};
+use resnet_ops::{Graph, Inference, device};
 use resnet_train::recipe::Compute;
 
 use super::with_default;
@@ -31,7 +31,7 @@ impl DeviceArgs {
     pub fn open(&self) -> anyhow::Result<Device> {
         let device = self.device.open()?;
         crate::device::set_up(&device, self.tf32, self.cudnn_benchmark)?;
-        if self.device == DeviceChoice::Auto && cfg!(any(feature = "cuda", feature = "metal")) {
+        if self.device == DeviceChoice::Auto && (device::CUDA || device::METAL) {
             output::note(format!("device: {}", crate::device::description(&device)));
         }
         Ok(device)

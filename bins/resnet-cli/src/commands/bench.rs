@@ -134,7 +134,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         device: device::name(&config.device),
         steps: args.steps,
         images_per_second,
-        slow_convolutions: device::slow_convolutions(),
+        slow_convolutions: resnet_ops::device::unsupported_convolutions(),
         arch: config.arch,
     };
     if args.json.json {

@@ -1,5 +1,6 @@
 //! `resnet convert`: weights from one form to another.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
@@ -66,6 +67,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         bad_input(format!("{path}: transformers' ResNets have no tensor {name}; leave out --names transformers"))
     })?;
     if torch {
+        if let Some(keys) = kept_by_safetensors(&checkpoint.metadata) {
+            output::say(format!(
+                "{}: not written, as PyTorch's form has no place for it: {keys}",
+                args.output.display()
+            ));
+        }
         weights::save_torch(&args.output, &tensors)?;
     } else {
         weights::save(&args.output, &tensors, &checkpoint.metadata)?;
@@ -75,4 +82,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 
 fn ending(path: &Path) -> &str {
     path.extension().and_then(|ending| ending.to_str()).unwrap_or_default()
+}
+
+/// Names of what the input says beside its weights (network, classes, preprocessing).
+fn kept_by_safetensors(metadata: &BTreeMap<String, String>) -> Option<String> {
+    const MOST: usize = 16;
+    let keys = metadata.keys().filter(|key| *key != "format");
+    let shown: Vec<String> = keys.clone().take(MOST).map(|key| output::escaped(key)).collect();
+    let more = keys.count().saturating_sub(MOST);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!shown.is_empty()).then(|| shown.join(", ") + &more)
 }

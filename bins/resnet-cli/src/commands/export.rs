@@ -1,10 +1,9 @@
 //! `resnet export`: networks for other programs to run.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use candle_core::Device;
-use resnet_models::onnx;
+use resnet_models::{ModelCard, onnx};
 
 use crate::args::{NormalizeArgs, WeightsArgs};
 use crate::{network, output};
@@ -32,14 +31,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let loaded = network::load(&args.network, &Device::Cpu)?;
     loaded.tell();
     let pictures = loaded.preprocessing(&args.normalize)?;
-    let mut metadata = BTreeMap::from([
-        ("arch".to_owned(), loaded.network.config().name.clone()),
-        ("preprocessing".to_owned(), serde_json::to_string(&pictures)?),
-    ]);
     let network = if args.features { loaded.network.without_head()? } else { loaded.network.clone() };
-    if let Some(classes) = loaded.classes.as_ref().filter(|_| network.config().classes > 0) {
-        metadata.insert("classes".to_owned(), serde_json::to_string(classes)?);
-    }
+    let card = ModelCard::new(network.config()).with_preprocessing(pictures);
+    let card = match loaded.classes.as_ref().filter(|_| network.config().classes > 0) {
+        Some(classes) => card.with_classes(classes.clone()).with_outputs(loaded.outputs),
+        None => card,
+    };
+    let metadata = card.metadata()?;
     onnx::export(&network, &args.onnx, pictures.size, &metadata)?;
     let (path, size) = (args.onnx.display(), pictures.size);
     let (name, channels) = (&network.config().name, network.config().in_chans);

@@ -15,12 +15,6 @@ pub(super) fn wrong(path: &Path, message: impl Into<String>) -> Error {
     Error::Config { file: path.to_owned(), message: message.into() }
 }
 
-/// The beginning of a text of unknown length, fit for a message.
-pub(super) fn cut(text: &str, longest: usize) -> String {
-    let shown = text.chars().take(longest).flat_map(char::escape_debug);
-    shown.chain(text.chars().nth(longest).map(|_| '…')).collect()
-}
-
 /// Reads a file as a table of fields.
 pub(super) fn read(path: &Path) -> Result<Fields, Error> {
     let bytes = resnet_files::read(path, MOST_BYTES).map_err(|error| wrong(path, error.to_string()))?;

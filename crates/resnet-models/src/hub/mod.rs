@@ -13,15 +13,15 @@ mod source;
 mod timm;
 mod torchvision;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use resnet_hub::{Hub, Progress};
 
+use crate::escape::cut;
 use crate::fit::{Fitted, fit, fitting, foreign};
 use crate::weights::{LoadOptions, WeightsFile};
-use crate::{Config, Error, Network, Outputs, Parameters, Preprocessing};
+use crate::{Config, Error, ModelCard, Network, Outputs, Parameters, Preprocessing, Training};
 use config::ModelConfig;
 pub use published::{Published, published};
 
@@ -92,10 +92,23 @@ pub struct Pretrained {
     pub notes: Vec<String>,
     /// What stands in the place of a head where that is no linear layer. Without a head the network has 0 classes.
     pub other_head: Option<String>,
-    /// What the weights' file says beside them.
-    pub metadata: BTreeMap<String, String>,
+    /// How the weights were trained, where their file says it.
+    pub training: Training,
     /// The weights' file.
     pub file: PathBuf,
+}
+
+impl Pretrained {
+    /// What is known of the weights, to be kept with them wherever they are written.
+    pub fn card(&self) -> ModelCard {
+        ModelCard {
+            classes: self.classes.clone(),
+            outputs: Some(self.outputs),
+            preprocessing: self.preprocessing,
+            training: self.training.clone(),
+            ..ModelCard::new(self.network.config())
+        }
+    }
 }
 
 /// A pretrained network: `OWNER/NAME` or `OWNER/NAME@REVISION` on the hub, timm's name of weights without its owner
@@ -136,12 +149,13 @@ pub fn from_pretrained_with(
     let files = source::find(name, options, progress)?;
     let config = files.config.as_deref().map(ModelConfig::read).transpose()?;
     let file = WeightsFile::open(&files.weights(progress)?)?;
+    let card = card(&file, options.config.is_some() || options.arch.is_some() || config.is_some())?;
     let part = LoadOptions { entry: options.entry.clone(), prefix: options.prefix.clone(), keep_names: false };
     let known = match (&options.config, &options.arch, &config) {
         (Some(own), _, _) => own.clone(),
         (None, Some(arch), _) => crate::config(arch)?,
         (None, None, Some(config)) => config.network.clone(),
-        (None, None, None) => named(&file, &part)?,
+        (None, None, None) => card.network.map_or_else(|| named(&file, &part), Ok)?,
     };
     // What a file says is told of with its name.
     let said_by = files.config.as_deref().filter(|_| options.arch.is_none()).unwrap_or(&file.file);
@@ -156,18 +170,11 @@ pub fn from_pretrained_with(
     let classes = match (&options.new_head, &config) {
         (Some(_), _) => None,
         (None, Some(config)) => config.classes.clone(),
-        (None, None) => ours(&checkpoint.file, &checkpoint.metadata, "classes")?.or(own_classes),
+        (None, None) => card.classes.or(own_classes),
     };
     let preprocessing = match &config {
         Some(config) => config.preprocessing,
-        None => match ours::<Preprocessing>(&checkpoint.file, &checkpoint.metadata, "preprocessing")? {
-            Some(own) => {
-                let wrong = |error| json::wrong(&checkpoint.file, format!("its metadata \"preprocessing\": {error}"));
-                own.check().map_err(|error| wrong(error.to_string()))?;
-                Some(own)
-            }
-            None => torchvision::preprocessing(&checkpoint.file),
-        },
+        None => card.preprocessing.or_else(|| torchvision::preprocessing(&checkpoint.file)),
     };
     let count = network.config().classes;
     if let Some(stated) = config.as_ref().and_then(|config| config.stated).filter(|_| options.new_head.is_none())
@@ -179,7 +186,7 @@ pub fn from_pretrained_with(
     let said = match (&options.new_head, &config) {
         (Some(_), _) => None,
         (None, Some(config)) => config.outputs,
-        (None, None) => ours(&checkpoint.file, &checkpoint.metadata, "outputs")?,
+        (None, None) => card.outputs,
     };
     // One of one is no choice, whatever is said.
     let outputs = said.filter(|said| count > 1 || *said != Outputs::OneOf).unwrap_or(Outputs::of(count));
@@ -202,54 +209,34 @@ pub fn from_pretrained_with(
         preprocessing,
         notes,
         other_head: checkpoint.other_head,
-        metadata: checkpoint.metadata,
+        training: card.training,
         file: checkpoint.file,
     })
 }
 
-/// The network that weights without a configuration beside them are of: as their metadata or their file's name say.
-fn named(file: &WeightsFile, part: &LoadOptions) -> Result<Config, Error> {
+/// What the weights' file says of them; of the network only where no other is asked for.
+fn card(file: &WeightsFile, asked: bool) -> Result<ModelCard, Error> {
     let metadata = file.metadata();
-    if let Some(whole) = ours(&file.file, &metadata, "config")? {
-        return Ok(whole);
+    let card = if asked { ModelCard::read_without_network(&metadata) } else { ModelCard::read(&metadata) };
+    Ok(card.map_err(|error| error.in_file(&file.file))?.unwrap_or_default())
+}
+
+/// The network of weights without card and configuration: as another program's metadata or the file's name say.
+fn named(file: &WeightsFile, part: &LoadOptions) -> Result<Config, Error> {
+    let arch = file.metadata().remove("arch").and_then(|arch| crate::config(&cut(&arch, 80)).ok());
+    if let Some(config) = arch.or_else(|| in_file_name(&file.file)) {
+        return Ok(config);
     }
-    let is_ours = is_ours(&metadata);
-    // No network's name is longer.
-    let arch = metadata.get("arch").map(|arch| json::cut(arch, 80)).or_else(|| in_file_name(&file.file));
-    match arch.map(|arch| crate::config(&arch)) {
-        Some(Ok(config)) => config.with_changes(&ours(&file.file, &metadata, "network")?.unwrap_or_default()),
-        Some(Err(error)) if is_ours => Err(json::wrong(&file.file, format!("its metadata \"arch\": {error}"))),
-        // Another program's word under the same key.
-        _ => match foreign(file, part) {
-            Some(what) => Err(Error::Foreign { file: file.file.clone(), what }),
-            None => Err(Error::Nameless { file: file.file.clone(), fitting: fitting(file, part) }),
-        },
+    match foreign(file, part) {
+        Some(what) => Err(Error::Foreign { file: file.file.clone(), what }),
+        None => Err(Error::Nameless { file: file.file.clone(), fitting: fitting(file, part) }),
     }
 }
 
 /// The network that a published file is named after: `resnet50-0676ba61.pth`.
-fn in_file_name(file: &Path) -> Option<String> {
+fn in_file_name(file: &Path) -> Option<Config> {
     let stem = file.file_stem()?.to_str()?;
     let (name, sum) = stem.split_once('-')?;
     let is_sum = sum.len() == 8 && sum.chars().all(|c| c.is_ascii_hexdigit());
-    (is_sum && crate::config(name).is_ok()).then(|| name.to_owned())
-}
-
-/// Whether a trainer of this project wrote it. Other programs' values under the same keys are none of ours.
-fn is_ours(metadata: &BTreeMap<String, String>) -> bool {
-    ["arch", "classes", "normalize"].iter().all(|key| metadata.contains_key(*key))
-}
-
-/// A value of a trainer's checkpoint.
-fn ours<T: serde::de::DeserializeOwned>(
-    file: &Path,
-    metadata: &BTreeMap<String, String>,
-    key: &str,
-) -> Result<Option<T>, Error> {
-    let Some(text) = metadata.get(key).filter(|_| is_ours(metadata)) else { return Ok(None) };
-    let value = serde_json::from_str(text);
-    value.map(Some).map_err(|error| Error::Config {
-        file: file.to_owned(),
-        message: format!("its metadata {key:?} cannot be read: {error}"),
-    })
+    crate::config(name).ok().filter(|_| is_sum)
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::error::WeightsError;
 use super::pickle::PickleError;
+use crate::escape::show;
 
 /// An error of a reader that does not know the file's name.
 #[derive(Debug)]
@@ -49,18 +50,4 @@ impl From<candle_core::Error> for Fault {
     fn from(error: candle_core::Error) -> Self {
         Self::Damaged(crate::message(&error))
     }
-}
-
-/// A name out of a file, fit for a terminal: control characters escaped, long ones cut.
-pub(super) fn show(name: &str) -> String {
-    const LONGEST: usize = 100;
-    let mut shown = String::new();
-    for c in name.chars().take(LONGEST) {
-        // Quotes harm no terminal.
-        if matches!(c, '\'' | '"') { shown.push(c) } else { shown.extend(c.escape_debug()) }
-    }
-    if name.chars().nth(LONGEST).is_some() {
-        shown.push('…');
-    }
-    shown
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 
 use super::error::WeightsError;
-use super::fault::{Fault, show};
+use super::fault::Fault;
 use super::find::{self, Candidate, Place, Target};
 use super::fold::Made;
 use super::foreign;
@@ -22,6 +22,7 @@ use super::read::{Checkpoint, LoadOptions};
 use super::settings::{self, Settings};
 use super::shards::{self, Inside};
 use super::spelling::unwrapped;
+use crate::escape::show;
 
 /// A file of weights (or several with an index), before its tensors are read.
 pub(crate) struct WeightsFile {

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::fault::{Fault, show};
+use super::fault::Fault;
 use super::fold::{Made, complete};
 use super::head::{self, Head, Named, Network};
 use super::names::is_ignored;
 use super::spelling::{Children, Spelling, anchor, is_wrapper, unwrapped};
+use crate::escape::show;
 
 /// More networks than this in one file are not looked at.
 const MOST: usize = 16;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::fault::show;
+use crate::escape::show;
 
 const ZLIB: &str = "it is compressed with zlib; unpack it first (in Python, zlib.decompress)";
 const JOBLIB: &str =

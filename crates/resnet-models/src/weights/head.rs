@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::fault::show;
+use crate::escape::show;
 
 /// What a head is called, at the network's own level or above.
 const WORDS: &[&str] = &[

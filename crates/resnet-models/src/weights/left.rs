@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::fault::show;
+use crate::escape::show;
 
 /// Tensors of a file that are no part of the network that was found in it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::fault::show;
+use crate::escape::show;
 
 /// More names than this of one sort are counted rather than listed.
 const LISTED: usize = 8;

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::fault::{Fault, show};
+use super::fault::Fault;
 use super::transformers::torchvision_name;
+use crate::escape::show;
 
 /// Put before every name by wrappers: data parallelism, compilation, Lightning and the like.
 const WRAPPERS: &[&str] = &["module.", "_orig_mod."];

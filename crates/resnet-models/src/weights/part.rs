@@ -8,11 +8,12 @@ use candle_core::Tensor;
 use safetensors::SafeTensors;
 
 use super::element::{self, Element, Kind, addressable};
-use super::fault::{Fault, show};
+use super::fault::Fault;
 use super::format::Format;
 use super::pickle::{Arena, ArrayRef, Id, Unpickled, Value, unpickle};
 use super::torch::{self, Archive, Materializer, Parts, Ranges};
 use super::tree::{self, Tree};
+use crate::escape::show;
 
 /// A file's bytes, and what they describe.
 pub(super) struct Part {

@@ -7,8 +7,8 @@ use std::fmt;
 use resnet_ops::graph::{Graph, Op};
 use resnet_ops::{ConvConfig, NormConfig, PoolConfig};
 
-use super::fault::show;
 use super::pickle::{Arena, Id, Value};
+use crate::escape::show;
 
 /// A layer with its settings. Those that are not told are those of torch's layers.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::error::WeightsError;
-use super::fault::show;
+use crate::escape::show;
 
 /// More parts than this no network here has.
 const MOST_PARTS: usize = 1024;

@@ -5,34 +5,7 @@ use candle_core::{DType, Result, Tensor};
 use super::array::Array;
 use super::launch::Grid;
 use super::runtime::{Arg, Element, Module, Runtime};
-
-/// What is seen of one image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ImageView {
-    /// Its place in the set.
-    pub image: u32,
-    /// Row of the image that the first row of the crop shows; negative above the image.
-    pub row: i32,
-    /// Column of the image that the first column of the crop shows; negative left of the image.
-    pub column: i32,
-    /// Whether the crop is mirrored left and right.
-    pub flip: bool,
-}
-
-/// Normalisation of a batch: `(byte / 255 − mean) / deviation` by channel, or `(byte / 255 − mean) · factor` with a mean
-/// image; beyond the edges stands `border`.
-#[derive(Debug, Clone)]
-pub struct ImageScale {
-    /// Means of every place, (3, rows, columns) f32 on the images' device; `mean` counts for nothing then, and `deviation`
-    /// is a factor.
-    pub mean_image: Option<Tensor>,
-    /// Mean of each channel, of values in [0, 1].
-    pub mean: [f32; 3],
-    /// Standard deviation of each channel.
-    pub deviation: [f32; 3],
-    /// What the batch holds beyond an image's edges.
-    pub border: [f32; 3],
-}
+use crate::images::{ImageScale, ImageView, check};
 
 fn bytes(views: &[ImageView]) -> Vec<u8> {
     let fields = |view: &ImageView| [view.image as i32, view.row, view.column, i32::from(view.flip)];
@@ -52,22 +25,13 @@ pub(crate) fn take_images<R: Runtime>(
     scale: &ImageScale,
     planes: bool,
 ) -> Result<Array<R>> {
-    let (count, height, width, channels) = pixels.dims4()?;
-    if channels != 3 || views.is_empty() || size.0 == 0 || size.1 == 0 {
-        bail!("images: {} views of {size:?} of a set {:?}", views.len(), pixels.dims());
-    }
-    if let Some(view) = views.iter().find(|view| view.image as usize >= count) {
-        bail!("images: there is no image {} in a set of {count}", view.image);
-    }
+    check(pixels, views, size, scale)?;
+    let (_, height, width, _) = pixels.dims4()?;
     // Counts end at 2³¹: see `Array::new`.
     let values = [views.len(), size.0, size.1, 3].into_iter().fold(1, usize::saturating_mul);
     let out = Array::of(runtime, values, element)?;
     let table = runtime.upload(&bytes(views))?;
-    let means = match &scale.mean_image {
-        Some(means) if means.dims() == [3, height, width] => runtime.tensor_address(means, DType::F32)?,
-        Some(means) => bail!("images: a mean image {:?} of images of {height} x {width}", means.dims()),
-        None => 0,
-    };
+    let means = scale.mean_image.as_ref().map(|means| runtime.tensor_address(means, DType::F32)).transpose()?;
     let by: Vec<f32> = [scale.mean, scale.deviation, scale.border].concat();
     let args = [
         Arg::Address(runtime.tensor_address(pixels, DType::U8)?),
@@ -78,7 +42,7 @@ pub(crate) fn take_images<R: Runtime>(
         Arg::Int(size.0 as i32),
         Arg::Int(size.1 as i32),
         Arg::Channels(std::array::from_fn(|i| by[i])),
-        Arg::Address(means),
+        Arg::Address(means.unwrap_or(0)),
         Arg::Int(i32::from(planes)),
         Arg::Address(out.address()),
     ];
@@ -86,4 +50,21 @@ pub(crate) fn take_images<R: Runtime>(
     // SAFETY: every view names an image of the set; the kernel reads inside of it only, and `out` has room for all.
     unsafe { runtime.launch(Module::Images, &kernel, Grid::over(out.count()), &args)? };
     Ok(out)
+}
+
+/// The same as a tensor (N, 3, size.0, size.1) of that dtype, channels-last in memory.
+///
+/// # Errors
+/// As [`take_images`].
+#[cfg(feature = "cuda")]
+pub(crate) fn batch(
+    device: &candle_core::CudaDevice,
+    pixels: &Tensor,
+    views: &[ImageView],
+    size: (usize, usize),
+    scale: &ImageScale,
+    dtype: DType,
+) -> Result<Tensor> {
+    let batch = take_images(device, Element::of(dtype)?, pixels, views, size, scale, false)?;
+    batch.into_tensor(device, (views.len(), size.0, size.1, 3))?.permute((0, 3, 1, 2))
 }

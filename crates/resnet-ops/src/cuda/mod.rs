@@ -18,15 +18,13 @@ mod driver;
 mod emulation;
 mod fallback;
 mod forward;
-mod images;
+pub(crate) mod images;
 mod kernels;
 mod launch;
-mod loss;
-mod multi_tensor;
+pub(crate) mod loss;
 mod plan;
 mod runtime;
-#[cfg(any(feature = "cuda", test))]
-mod settings;
+pub(crate) mod sgd;
 #[cfg(test)]
 mod tests;
 #[cfg(any(feature = "cuda", test))]
@@ -41,12 +39,8 @@ pub(crate) use constants::Constants;
 pub(crate) use plan::Plan;
 
 #[cfg(feature = "cuda")]
-pub use driver::{adopt, cross_entropy, open, set_settings, settings, sgd, take_images, upload};
+pub use driver::{adopt, open};
 #[cfg(feature = "cuda")]
-pub use images::{ImageScale, ImageView};
+pub(crate) use driver::{set_settings, upload};
 #[cfg(feature = "cuda")]
-pub use multi_tensor::{SgdParameter, SgdStep};
-#[cfg(feature = "cuda")]
-pub use settings::Settings;
-#[cfg(feature = "cuda")]
-pub use unsupported::unsupported_convolutions;
+pub(crate) use unsupported::unsupported_convolutions;

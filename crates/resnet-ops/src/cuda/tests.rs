@@ -385,7 +385,8 @@ fn cross_entropy_equals_its_definition() -> Result<()> {
 
 #[test]
 fn sgd_follows_its_formula_in_one_launch() -> Result<()> {
-    use super::multi_tensor::{SgdParameter, SgdStep, sgd};
+    use super::sgd::{SgdRow, sgd};
+    use crate::sgd::SgdStep;
     let sizes = [3usize, 20_000, 1, 40_000];
     for runtime in Emulation::all() {
         for (momentum, nesterov) in [(0f32, false), (0.9, false), (0.9, true)] {
@@ -397,8 +398,8 @@ fn sgd_follows_its_formula_in_one_launch() -> Result<()> {
             }
             for step in 0..2u32 {
                 let gradients = tensors(10 + step)?;
-                let all: Vec<SgdParameter> = (0..sizes.len())
-                    .map(|i| SgdParameter {
+                let all: Vec<SgdRow> = (0..sizes.len())
+                    .map(|i| SgdRow {
                         parameter: &parameters[i],
                         gradient: &gradients[i],
                         velocity: (momentum != 0.).then_some(&velocities[i]),
@@ -407,7 +408,7 @@ fn sgd_follows_its_formula_in_one_launch() -> Result<()> {
                         first: step == 0,
                     })
                     .collect();
-                sgd(&runtime, &all, SgdStep { scale: 0.5, momentum, nesterov })?;
+                sgd(&runtime, &all, SgdStep { scale: 0.5, momentum: momentum.into(), nesterov })?;
                 for (i, ([p, v], g)) in wanted.iter_mut().zip(&gradients).enumerate() {
                     let (rate, decay) = (0.1 * (i + 1) as f32, if i == 1 { 1e-2 } else { 0. });
                     for ((p, v), g) in p.iter_mut().zip(v).zip(g.to_vec1::<f32>()?) {
@@ -430,7 +431,7 @@ fn sgd_follows_its_formula_in_one_launch() -> Result<()> {
             }
         }
         let (p, g) = (noise(&[3], 1)?, noise(&[4], 1)?);
-        let wrong = SgdParameter { parameter: &p, gradient: &g, velocity: None, rate: 0., decay: 0., first: true };
+        let wrong = SgdRow { parameter: &p, gradient: &g, velocity: None, rate: 0., decay: 0., first: true };
         assert!(sgd(&runtime, &[wrong], SgdStep { scale: 1., momentum: 0., nesterov: false }).is_err());
     }
     Ok(())
@@ -438,8 +439,9 @@ fn sgd_follows_its_formula_in_one_launch() -> Result<()> {
 
 #[test]
 fn images_are_cropped_mirrored_and_normalised() -> Result<()> {
-    use super::images::{ImageScale, ImageView, take_images};
+    use super::images::take_images;
     use super::runtime::Element;
+    use crate::images::{ImageScale, ImageView};
     let (height, width, rows, columns) = (5, 6, 4, 5);
     let bytes: Vec<u8> = (0..3 * height * width * 3).map(|i| (i * 37 % 251) as u8).collect();
     let pixels = Tensor::from_vec(bytes.clone(), (3, height, width, 3), &Device::Cpu)?;

@@ -7,7 +7,7 @@ static UNSUPPORTED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// The convolutions of this program that cuDNN has had no algorithm for so far, a line each; none without the feature
 /// `cudnn`, where direct kernels do them all.
-pub fn unsupported_convolutions() -> Vec<String> {
+pub(crate) fn unsupported_convolutions() -> Vec<String> {
     UNSUPPORTED.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
 }
 

@@ -1,8 +1,6 @@
 //! Losses of classifiers: softmax cross-entropy and, for recipes that ask for it, binary cross-entropy.
 
 mod binary;
-mod fused;
-mod reference;
 mod targets;
 mod weighted;
 
@@ -70,15 +68,7 @@ impl CrossEntropy {
                 return Err(Error::Invalid(format!("label {label} is not below {classes}, the number of classes")));
             }
         }
-        #[cfg(feature = "cuda")]
-        if logits.device().is_cuda() && logits.dtype() == DType::F32 {
-            return Ok(resnet_ops::cuda::cross_entropy(logits, &targets, self.label_smoothing as f32)?);
-        }
-        if logits.device().is_cpu() && logits.dtype() == DType::F32 {
-            fused::cross_entropy(logits, &targets, self.label_smoothing as f32)
-        } else {
-            reference::cross_entropy(logits, &targets, self.label_smoothing)
-        }
+        Ok(resnet_ops::cross_entropy(logits, &targets, self.label_smoothing)?)
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use candle_core::{CpuStorage, DType, InplaceOp1, InplaceOp2, Layout, Result, Storage, Tensor, bail};
+use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Result, Storage, Tensor, bail};
 use rayon::prelude::*;
 
 /// Values that one task works on. Shorter tensors are done by the calling thread.
@@ -30,87 +30,11 @@ fn values_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout, op: &str) -> Res
     }
 }
 
-/// The numbers of one SGD step on one parameter.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct SgdStep {
-    pub lr: f32,
-    pub momentum: f32,
-    pub nesterov: bool,
-    pub weight_decay: f32,
-    /// Factor on the gradient: clipping and the mean over accumulated batches.
-    pub scale: f32,
-}
-
-/// SGD on (parameter, gradient), with the velocity outside of candle's storages.
-pub(super) struct SgdOp<'a> {
-    step: SgdStep,
-    velocity: Mutex<&'a mut [f32]>,
-}
-
-impl<'a> SgdOp<'a> {
-    pub(super) fn new(step: SgdStep, velocity: &'a mut [f32]) -> Self {
-        Self { step, velocity: Mutex::new(velocity) }
-    }
-}
-
-impl InplaceOp2 for SgdOp<'_> {
-    fn name(&self) -> &'static str {
-        "sgd"
-    }
-
-    fn cpu_fwd(&self, s1: &mut CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<()> {
-        let p = values_mut(s1, l1, "sgd")?;
-        let g = values(s2, l2, "sgd")?;
-        let mut v = self.velocity.lock().unwrap_or_else(PoisonError::into_inner);
-        // Without momentum PyTorch keeps no velocity, and neither do we.
-        if p.len() != g.len() || (!v.is_empty() && v.len() != p.len()) {
-            bail!("sgd: parameter, gradient and velocity have {}, {} and {} values", p.len(), g.len(), v.len());
-        }
-        let s = self.step;
-        if v.is_empty() {
-            for_chunks2(p, g, |p, g| plain(s, p, g));
-        } else {
-            let v: &mut [f32] = &mut v;
-            if p.len() <= CHUNK {
-                with_momentum(s, p, g, v);
-            } else {
-                p.par_chunks_mut(CHUNK)
-                    .zip(g.par_chunks(CHUNK))
-                    .zip(v.par_chunks_mut(CHUNK))
-                    .for_each(|((p, g), v)| with_momentum(s, p, g, v));
-            }
-        }
-        Ok(())
-    }
-}
-
 fn for_chunks2(p: &mut [f32], g: &[f32], f: impl Fn(&mut [f32], &[f32]) + Sync) {
     if p.len() <= CHUNK {
         f(p, g);
     } else {
         p.par_chunks_mut(CHUNK).zip(g.par_chunks(CHUNK)).for_each(|(p, g)| f(p, g));
-    }
-}
-
-fn plain(s: SgdStep, p: &mut [f32], g: &[f32]) {
-    for (p, g) in p.iter_mut().zip(g) {
-        *p -= s.lr * (g * s.scale + s.weight_decay * *p);
-    }
-}
-
-fn with_momentum(s: SgdStep, p: &mut [f32], g: &[f32], v: &mut [f32]) {
-    if s.nesterov {
-        for ((p, g), v) in p.iter_mut().zip(g).zip(v) {
-            let g = g * s.scale + s.weight_decay * *p;
-            *v = s.momentum * *v + g;
-            *p -= s.lr * (g + s.momentum * *v);
-        }
-    } else {
-        for ((p, g), v) in p.iter_mut().zip(g).zip(v) {
-            let g = g * s.scale + s.weight_decay * *p;
-            *v = s.momentum * *v + g;
-            *p -= s.lr * *v;
-        }
     }
 }
 

@@ -13,8 +13,6 @@ mod fused;
 mod gradients;
 mod lamb;
 mod moments;
-#[cfg(feature = "cuda")]
-mod multi_tensor;
 mod sgd;
 
 pub use adamw::{AdamW, AdamWConfig};

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use candle_core::{Tensor, Var};
+use resnet_ops::{SgdParameter, SgdStep, Velocity, sgd};
 use serde::{Deserialize, Serialize};
 
-use super::fused::{self, SgdOp, SgdStep};
 use super::{Gradients, is_buffer};
 use crate::{Error, Result};
 
@@ -49,23 +49,14 @@ impl SgdConfig {
     }
 }
 
-/// Where a parameter's velocity lives.
 #[derive(Debug)]
-pub(super) enum Velocity {
-    /// For the fused kernel: beside the parameter, not inside candle. Empty without momentum.
-    Host(Vec<f32>),
-    /// For every other device and dtype; made by the first step.
-    Device(Option<Tensor>),
-}
-
-#[derive(Debug)]
-pub(super) struct Slot {
+struct Slot {
     name: String,
-    pub(super) var: Var,
-    pub(super) weight_decay: f64,
+    var: Var,
+    weight_decay: f64,
     /// What the learning rate is multiplied by.
-    pub(super) lr_scale: f64,
-    pub(super) velocity: Velocity,
+    lr_scale: f64,
+    velocity: Velocity,
 }
 
 /// SGD with momentum, Nesterov's momentum and weight decay: for each parameter `p` with gradient `g`
@@ -95,13 +86,7 @@ impl Sgd {
             .filter(|(name, _)| !is_buffer(name))
             .map(|(name, var)| {
                 let decays = config.decay_norm_and_bias || var.rank() > 1;
-                let velocity = if !fused::applies(var) {
-                    Velocity::Device(None)
-                } else if config.momentum == 0.0 {
-                    Velocity::Host(Vec::new())
-                } else {
-                    Velocity::Host(vec![0.0; var.elem_count()])
-                };
+                let velocity = Velocity::new(var, config.momentum);
                 let weight_decay = if decays { config.weight_decay } else { 0.0 };
                 Slot { name: name.clone(), var: var.clone(), weight_decay, lr_scale: 1.0, velocity }
             })
@@ -134,30 +119,24 @@ impl Sgd {
                 self.slots.len()
             )));
         }
-        #[cfg(feature = "cuda")]
-        if super::multi_tensor::step(&mut self.slots, self.config, gradients, scale, lr)? {
-            return Ok(());
-        }
-        for (slot, gradient) in self.slots.iter_mut().zip(gradients) {
-            if let Some(gradient) = gradient {
-                slot.step(self.config, gradient, scale, lr)?;
-            }
-        }
-        Ok(())
+        let SgdConfig { momentum, nesterov, .. } = self.config;
+        let slots = self.slots.iter_mut().zip(gradients);
+        let mut parameters: Vec<SgdParameter> = slots
+            .filter_map(|(slot, gradient)| {
+                let Slot { var, weight_decay, lr_scale, velocity, .. } = slot;
+                let (rate, decay) = (lr * *lr_scale, *weight_decay);
+                Some(SgdParameter { parameter: var, gradient: gradient.as_ref()?, velocity, rate, decay })
+            })
+            .collect();
+        Ok(sgd(&mut parameters, SgdStep { scale, momentum, nesterov })?)
     }
 
     /// The velocities by parameter name, as f32 or the parameter's dtype; exact.
     pub fn state(&self) -> Result<Vec<(String, Tensor)>> {
         let mut out = Vec::new();
         for slot in &self.slots {
-            let tensor = match &slot.velocity {
-                Velocity::Host(v) if v.is_empty() => continue,
-                Velocity::Host(v) => Tensor::from_slice(v, slot.var.shape(), &candle_core::Device::Cpu)?,
-                // A copy: a step may write velocities in place.
-                Velocity::Device(Some(t)) => t.copy()?,
-                Velocity::Device(None) => continue,
-            };
-            out.push((slot.name.clone(), tensor));
+            let velocity = slot.velocity.to_tensor(&slot.var)?;
+            out.extend(velocity.map(|velocity| (slot.name.clone(), velocity)));
         }
         Ok(out)
     }
@@ -179,63 +158,10 @@ impl Sgd {
                     slot.var.dims()
                 )));
             }
-            match (&mut slot.velocity, saved) {
-                (Velocity::Host(v), _) if v.is_empty() => {}
-                (Velocity::Host(v), Some(t)) => {
-                    fused::copy_into(v, &t.to_device(&candle_core::Device::Cpu)?.contiguous()?)?;
-                }
-                (Velocity::Host(_), None) => {
-                    return Err(Error::State(format!("the velocity of {} is missing", slot.name)));
-                }
-                (Velocity::Device(v), saved) => {
-                    *v = match saved {
-                        Some(t) => Some(t.to_dtype(slot.var.dtype())?.to_device(slot.var.device())?.copy()?),
-                        None => None,
-                    };
-                }
+            if saved.is_none() && slot.velocity.begins_as_zeros() {
+                return Err(Error::State(format!("the velocity of {} is missing", slot.name)));
             }
-        }
-        Ok(())
-    }
-}
-
-impl Slot {
-    fn step(&mut self, config: SgdConfig, gradient: &Tensor, scale: f64, lr: f64) -> Result<()> {
-        let lr = lr * self.lr_scale;
-        match &mut self.velocity {
-            Velocity::Host(velocity) => {
-                let step = SgdStep {
-                    lr: lr as f32,
-                    momentum: config.momentum as f32,
-                    nesterov: config.nesterov,
-                    weight_decay: self.weight_decay as f32,
-                    scale: scale as f32,
-                };
-                let gradient = gradient.contiguous()?;
-                self.var.inplace_op2(&gradient, &SgdOp::new(step, velocity))?;
-            }
-            Velocity::Device(velocity) => {
-                // Out of the graph, or every step would keep the one before alive.
-                let p = self.var.as_detached_tensor();
-                let mut g = gradient.detach();
-                if scale != 1.0 {
-                    g = (g * scale)?;
-                }
-                if self.weight_decay != 0.0 {
-                    g = (g + (&p * self.weight_decay)?)?;
-                }
-                let update = if config.momentum == 0.0 {
-                    g
-                } else {
-                    let v = match velocity.take() {
-                        None => g.clone(),
-                        Some(v) => ((v * config.momentum)? + &g)?,
-                    };
-                    *velocity = Some(v.clone());
-                    if config.nesterov { (g + (v * config.momentum)?)? } else { v }
-                };
-                self.var.set(&(p - (update * lr)?)?)?;
-            }
+            slot.velocity.set(&slot.var, saved)?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Batches out of a set of images on a CUDA device against the same arithmetic here, and as a training takes them.
 
 use candle_core::{DType, Device, Result, Tensor};
-use resnet_ops::ConvConfig;
+use resnet_ops::{ConvConfig, ImageScale, ImageView, take_images};
 
 use super::operations::{Case, case, results};
 use super::{difference, noise, worst_difference};
@@ -10,84 +10,45 @@ use super::{difference, noise, worst_difference};
 const IMAGES: usize = 5;
 const SIDE: usize = 32;
 
-/// What is seen of one image, as `resnet_ops::cuda::ImageView`.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct View {
-    image: usize,
-    row: i32,
-    column: i32,
-    flip: bool,
-}
-
 /// A set, and a batch out of it.
 #[derive(Debug, Clone)]
 pub(super) struct Example {
     /// (images, rows, columns, 3)
     bytes: Vec<u8>,
-    views: Vec<View>,
+    views: Vec<ImageView>,
     size: (usize, usize),
-    /// (3, rows, columns), with which `deviation` is a factor.
-    mean_image: Option<Tensor>,
-    mean: [f32; 3],
-    deviation: [f32; 3],
-    border: [f32; 3],
+    /// On the CPU.
+    scale: ImageScale,
 }
 
 impl Example {
     /// Crops that reach over all edges, every second one mirrored, less wide than high.
     pub(super) fn new(mean_image: bool) -> Result<Self> {
-        let view = |i: i32| View { image: (i * 3 % 5) as usize, row: i - 4, column: 5 - i, flip: i % 2 == 1 };
+        let view = |i: i32| ImageView { image: (i * 3 % 5) as u32, row: i - 4, column: 5 - i, flip: i % 2 == 1 };
         Ok(Self {
             bytes: (0..IMAGES * SIDE * SIDE * 3).map(|i| (i * 37 % 251) as u8).collect(),
             views: (0..9).map(view).collect(),
             size: (SIDE, SIDE - 2),
-            mean_image: if mean_image { Some(noise(&[3, SIDE, SIDE], 8)?) } else { None },
-            mean: [0.5, 0.4, 0.3],
-            deviation: [0.2, 0.3, 0.4],
-            border: [-1., -2., -3.],
+            scale: ImageScale {
+                mean_image: if mean_image { Some(noise(&[3, SIDE, SIDE], 8)?) } else { None },
+                mean: [0.5, 0.4, 0.3],
+                deviation: [0.2, 0.3, 0.4],
+                border: [-1., -2., -3.],
+            },
         })
+    }
+
+    /// The batch as the device makes it.
+    pub(super) fn take(&self, device: &Device, dtype: DType) -> Result<Tensor> {
+        let means = self.scale.mean_image.as_ref().map(|means| means.to_device(device)).transpose()?;
+        let scale = ImageScale { mean_image: means, ..self.scale };
+        let pixels = Tensor::from_slice(&self.bytes, (IMAGES, SIDE, SIDE, 3), device)?;
+        take_images(&pixels, &self.views, self.size, &scale, dtype)
     }
 
     /// The batch, f32 on the CPU.
     fn batch(&self) -> Result<Tensor> {
-        let means = self.mean_image.as_ref().map(|means| means.flatten_all()?.to_vec1::<f32>()).transpose()?;
-        let (rows, columns) = self.size;
-        let mut values = Vec::new();
-        for view in &self.views {
-            for at in 0..3 * rows * columns {
-                let (c, i, j) = (at / rows / columns, at / columns % rows, at % columns);
-                let j = if view.flip { columns - 1 - j } else { j };
-                let (p, q) = (view.row + i as i32, view.column + j as i32);
-                let inside = (0..SIDE as i32).contains(&p) && (0..SIDE as i32).contains(&q);
-                let (p, q) = (p as usize, q as usize);
-                values.push(if inside {
-                    let value = f32::from(self.bytes[((view.image * SIDE + p) * SIDE + q) * 3 + c]) / 255.;
-                    match &means {
-                        Some(means) => (value - means[(c * SIDE + p) * SIDE + q]) * self.deviation[c],
-                        None => (value - self.mean[c]) / self.deviation[c],
-                    }
-                } else {
-                    self.border[c]
-                });
-            }
-        }
-        Tensor::from_vec(values, (self.views.len(), 3, rows, columns), &Device::Cpu)
-    }
-
-    /// The batch as the device makes it.
-    #[cfg(feature = "cuda")]
-    pub(super) fn take(&self, device: &Device, dtype: DType) -> Result<Tensor> {
-        use resnet_ops::cuda::{ImageScale, ImageView, take_images};
-        let view = |v: &View| ImageView { image: v.image as u32, row: v.row, column: v.column, flip: v.flip };
-        let views: Vec<ImageView> = self.views.iter().map(view).collect();
-        let scale = ImageScale {
-            mean_image: self.mean_image.as_ref().map(|means| means.to_device(device)).transpose()?,
-            mean: self.mean,
-            deviation: self.deviation,
-            border: self.border,
-        };
-        let pixels = Tensor::from_slice(&self.bytes, (IMAGES, SIDE, SIDE, 3), device)?;
-        take_images(&pixels, &views, self.size, &scale, dtype)
+        self.take(&Device::Cpu, DType::F32)
     }
 
     /// How far this batch is off. Both sides round the same values, so that hardly one should differ.
@@ -128,10 +89,11 @@ mod tests {
             all.push(change("a row further", &|e| e.views.iter_mut().for_each(|view| view.row += 1))?);
             all.push(change("a column further", &|e| e.views.iter_mut().for_each(|view| view.column += 1))?);
             all.push(change("another image", &|e| e.views[8].image = 0)?);
-            all.push(change("another border", &|e| e.border[1] = 0.)?);
-            all.push(change("deviations in another order", &|e| e.deviation.swap(0, 2))?);
+            all.push(change("another border", &|e| e.scale.border[1] = 0.)?);
+            all.push(change("deviations in another order", &|e| e.scale.deviation.swap(0, 2))?);
         }
-        let without = Example { mean_image: None, ..Example::new(true)? };
+        let mut without = Example::new(true)?;
+        without.scale.mean_image = None;
         all.push(("no mean image", without));
         Ok(all)
     }
@@ -148,7 +110,7 @@ mod tests {
             }
         }
         for (name, example) in wrong()? {
-            let right = Example::new(name == "no mean image" || example.mean_image.is_some())?;
+            let right = Example::new(name == "no mean image" || example.scale.mean_image.is_some())?;
             let batch = example.batch()?;
             assert!(right.error(&batch)? > 1e-2, "{name}");
             assert!(right.trained_error(&batch, DType::BF16)? > 2e-2, "{name}");

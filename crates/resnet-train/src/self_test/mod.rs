@@ -1,16 +1,15 @@
 //! Every operation and golden value on a device, so that one call on a new machine tells whether it computes right.
 
 mod golden;
-#[cfg(any(test, feature = "cuda"))]
 mod images;
 mod inference;
 mod large;
 mod operations;
 mod training;
-#[cfg(any(test, feature = "cuda"))]
 mod uploads;
 
 use candle_core::{DType, Device, Result, Tensor};
+use resnet_ops::device;
 use serde::Serialize;
 
 use crate::stack::with_large_stack;
@@ -48,7 +47,6 @@ struct Tolerances {
 }
 
 /// Of convolutions in f16: they are off by 4e-4, and by 2.6e-3 and more in bf16, which must not pass for it.
-#[cfg(feature = "cuda")]
 const F16_TOLERANCE: f64 = 1.5e-3;
 
 /// Runs every operation that networks are made of, forwards and backwards, inference, the loss, the optimizer and the
@@ -89,16 +87,13 @@ pub fn run(device: &Device, dtype: DType, rounded: bool, done: &mut (dyn FnMut(&
         let error = inference::error(device, dtype);
         tell(Check::new("a network made ready for inference", error, tolerances.operation));
         training::all(device, &mut tell);
-        #[cfg(feature = "cuda")]
         if device.is_cuda() {
             cuda(device, dtype, tolerances, &mut tell);
         }
-        #[cfg(feature = "cudnn")]
-        let refused = resnet_ops::cuda::unsupported_convolutions();
+        let unsupported = device::unsupported_convolutions();
         golden::all(device, dtype, rounded, &mut tell);
-        #[cfg(feature = "cudnn")]
-        if device.is_cuda() {
-            tell(convolutions_of_networks(&refused));
+        if device.is_cuda() && device::CUDNN {
+            tell(convolutions_of_networks(&unsupported));
         }
         Ok(passed)
     })
@@ -106,16 +101,14 @@ pub fn run(device: &Device, dtype: DType, rounded: bool, done: &mut (dyn FnMut(&
 
 /// That cuDNN does the convolutions of the networks: direct kernels compute the same, slowly. Linear layers, which are
 /// convolutions of one pixel, are too small to count, and ten classes are not a number that tensor cores like.
-#[cfg(feature = "cudnn")]
-fn convolutions_of_networks(refused_before: &[String]) -> Check {
-    let refused = resnet_ops::cuda::unsupported_convolutions();
-    let of_maps = |line: &&String| !refused_before.contains(line) && !line.contains("oh: 1, ow: 1");
-    let refused: Vec<String> = refused.iter().filter(of_maps).cloned().collect();
-    Check::new(format!("convolutions of networks that cuDNN refuses {refused:?}"), Ok(refused.len() as f64), 0.)
+fn convolutions_of_networks(before: &[String]) -> Check {
+    let now = device::unsupported_convolutions();
+    let of_maps = |line: &&String| !before.contains(line) && !line.contains("oh: 1, ow: 1");
+    let unsupported: Vec<String> = now.iter().filter(of_maps).cloned().collect();
+    Check::new(format!("convolutions of networks that cuDNN refuses {unsupported:?}"), Ok(unsupported.len() as f64), 0.)
 }
 
 /// What CUDA devices alone do.
-#[cfg(feature = "cuda")]
 fn cuda(device: &Device, dtype: DType, tolerances: Tolerances, tell: &mut dyn FnMut(Check)) {
     // Not the dtype of this run, but one that graphs take on these devices.
     for (name, case) in operations::all() {
@@ -124,7 +117,7 @@ fn cuda(device: &Device, dtype: DType, tolerances: Tolerances, tell: &mut dyn Fn
             tell(Check::new(format!("{name}, training, f16"), error, F16_TOLERANCE));
         }
     }
-    tell(Check::new("uploads, one right behind the other", uploads::error(device, resnet_ops::cuda::upload), 0.));
+    tell(Check::new("uploads, one right behind the other", uploads::error(device, device::upload), 0.));
     for mean_image in [false, true] {
         for taken in [DType::F32, DType::BF16] {
             let name =

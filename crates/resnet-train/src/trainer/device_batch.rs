@@ -2,6 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use resnet_data::{Batch, BrokenImage, Mixed};
+use resnet_ops::device::upload;
 
 use crate::Result;
 
@@ -20,7 +21,7 @@ impl DeviceBatch {
     pub(crate) fn new(batch: Batch, device: &Device) -> Result<Self> {
         // Nothing is asked of the device for no images.
         let device = if batch.indices.is_empty() { &Device::Cpu } else { device };
-        let (images, labels) = (to_device(&batch.images, device)?, batch.labels.to_device(device)?);
+        let (images, labels) = (upload(&batch.images, device)?, batch.labels.to_device(device)?);
         Ok(Self { images, labels, mixed: batch.mixed, broken: batch.broken, count: batch.indices.len() })
     }
 }
@@ -50,17 +51,6 @@ impl DeviceBatch {
         };
         (0..parts).map(part).collect()
     }
-}
-
-/// On a CUDA device the host does not wait for the work that was submitted before.
-#[cfg(feature = "cuda")]
-fn to_device(images: &Tensor, device: &Device) -> candle_core::Result<Tensor> {
-    resnet_ops::cuda::upload(images, device)
-}
-
-#[cfg(not(feature = "cuda"))]
-fn to_device(images: &Tensor, device: &Device) -> candle_core::Result<Tensor> {
-    images.to_device(device)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use resnet_data::{Loader, Normalize};
-use resnet_ops::cuda::{ImageScale, ImageView, take_images};
+use resnet_ops::{ImageScale, ImageView, take_images};
 
 use super::device_batch::DeviceBatch;
 use crate::Result;

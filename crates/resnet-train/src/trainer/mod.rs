@@ -7,7 +7,6 @@ mod batch_of_one;
 mod checkpoint;
 pub(crate) mod data_fingerprint;
 pub(crate) mod device_batch;
-#[cfg(feature = "cuda")]
 mod device_dataset;
 mod evaluate;
 mod heat;
@@ -32,6 +31,7 @@ pub use lr_scheduler::HoldState;
 pub use meter::Sums;
 pub use page::duration;
 pub use progress::{Plain, Progress, Silent, Status, Terminal, progress_for_stderr};
+pub(crate) use revision::program;
 pub use revision::{built_from, revision};
 pub use run::{End, Outcome};
 pub use run_dir::{RunConfig, RunDir, RunInfo};

@@ -17,3 +17,8 @@ pub fn built_from(revision: Option<&'static str>) {
 pub fn revision() -> String {
     BUILT_FROM.get().copied().unwrap_or("unknown").to_string()
 }
+
+/// This library with its version and the [`revision`], as weights say what wrote them.
+pub(crate) fn program() -> String {
+    format!("{} {} ({})", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"), revision())
+}

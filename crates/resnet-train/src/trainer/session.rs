@@ -99,7 +99,6 @@ pub struct Session {
     pub(super) class_weights: Option<WeightedClasses>,
     /// Images of an epoch of which the last would be a batch of its own, which is passed over.
     last_alone: Option<usize>,
-    #[cfg(feature = "cuda")]
     device_dataset: Option<super::device_dataset::DeviceDataset>,
 }
 
@@ -218,7 +217,6 @@ impl Session {
         let transform = Transform::new(recipe.test_transform.clone(), normalize)?;
         let test = Loader::new(test, transform, LoaderConfig { shuffle: false, drop_last: false, ..config })?;
         Ok(Self {
-            #[cfg(feature = "cuda")]
             device_dataset: super::device_dataset::DeviceDataset::new(&train, device, recipe.dtype.dtype())?,
             pretrained: name,
             pictures,
@@ -236,7 +234,6 @@ impl Session {
 
     /// The training set's batches of an epoch from number `first` on, on the device.
     pub(super) fn batches(&self, epoch: u64, first: usize) -> Box<dyn Iterator<Item = Result<DeviceBatch>> + '_> {
-        #[cfg(feature = "cuda")]
         if let Some(device_dataset) = &self.device_dataset {
             return Box::new(device_dataset.epoch(&self.train, epoch, first));
         }

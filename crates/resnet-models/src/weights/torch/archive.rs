@@ -8,7 +8,8 @@ use zip::result::ZipError;
 use zip::{CompressionMethod, ZipArchive};
 
 use super::Storages;
-use crate::weights::fault::{Fault, show};
+use crate::escape::show;
+use crate::weights::fault::Fault;
 use crate::weights::foreign;
 use crate::weights::pickle::{Unpickled, unpickle};
 

@@ -8,7 +8,8 @@ use flate2::read::DeflateDecoder;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
-use crate::weights::fault::{Fault, show};
+use crate::escape::show;
+use crate::weights::fault::Fault;
 
 /// How many times its size a file may become. Weights compress by a tenth, and by a half where they are of less than 32 bits.
 const MOST_TIMES: u64 = 16;

@@ -6,7 +6,8 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::Storages;
-use crate::weights::fault::{Fault, show};
+use crate::escape::show;
+use crate::weights::fault::Fault;
 use crate::weights::pickle::{Unpickled, Value, unpickle};
 
 /// `0x1950a86a20f9469cfc6c`, little-endian as `LONG1` has it.

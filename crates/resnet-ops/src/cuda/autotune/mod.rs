@@ -4,7 +4,7 @@
 //! refuse all the same when it is called, as PyTorch found too: then the next one is made ready and has its turn, for this
 //! call and all later ones.
 
-mod status;
+pub(crate) mod status;
 #[cfg(test)]
 mod tests;
 
@@ -16,9 +16,9 @@ use candle_core::Result;
 
 use super::conv_problem::{ConvPass, ConvProblem};
 use super::runtime::Element;
-use super::settings::Settings;
 use super::unsupported::record;
 use super::workspace::{MOST_WORKSPACE, Workspace};
+use crate::device::CudaSettings;
 use status::{Verdict, error_among, may_have_run, verdict};
 
 /// What an algorithm is chosen for.
@@ -29,7 +29,7 @@ pub(crate) struct Key {
     pub element: Element,
     /// Whether the result is added to what is there.
     pub accumulate: bool,
-    pub settings: Settings,
+    pub settings: CudaSettings,
 }
 
 impl Display for Key {

@@ -134,7 +134,7 @@ fn shape(n: usize) -> ConvProblem {
 
 /// Refusals are the whole program's: each test that looks for one takes a batch of its own.
 fn key(n: usize) -> Key {
-    let (pass, element, settings) = (ConvPass::Forward, Element::F32, Settings::default());
+    let (pass, element, settings) = (ConvPass::Forward, Element::F32, CudaSettings::default());
     Key { pass, shape: shape(n), element, accumulate: false, settings }
 }
 
@@ -153,20 +153,20 @@ fn message<T: Debug>(result: Result<T>, n: usize) -> String {
 
 #[test]
 fn the_library_is_asked_once_a_shape() -> Result<()> {
-    let mut chooser = script(2);
-    assert!(chooser.write(key(1))? && chooser.write(key(1))?);
-    assert_eq!(chooser.events(), [Listed, Wrote(0, 0), Wrote(0, 0)]);
+    let mut tuner = script(2);
+    assert!(tuner.write(key(1))? && tuner.write(key(1))?);
+    assert_eq!(tuner.events(), [Listed, Wrote(0, 0), Wrote(0, 0)]);
     // Once more where the result is added.
-    assert!(chooser.add(key(1))? && chooser.add(key(1))? && chooser.write(key(1))?);
-    assert_eq!(chooser.events(), [Listed, Added(0, 0), Added(0, 0), Wrote(0, 0)]);
+    assert!(tuner.add(key(1))? && tuner.add(key(1))? && tuner.write(key(1))?);
+    assert_eq!(tuner.events(), [Listed, Added(0, 0), Added(0, 0), Wrote(0, 0)]);
     Ok(())
 }
 
 #[test]
 fn another_batch_pass_dtype_or_setting_is_another_shape() -> Result<()> {
-    let mut chooser = script(1);
+    let mut tuner = script(1);
     let one = key(1);
-    let (tf32, search) = (Settings { tf32: true, search: false }, Settings { tf32: false, search: true });
+    let (tf32, search) = (CudaSettings { tf32: true, search: false }, CudaSettings { tf32: false, search: true });
     let others = [
         one,
         key(2),
@@ -178,9 +178,9 @@ fn another_batch_pass_dtype_or_setting_is_another_shape() -> Result<()> {
         Key { settings: search, ..one },
     ];
     for key in others.into_iter().chain(others) {
-        assert!(chooser.write(key)?);
+        assert!(tuner.write(key)?);
     }
-    assert_eq!(chooser.events().into_iter().filter(|event| *event == Listed).count(), others.len());
+    assert_eq!(tuner.events().into_iter().filter(|event| *event == Listed).count(), others.len());
     Ok(())
 }
 
@@ -196,9 +196,9 @@ fn what_fits_is_tried_in_order_and_what_repeats_first() -> Result<()> {
     // Each refuses when it is called, so that all are tried.
     let writes = HashMap::from_iter((0..5).map(|algorithm| (algorithm, NOT_SUPPORTED)));
     for (search, order) in [(false, [3, 4, 1]), (true, [1, 3, 4])] {
-        let mut chooser = Autotuner::new(Script { lines: lines.clone(), writes: writes.clone(), ..Script::default() });
-        assert!(!chooser.write(Key { settings: Settings { search, tf32: false }, ..key(1) })?);
-        let events = chooser.events().into_iter();
+        let mut tuner = Autotuner::new(Script { lines: lines.clone(), writes: writes.clone(), ..Script::default() });
+        assert!(!tuner.write(Key { settings: CudaSettings { search, tf32: false }, ..key(1) })?);
+        let events = tuner.events().into_iter();
         let tried: Vec<usize> =
             events.filter_map(|e| if let Wrote(algorithm, _) = e { Some(algorithm) } else { None }).collect();
         assert_eq!(tried, order);
@@ -208,12 +208,12 @@ fn what_fits_is_tried_in_order_and_what_repeats_first() -> Result<()> {
 
 #[test]
 fn no_algorithm_is_made_ready_before_its_turn() -> Result<()> {
-    let mut chooser = Autotuner::new(Script { lines: vec![(NOT_SUPPORTED, 0, true); 4], ..Script::default() });
-    chooser.library.lines[1..].fill((0, 0, true));
-    chooser.library.writes.insert(1, NOT_SUPPORTED);
-    assert!(chooser.write(key(1))? && chooser.write(key(1))?);
+    let mut tuner = Autotuner::new(Script { lines: vec![(NOT_SUPPORTED, 0, true); 4], ..Script::default() });
+    tuner.library.lines[1..].fill((0, 0, true));
+    tuner.library.writes.insert(1, NOT_SUPPORTED);
+    assert!(tuner.write(key(1))? && tuner.write(key(1))?);
     let before = [Listed, Prepared(0), Prepared(1), Wrote(1, 0)];
-    assert_eq!(chooser.all_events(), [before.as_slice(), &[Prepared(2), Wrote(2, 0), Wrote(2, 0)]].concat());
+    assert_eq!(tuner.all_events(), [before.as_slice(), &[Prepared(2), Wrote(2, 0), Wrote(2, 0)]].concat());
     Ok(())
 }
 
@@ -221,27 +221,27 @@ fn no_algorithm_is_made_ready_before_its_turn() -> Result<()> {
 fn nothing_is_added_by_what_does_not_repeat_unless_that_was_asked_for() -> Result<()> {
     let lines = vec![(0, 0, false), (0, 0, true)];
     for (search, writer, adder) in [(false, 1, 1), (true, 0, 0)] {
-        let mut chooser = Autotuner::new(Script { lines: lines.clone(), ..Script::default() });
-        let key = Key { settings: Settings { search, tf32: false }, ..key(1) };
-        assert!(chooser.write(key)? && chooser.add(key)?);
-        assert_eq!(chooser.events(), [Listed, Wrote(writer, 0), Listed, Added(adder, 0)]);
+        let mut tuner = Autotuner::new(Script { lines: lines.clone(), ..Script::default() });
+        let key = Key { settings: CudaSettings { search, tf32: false }, ..key(1) };
+        assert!(tuner.write(key)? && tuner.add(key)?);
+        assert_eq!(tuner.events(), [Listed, Wrote(writer, 0), Listed, Added(adder, 0)]);
     }
-    let mut chooser = Autotuner::new(Script { lines: lines[..1].to_vec(), ..Script::default() });
-    assert!(!chooser.add(key(1))? && chooser.write(key(1))?);
-    assert_eq!(chooser.events(), [Listed, Listed, Wrote(0, 0)]);
+    let mut tuner = Autotuner::new(Script { lines: lines[..1].to_vec(), ..Script::default() });
+    assert!(!tuner.add(key(1))? && tuner.write(key(1))?);
+    assert_eq!(tuner.events(), [Listed, Listed, Wrote(0, 0)]);
     Ok(())
 }
 
 #[test]
 fn the_next_algorithm_takes_the_place_of_one_that_refuses() -> Result<()> {
     for status in [NOT_SUPPORTED, BAD_PARAM, INTERNAL_ERROR, EXECUTION_FAILED] {
-        let mut chooser = script(3);
-        chooser.library.writes.insert(0, status);
-        assert!(chooser.write(key(1))? && chooser.write(key(1))?);
-        assert_eq!(chooser.events(), [Listed, Wrote(0, 0), Wrote(1, 0), Wrote(1, 0)]);
+        let mut tuner = script(3);
+        tuner.library.writes.insert(0, status);
+        assert!(tuner.write(key(1))? && tuner.write(key(1))?);
+        assert_eq!(tuner.events(), [Listed, Wrote(0, 0), Wrote(1, 0), Wrote(1, 0)]);
         // Other shapes may be another matter.
-        assert!(chooser.write(key(2))?);
-        assert_eq!(chooser.events(), [Listed, Wrote(0, 0), Wrote(1, 0)]);
+        assert!(tuner.write(key(2))?);
+        assert_eq!(tuner.events(), [Listed, Wrote(0, 0), Wrote(1, 0)]);
     }
     Ok(())
 }
@@ -249,19 +249,19 @@ fn the_next_algorithm_takes_the_place_of_one_that_refuses() -> Result<()> {
 #[test]
 fn what_cannot_be_added_is_written_and_asked_for_once() -> Result<()> {
     for status in [NOT_SUPPORTED, BAD_PARAM, INTERNAL_ERROR] {
-        let mut chooser = script(2);
-        chooser.library.adds = HashMap::from([(0, status), (1, NOT_SUPPORTED)]);
-        assert!(!chooser.add(key(3))?);
-        assert_eq!(chooser.events(), [Listed, Added(0, 0), Added(1, 0)]);
+        let mut tuner = script(2);
+        tuner.library.adds = HashMap::from([(0, status), (1, NOT_SUPPORTED)]);
+        assert!(!tuner.add(key(3))?);
+        assert_eq!(tuner.events(), [Listed, Added(0, 0), Added(1, 0)]);
         // The engine computes it into memory of its own then.
-        assert!(chooser.write(key(3))?);
-        assert!(!chooser.add(key(3))? && chooser.write(key(3))?);
-        assert_eq!(chooser.events(), [Listed, Wrote(0, 0), Wrote(0, 0)]);
+        assert!(tuner.write(key(3))?);
+        assert!(!tuner.add(key(3))? && tuner.write(key(3))?);
+        assert_eq!(tuner.events(), [Listed, Wrote(0, 0), Wrote(0, 0)]);
         // The next algorithm may add.
-        let mut chooser = script(2);
-        chooser.library.adds.insert(0, status);
-        assert!(chooser.add(key(3))? && chooser.add(key(3))?);
-        assert_eq!(chooser.events(), [Listed, Added(0, 0), Added(1, 0), Added(1, 0)]);
+        let mut tuner = script(2);
+        tuner.library.adds.insert(0, status);
+        assert!(tuner.add(key(3))? && tuner.add(key(3))?);
+        assert_eq!(tuner.events(), [Listed, Added(0, 0), Added(1, 0), Added(1, 0)]);
     }
     assert_eq!(refusals(3), [""; 0]);
     Ok(())
@@ -269,21 +269,21 @@ fn what_cannot_be_added_is_written_and_asked_for_once() -> Result<()> {
 
 #[test]
 fn a_sum_that_the_device_broke_off_is_an_error() {
-    let mut chooser = script(2);
-    chooser.library.adds.insert(0, EXECUTION_FAILED);
-    assert!(message(chooser.add(key(1)), 1).contains("5000"));
+    let mut tuner = script(2);
+    tuner.library.adds.insert(0, EXECUTION_FAILED);
+    assert!(message(tuner.add(key(1)), 1).contains("5000"));
 }
 
 #[test]
 fn a_shape_that_all_refuse_is_taken_down() -> Result<()> {
-    let mut chooser = script(2);
-    chooser.library.writes = HashMap::from([(0, NOT_SUPPORTED), (1, BAD_PARAM)]);
-    assert!(!chooser.write(key(4))?);
-    assert_eq!(chooser.events(), [Listed, Wrote(0, 0), Wrote(1, 0)]);
+    let mut tuner = script(2);
+    tuner.library.writes = HashMap::from([(0, NOT_SUPPORTED), (1, BAD_PARAM)]);
+    assert!(!tuner.write(key(4))?);
+    assert_eq!(tuner.events(), [Listed, Wrote(0, 0), Wrote(1, 0)]);
     assert_eq!(refusals(4), [" (2000, 3000)"]);
     // Nobody is asked again.
-    assert!(!chooser.write(key(4))?);
-    assert_eq!(chooser.events(), []);
+    assert!(!tuner.write(key(4))?);
+    assert_eq!(tuner.events(), []);
 
     // The list may be empty or know no line at all, none may be made ready; an algorithm that wants too much says nothing.
     for (n, listing, lines, said) in [
@@ -292,17 +292,17 @@ fn a_shape_that_all_refuse_is_taken_down() -> Result<()> {
         (7, NOT_SUPPORTED, vec![(0, 0, true)], " (3000)"),
         (8, 0, vec![(0, MOST_WORKSPACE + 1, true)], ""),
     ] {
-        let mut chooser = Autotuner::new(Script { listing, lines, ..Script::default() });
-        assert!(!chooser.add(key(n))?);
+        let mut tuner = Autotuner::new(Script { listing, lines, ..Script::default() });
+        assert!(!tuner.add(key(n))?);
         assert_eq!(refusals(n), [""; 0]);
-        assert!(!chooser.write(key(n))?);
+        assert!(!tuner.write(key(n))?);
         assert_eq!(refusals(n), [said]);
-        assert_eq!(chooser.events(), [Listed, Listed]);
+        assert_eq!(tuner.events(), [Listed, Listed]);
     }
 
     // So may be what it would be asked about.
-    let mut chooser = Autotuner::new(Script { description: NOT_SUPPORTED, ..Script::default() });
-    assert!(!chooser.write(key(11))? && !chooser.write(key(11))?);
+    let mut tuner = Autotuner::new(Script { description: NOT_SUPPORTED, ..Script::default() });
+    assert!(!tuner.write(key(11))? && !tuner.write(key(11))?);
     assert_eq!(refusals(11), [" (3000)"]);
     Ok(())
 }
@@ -311,7 +311,7 @@ fn a_shape_that_all_refuse_is_taken_down() -> Result<()> {
 fn a_mistake_is_no_refusal() {
     let called = HashMap::from([(0, BAD_PARAM), (1, BAD_PARAM + 8), (2, BAD_PARAM)]);
     let works = vec![(0, 0, true); 2];
-    for mut chooser in [
+    for mut tuner in [
         Script { description: BAD_PARAM, lines: works.clone(), ..Script::default() },
         Script { listing: BAD_PARAM, lines: works.clone(), ..Script::default() },
         Script { lines: vec![(BAD_PARAM, 0, true); 2], ..Script::default() },
@@ -325,7 +325,7 @@ fn a_mistake_is_no_refusal() {
     ]
     .map(Autotuner::new)
     {
-        let message = message(chooser.write(key(9)), 9);
+        let message = message(tuner.write(key(9)), 9);
         assert!(message.contains("2000") || message.contains("2008"), "{message}");
     }
     assert_eq!(refusals(9), [""; 0]);
@@ -333,17 +333,17 @@ fn a_mistake_is_no_refusal() {
 
 #[test]
 fn a_failure_is_an_error_where_no_other_algorithm_is_left() -> Result<()> {
-    let mut chooser = Autotuner::new(Script { lines: vec![(NO_MEMORY, 0, true)], ..Script::default() });
-    assert!(message(chooser.write(key(10)), 10).contains("4003"));
+    let mut tuner = Autotuner::new(Script { lines: vec![(NO_MEMORY, 0, true)], ..Script::default() });
+    assert!(message(tuner.write(key(10)), 10).contains("4003"));
     for order in [[INTERNAL_ERROR, NOT_SUPPORTED], [NOT_SUPPORTED, INTERNAL_ERROR]] {
-        let mut chooser = script(2);
-        chooser.library.writes = HashMap::from_iter(order.into_iter().enumerate());
-        assert!(message(chooser.write(key(10)), 10).contains("4000"));
-        assert_eq!(chooser.events(), [Listed, Wrote(0, 0), Wrote(1, 0)]);
+        let mut tuner = script(2);
+        tuner.library.writes = HashMap::from_iter(order.into_iter().enumerate());
+        assert!(message(tuner.write(key(10)), 10).contains("4000"));
+        assert_eq!(tuner.events(), [Listed, Wrote(0, 0), Wrote(1, 0)]);
         // It may have been for this once.
-        chooser.library.writes.clear();
-        assert!(chooser.write(key(10))?);
-        assert_eq!(chooser.events(), [Listed, Wrote(0, 0)]);
+        tuner.library.writes.clear();
+        assert!(tuner.write(key(10))?);
+        assert_eq!(tuner.events(), [Listed, Wrote(0, 0)]);
     }
     assert_eq!(refusals(10), [""; 0]);
     Ok(())
@@ -351,18 +351,18 @@ fn a_failure_is_an_error_where_no_other_algorithm_is_left() -> Result<()> {
 
 #[test]
 fn one_workspace_serves_all_shapes() -> Result<()> {
-    let mut chooser = script(1);
+    let mut tuner = script(1);
     let mut events = Vec::new();
     for (n, bytes) in [(1, 100), (2, 60), (3, 0), (4, 110), (5, 1000)] {
-        chooser.library.lines = vec![(0, bytes, true)];
-        assert!(chooser.write(key(n))?);
-        events.extend(chooser.events().into_iter().filter(|event| *event != Listed));
+        tuner.library.lines = vec![(0, bytes, true)];
+        assert!(tuner.write(key(n))?);
+        events.extend(tuner.events().into_iter().filter(|event| *event != Listed));
     }
     let growing = [Allocated(100), Wrote(0, 100), Wrote(0, 60), Wrote(0, 0)];
     let grown = [Allocated(200), Wrote(0, 110), Allocated(1000), Wrote(0, 1000)];
     assert_eq!(events, [growing, grown].concat());
     // All of it is there for what came before.
-    assert!(chooser.write(key(1))? && chooser.write(key(4))?);
-    assert_eq!(chooser.events(), [Wrote(0, 100), Wrote(0, 110)]);
+    assert!(tuner.write(key(1))? && tuner.write(key(4))?);
+    assert_eq!(tuner.events(), [Wrote(0, 100), Wrote(0, 110)]);
     Ok(())
 }

@@ -5,9 +5,9 @@ use candle_core::cuda_backend::cudarc::cudnn::sys;
 
 use super::conv_graph::ConvGraph;
 use super::descriptor::Descriptor;
-use crate::cuda::algorithms::{Verdict, verdict};
+use crate::cuda::autotune::status::{Verdict, verdict};
 use crate::cuda::runtime::Element;
-use crate::cuda::settings::Settings;
+use crate::device::CudaSettings;
 
 use sys::cudnnBackendAttributeName_t as Name;
 use sys::cudnnBackendDescriptorType_t as Kind;
@@ -62,7 +62,7 @@ impl ExecutionPlan {
 pub(super) fn engine_configs(
     graph: &ConvGraph,
     element: Element,
-    settings: Settings,
+    settings: CudaSettings,
 ) -> CudnnResult<Vec<EngineConfig>> {
     let (mut configs, mut said) = (Vec::new(), None);
     // The second names slower engines that do almost everything.
@@ -106,7 +106,7 @@ fn notes(config: &Descriptor) -> CudnnResult<Vec<u32>> {
 }
 
 /// Whether an engine keeps operands and sums as exact as asked.
-fn is_exact(notes: &[u32], element: Element, settings: Settings) -> bool {
+fn is_exact(notes: &[u32], element: Element, settings: CudaSettings) -> bool {
     let has = |note: Note| notes.contains(&(note as u32));
     // The tensor cores round operands of f32 to TF32.
     let rounds = element == Element::F32 && !settings.tf32 && has(Note::CUDNN_NUMERICAL_NOTE_TENSOR_CORE);

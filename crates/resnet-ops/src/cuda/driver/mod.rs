@@ -9,12 +9,10 @@ mod descriptor;
 mod device;
 #[cfg(feature = "cudnn")]
 mod execution_plan;
-mod functions;
 mod runtime;
 mod settings;
 mod staging;
 
 pub use device::{adopt, open};
-pub use functions::{cross_entropy, sgd, take_images};
-pub use settings::{set_settings, settings};
-pub use staging::upload;
+pub(crate) use settings::set_settings;
+pub(crate) use staging::upload;

@@ -135,20 +135,15 @@ fn gradients_are_delivered_as_candle_sums_them() -> Result<()> {
 
 #[test]
 fn more_parameters_than_a_table_holds_take_a_step() -> Result<()> {
-    use crate::cuda::multi_tensor::{SgdParameter, SgdStep, sgd};
+    use crate::cuda::sgd::{SgdRow, sgd};
+    use crate::sgd::SgdStep;
     let (all, gradient) = (noise(&[2000], 1)?, noise(&[1], 2)?);
     for on in Emulation::all() {
         let copy = all.copy()?;
         let parameters = (0..2000).map(|i| copy.narrow(0, i, 1)).collect::<Result<Vec<_>>>()?;
-        let step = |parameter| SgdParameter {
-            parameter,
-            gradient: &gradient,
-            velocity: None,
-            rate: 0.5,
-            decay: 0.,
-            first: true,
-        };
-        let steps: Vec<SgdParameter> = parameters.iter().map(step).collect();
+        let step =
+            |parameter| SgdRow { parameter, gradient: &gradient, velocity: None, rate: 0.5, decay: 0., first: true };
+        let steps: Vec<SgdRow> = parameters.iter().map(step).collect();
         sgd(&on, &steps, SgdStep { scale: 1., momentum: 0., nesterov: false })?;
         let by = gradient.to_vec1::<f32>()?[0] * 0.5;
         for (after, before) in copy.to_vec1::<f32>()?.iter().zip(all.to_vec1::<f32>()?) {

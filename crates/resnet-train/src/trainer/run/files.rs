@@ -1,10 +1,9 @@
 //! What a run writes: checkpoint, weights, report, and the numbers for the log and the progress.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::Tensor;
-use resnet_models::weights;
+use resnet_models::{ModelCard, Training};
 
 use super::Run;
 use crate::metrics::Evaluation;
@@ -12,8 +11,8 @@ use crate::optimizer::{Ema, first_not_finite};
 use crate::trainer::log::{self, Record, RecordKind};
 use crate::trainer::meter::Sums;
 use crate::trainer::progress::Status;
-use crate::trainer::{checkpoint, heat, page};
-use crate::{Error, Result};
+use crate::trainer::{checkpoint, heat, page, program};
+use crate::{Error, Result, files};
 
 impl Run<'_> {
     pub(super) fn check_weights(&self) -> Result<()> {
@@ -52,32 +51,27 @@ impl Run<'_> {
     /// Writes the weights that are evaluated, with what it takes to use them.
     pub(super) fn publish(&self, path: &Path) -> Result<()> {
         let tensors = self.evaluated_weights()?;
-        let json = |value: serde_json::Result<String>| value.map_err(|e| Error::Invalid(format!("metadata: {e}")));
-        let mut metadata = BTreeMap::from([
-            ("format".to_string(), "pt".to_string()),
-            ("arch".into(), self.session.recipe.arch.clone()),
-            ("dataset".into(), self.session.recipe.dataset.clone()),
-            ("classes".into(), json(serde_json::to_string(&self.config.run.classes))?),
-            ("normalize".into(), json(serde_json::to_string(&self.session.recipe.normalize))?),
-            ("step".into(), self.counters.step.to_string()),
-        ]);
-        let changes = &self.session.recipe.network;
-        if !changes.is_empty() {
-            metadata.insert("network".into(), json(serde_json::to_string(changes))?);
-        }
-        if let Some(pretrained) = &self.config.run.pretrained {
-            // The hub has networks that are in no list.
-            let config = json(serde_json::to_string(self.session.network.config()))?;
-            metadata.extend([("config".into(), config), ("pretrained".into(), pretrained.clone())]);
-        }
-        if let Some(pictures) = &self.pictures {
-            metadata.insert("preprocessing".into(), json(serde_json::to_string(pictures))?);
-        }
-        // Who evaluates the weights later shall not take images for new that they were trained on.
-        if let Some(split) = self.session.test.dataset().train_test_split() {
-            metadata.insert("division".into(), json(serde_json::to_string(split))?);
-        }
-        Ok(weights::save(path, &tensors, &metadata)?)
+        let recipe = &self.session.recipe;
+        let training = Training {
+            dataset: Some(recipe.dataset.clone()),
+            normalize: Some(files::json(&recipe.normalize)?),
+            // Who evaluates the weights later shall not take images for new that they were trained on.
+            split: self.session.test.dataset().train_test_split().map(files::json).transpose()?,
+            recipe: Some(files::json(&recipe.decisive())?),
+            pretrained: self.config.run.pretrained.clone(),
+            seed: Some(recipe.seed),
+            // The best weights are written before the epoch is counted.
+            epoch: Some(self.counters.epoch + u64::from(self.counters.batch >= self.counters.batches_per_epoch)),
+            step: Some(self.counters.step),
+            program: Some(program()),
+            ..Training::default()
+        };
+        let card = ModelCard::new(self.session.network.config()).with_classes(self.config.run.classes.clone());
+        let card = match self.pictures {
+            Some(pictures) => card.with_preprocessing(pictures),
+            None => card,
+        };
+        Ok(card.with_training(training).save(path, &tensors)?)
     }
 
     /// Writes `report.html`; the last time with what takes longer.

@@ -1,12 +1,10 @@
 //! Cross-entropy as one operation on the CPU: f32 in and out, sums in f64.
 
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Tensor, bail};
-
-use crate::Result;
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 
 /// (logits (N, C) f32, targets (N,) u32 or (N, C) f32) -> mean loss, a scalar.
-pub(super) fn cross_entropy(logits: &Tensor, targets: &Tensor, smoothing: f32) -> Result<Tensor> {
-    Ok(logits.contiguous()?.apply_op2(&targets.contiguous()?, CrossEntropyOp { smoothing })?)
+pub(crate) fn cross_entropy(logits: &Tensor, targets: &Tensor, smoothing: f32) -> Result<Tensor> {
+    logits.contiguous()?.apply_op2(&targets.contiguous()?, CrossEntropyOp { smoothing })
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -20,14 +18,14 @@ enum Targets<'a> {
     Soft(&'a [f32]),
 }
 
-fn f32s<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Result<&'a [f32]> {
+fn f32s<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     match (storage, layout.contiguous_offsets()) {
         (CpuStorage::F32(v), Some((start, end))) => Ok(&v[start..end]),
         _ => bail!("cross-entropy: wants contiguous f32 tensors"),
     }
 }
 
-fn targets<'a>(storage: &'a CpuStorage, layout: &Layout, n: usize, c: usize) -> candle_core::Result<Targets<'a>> {
+fn targets<'a>(storage: &'a CpuStorage, layout: &Layout, n: usize, c: usize) -> Result<Targets<'a>> {
     match (storage, layout.contiguous_offsets()) {
         (CpuStorage::U32(v), Some((start, end))) if end - start == n => {
             let labels = &v[start..end];
@@ -72,13 +70,7 @@ impl CustomOp2 for CrossEntropyOp {
         "cross-entropy"
     }
 
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
         let (n, c) = l1.shape().dims2()?;
         let x = f32s(s1, l1)?;
         let targets = targets(s2, l2, n, c)?;
@@ -98,7 +90,7 @@ impl CustomOp2 for CrossEntropyOp {
         targets: &Tensor,
         _loss: &Tensor,
         grad: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         // Targets are given, not learnt: they get no gradient.
         Ok((Some(logits.apply_op3_no_bwd(targets, grad, self)?), None))
     }
@@ -118,7 +110,7 @@ impl CustomOp3 for CrossEntropyOp {
         l2: &Layout,
         s3: &CpuStorage,
         l3: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
+    ) -> Result<(CpuStorage, Shape)> {
         let (n, c) = l1.shape().dims2()?;
         let x = f32s(s1, l1)?;
         let targets = targets(s2, l2, n, c)?;

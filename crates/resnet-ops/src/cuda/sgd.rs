@@ -5,6 +5,7 @@ use candle_core::{DType, Result, Tensor};
 
 use super::launch::Grid;
 use super::runtime::{Arg, Module, Runtime};
+use crate::sgd::SgdStep;
 
 /// Values that a block has at least.
 const LEAST_CHUNK: usize = 1 << 13;
@@ -18,7 +19,7 @@ const MOST_ROWS: usize = (64 << 10) / std::mem::size_of::<Chunk>();
 
 /// One parameter of a step: its tensors are contiguous f32 on one device.
 #[derive(Debug, Clone, Copy)]
-pub struct SgdParameter<'a> {
+pub(crate) struct SgdRow<'a> {
     /// Is written.
     pub parameter: &'a Tensor,
     /// Has the parameter's shape.
@@ -31,17 +32,6 @@ pub struct SgdParameter<'a> {
     pub decay: f32,
     /// Whether this is the parameter's first step, which begins the velocity with the gradient.
     pub first: bool,
-}
-
-/// What all parameters of a step share.
-#[derive(Debug, Clone, Copy)]
-pub struct SgdStep {
-    /// Factor on the gradients.
-    pub scale: f32,
-    /// Momentum.
-    pub momentum: f32,
-    /// Nesterov's momentum.
-    pub nesterov: bool,
 }
 
 /// A row of the table: `struct Chunk` of optimizer.cu.
@@ -88,11 +78,11 @@ fn bytes(table: &[Chunk]) -> Vec<u8> {
     bytes
 }
 
-/// PyTorch's SGD (see [`SgdParameter`]) on every parameter.
+/// PyTorch's SGD (see [`SgdRow`]) on every parameter.
 ///
 /// # Errors
 /// If shapes, dtypes or devices do not fit.
-pub(crate) fn sgd<R: Runtime>(runtime: &R, parameters: &[SgdParameter], step: SgdStep) -> Result<()> {
+pub(crate) fn sgd<R: Runtime>(runtime: &R, parameters: &[SgdRow], step: SgdStep) -> Result<()> {
     let size = chunk_size(parameters.iter().map(|p| p.parameter.elem_count()).sum());
     let mut table = Vec::new();
     for p in parameters {
@@ -116,8 +106,8 @@ pub(crate) fn sgd<R: Runtime>(runtime: &R, parameters: &[SgdParameter], step: Sg
         let uploaded = runtime.upload(&bytes(rows))?;
         let args = [
             Arg::Address(runtime.address(&uploaded)),
-            Arg::Float(step.scale),
-            Arg::Float(step.momentum),
+            Arg::Float(step.scale as f32),
+            Arg::Float(step.momentum as f32),
             Arg::Int(i32::from(step.nesterov)),
         ];
         // SAFETY: each row's tensors have `count` values from there on; the parameters and velocities belong to the
