@@ -226,6 +226,37 @@ fn the_head_alone_is_trained_and_each_epoch_has_its_line_in_a_log() {
 }
 
 #[test]
+fn a_fine_tuning_takes_what_a_training_takes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = weights_file(folder.path(), "resnet20", None);
+    let (data, out) = (folder.path().join("data"), folder.path().join("run"));
+    write_folder(&data);
+    let finetune =
+        ["finetune", "--arch", "resnet20", "--weights", text(&file), "--data", text(&data), "--image-size", "32"];
+    let flags = ["--optimizer", "adamw", "--lr", "0.001", "--ema-decay", "0.9", "--mixup", "0.2", "--dtype", "bf16"];
+    let more = ["--head-epochs", "1", "--epochs", "1", "--out", text(&out)];
+    let run = common::resnet(&[&finetune[..], &flags, &more, &["--max-steps", "1"]].concat());
+    assert!(run.code == Some(0) && run.stdout.contains("stopped after 0 whole epochs"), "{run:?}");
+    // Without the flags: the run has its own recipe.
+    let run = common::resnet(&[&finetune[..], &["--out", text(&out), "--resume"]].concat());
+    assert!(run.code == Some(0) && run.stdout.contains("validation images"), "{run:?}");
+    let config = std::fs::read_to_string(out.join("config.toml")).unwrap();
+    for part in ["kind = \"adamw\"", "lr = 0.001", "decay = 0.9", "mixup = 0.2", "dtype = \"bf16\"", "pretrained = "] {
+        assert!(config.contains(part), "{part}: {config}");
+    }
+    assert_refused(&common::resnet(&["train", "--out", text(&out), "--resume"]), &["--out", "resnet finetune"]);
+    assert_refused(&common::resnet(&["train", "--recipe", "finetune"]), &["--recipe", "resnet finetune"]);
+    // A recipe without phases trains everything at once.
+    let one = ["--recipe", "quick", "--epochs", "1", "--out", text(&folder.path().join("one"))].map(str::to_owned);
+    let run = common::resnet(&[&finetune[..], &one.iter().map(String::as_str).collect::<Vec<_>>()].concat());
+    assert!(run.code == Some(0) && run.stdout.contains("best in epoch 1 of 1"), "{run:?}");
+    assert_refused(
+        &common::resnet(&[&finetune[..], &["--recipe", "quick", "--head-lr", "1"]].concat()),
+        &["--head-lr"],
+    );
+}
+
+#[test]
 fn an_exported_network_is_an_onnx_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = weights_file(folder.path(), "resnet20", None);

@@ -47,6 +47,9 @@ pub fn run(mut args: Args) -> anyhow::Result<()> {
     }
     let (arch, dataset) = (args.arch.clone(), args.data.dataset.clone());
     let mut recipe = recipe.with(&Overrides { arch, dataset, ..training.overrides() })?;
+    if recipe.phases.iter().any(|phase| phase.freeze_norms) {
+        return Err(bad_input("--recipe: its phases keep the norms of pretrained weights: use `resnet finetune`"));
+    }
     let begun_in = begun.as_ref().and_then(|run| run.data_dir.clone()).map(PathBuf::from);
     args.data.data_dir = args.data.data_dir.take().or(begun_in);
     recipe.dataset = args.data.named(&recipe.dataset)?;
