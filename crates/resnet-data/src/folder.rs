@@ -1,16 +1,17 @@
 //! Images in folders, one folder a class.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::layout::ClassFolders;
 use crate::names::{path_text, shown};
 use crate::train_test_split::fingerprint;
 use crate::tree::images;
-use crate::{
-    Dataset, Error, FolderLayout, FolderOptions, Image, LeftOut, Result, Split, SplitRule, SplitTable, Subfolders,
-    TrainTestSplit, read_image,
-};
+use crate::{Dataset, Error, Image, LeftOut, Result, Split, SplitRule, SplitTable, TrainTestSplit, read_image};
+
+/// The folders of each class, by the class's name: more than one where names differ in their Unicode form alone, or
+/// where each class is divided into parts.
+pub(crate) type ClassFolders = BTreeMap<String, Vec<PathBuf>>;
 
 /// A data set of image files: `DIR/CLASS/…/*.jpg`.
 ///
@@ -28,25 +29,6 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Reads `folder/CLASS/…`, whatever the folders' names.
-    ///
-    /// # Errors
-    /// [`Error::Io`] where a folder cannot be read, [`Error::NotFound`] where it holds no class folders and
-    /// [`Error::EmptyClass`] where a class folder holds no images.
-    pub fn read(folder: impl AsRef<Path>) -> Result<Self> {
-        let options = FolderOptions { subfolders: Subfolders::Classes, ..FolderOptions::default() };
-        FolderLayout::of(folder, options)?.read()
-    }
-
-    /// Reads a split: `folder/train/CLASS/…`, or `folder/val` or `folder/test`, under any usual name. A folder without
-    /// such parts is read as [`Folder::read`] does, whole, for any split. [`FolderLayout`] tells what is what.
-    ///
-    /// # Errors
-    /// As [`FolderLayout::of`] and [`FolderLayout::open`].
-    pub fn open(folder: impl AsRef<Path>, split: Split) -> Result<Self> {
-        FolderLayout::of(folder, FolderOptions::default())?.open(split)
-    }
-
     /// Splits the images: every fifth of a class, its second first, is for validation ([`SplitRule::EveryFifth`]).
     ///
     /// For folders without splits. Gives the training images, then those for validation.
@@ -99,6 +81,11 @@ impl Folder {
     /// The file of image `index`, where there is one.
     pub fn path(&self, index: usize) -> Option<&Path> {
         self.files.get(index).map(|(path, _)| path.as_path())
+    }
+
+    /// The paths of the images within the folder, in their order.
+    pub fn inner_paths(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(|(path, _)| self.within(path))
     }
 
     /// The path of image `index` within the folder.

@@ -50,6 +50,7 @@ mod open;
 mod seed;
 pub mod shapes;
 mod shards;
+mod split;
 mod split_table;
 mod text;
 mod train_test_split;
@@ -58,7 +59,7 @@ mod tree;
 pub mod vectors;
 mod walk;
 
-pub use dataset::{Dataset, InMemory, Split};
+pub use dataset::{Dataset, InMemory};
 pub use decode::{decode_image, read_image};
 pub use error::{Error, Result};
 pub use files::{Files, Searched};
@@ -74,6 +75,7 @@ pub use open::{Info, default_data_dir, folder, info, names, open, open_train_tes
 pub use resnet_hub::Progress;
 pub use shapes::shapes;
 pub use shards::{ParquetShards, TarShards};
+pub use split::Split;
 pub use split_table::{Found, SplitTable};
 pub use train_test_split::{SplitRule, TrainTestSplit};
 pub use transform::{Augment, Filter, MeanImage, Normalize, Padding, Transform};

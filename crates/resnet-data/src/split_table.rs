@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::{Component, Path};
 
 use crate::names::{composed, path_text, shown};
-use crate::{Dataset, Error, Folder, Result, Split};
+use crate::{Error, Result, Split};
 
 /// A table of a million long paths has half of it.
 const MOST_BYTES: u64 = 256 << 20;
@@ -101,11 +101,11 @@ impl SplitTable {
         Ok(Self { rows })
     }
 
-    /// Which images of a folder are those of a part: of [`Split::Train`], or of validation. Paths are compared in
-    /// one Unicode form where they differ as they are.
-    pub fn find(&self, folder: &Folder, split: Split) -> Found {
+    /// Which of these images, given by their [paths within the folder](crate::Folder::inner_paths), are those of a part: of
+    /// [`Split::Train`], or of validation. Paths are compared in one Unicode form where they differ as they are.
+    pub fn find<'a>(&self, paths: impl IntoIterator<Item = &'a Path>, split: Split) -> Found {
         let is_train = |split: Split| split == Split::Train;
-        let keys: Vec<String> = (0..folder.len()).filter_map(|index| folder.inner_path(index)).map(key).collect();
+        let keys: Vec<String> = paths.into_iter().map(key).collect();
         let exact: HashMap<&str, usize> = keys.iter().enumerate().map(|(index, key)| (key.as_str(), index)).collect();
         let alike: HashMap<String, usize> =
             keys.iter().enumerate().map(|(index, key)| (composed(key), index)).collect();

@@ -233,9 +233,9 @@ fn a_split_table_knows_the_images_by_their_paths() {
     put(folder.path(), "a/00.png");
     put(folder.path(), "b/99.png");
     let now = Folder::read(folder.path()).unwrap();
-    let found = table.find(&now, Split::Test);
+    let found = table.find(now.inner_paths(), Split::Test);
     let paths: Vec<_> = found.images.iter().map(|&i| now.inner_path(i).unwrap().display().to_string()).collect();
     assert_eq!(paths, ["a/6.png", "b/1.png", "b/6.png"]);
     assert_eq!((found.gone, found.new), (1, 2));
-    assert_eq!(table.find(&now, Split::Train).images.len(), 16);
+    assert_eq!(table.find(now.inner_paths(), Split::Train).images.len(), 16);
 }

@@ -77,7 +77,7 @@ impl Loaded {
         }
         let kind = if split == Split::Train { "trained on" } else { "held out in training" };
         if let Some(table) = self.split_table()? {
-            let found = table.find(folder, split);
+            let found = table.find(folder.inner_paths(), split);
             let here = place == TrainedIn::Here || 2 * (folder.len() - found.new) >= table.len().max(1);
             if !here {
                 return Ok(all(", other ones than the weights were trained on"));

@@ -1,5 +1,6 @@
 use super::*;
 use crate::Dataset;
+use crate::Folder;
 
 /// A folder with empty files of these names; endings say what they are.
 fn folder(names: &[&str]) -> tempfile::TempDir {

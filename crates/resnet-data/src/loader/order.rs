@@ -6,7 +6,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::LoaderConfig;
+use super::config::LoaderConfig;
 use crate::Dataset;
 use crate::seed::stream;
 

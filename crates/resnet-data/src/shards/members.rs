@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tar::{Archive, EntryType};
 
-use super::samples::may_hold_a_label;
+use super::member_names::may_hold_a_label;
 use super::summary::LeftOut;
 use crate::foreign::what_it_is;
 use crate::names::shown;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use super::labels::{Label, list_beside};
-use super::parquet::Indexed;
+use super::parquet_index::Indexed;
 use super::summary::many;
 use crate::names::shown;
 use crate::{Error, Result};

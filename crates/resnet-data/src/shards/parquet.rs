@@ -1,7 +1,6 @@
 //! The hub's layout: parquet files with a column of pictures (bytes and path) and a column of labels, read row group by
 //! row group.
 
-use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
@@ -12,12 +11,13 @@ use base64::{Engine, alphabet};
 use lru::LruCache;
 use rayon::prelude::*;
 
-use super::choice::{Chosen, MOST_SHOWN, Taken, choose, features, names};
+use super::choice::{Chosen, MOST_SHOWN, Taken};
+use super::classes::{Labelled, Shards};
 use super::files::files;
-use super::labels::{Classes, Given, Label, classes, trimmed};
+use super::labels::{Classes, Given, Label, classes};
 use super::own_names::one_list;
+use super::parquet_index::{Indexed, index};
 use super::summary::{MINUS_ONE, Summary, many};
-use super::{Labelled, Shards};
 use crate::columns::{Columns, Texts, Values};
 use crate::decode::decode;
 use crate::kind::Kind;
@@ -64,20 +64,6 @@ pub struct ParquetShards {
     kept: Mutex<LruCache<usize, Shared>>,
     summary: Summary,
 }
-
-/// A file's columns, and the labels of its row groups.
-pub(super) struct Indexed {
-    taken: Taken,
-    pub(super) groups: Vec<Vec<Read>>,
-    /// Names that its metadata has for its numbers.
-    pub(super) names: Option<Vec<String>>,
-    /// Whether there is metadata that cannot be understood.
-    passed_over: bool,
-    notes: Vec<String>,
-}
-
-/// A row's label; else why it is none, where there is something.
-type Read = Result<Label, Option<&'static str>>;
 
 impl ParquetShards {
     /// Reads the labels of a split's files: in a folder, or named as `DIR/train-{00000..00293}-of-00294.parquet`; with
@@ -211,36 +197,6 @@ fn within(group: usize, row: usize) -> String {
 /// A row by its file, group and number.
 fn at(path: &Path, group: usize, row: usize) -> String {
     format!("{}, {}", shown(path), within(group, row))
-}
-
-/// A file's columns and labels.
-fn index(path: &Path, chosen: &Chosen) -> Result<Indexed> {
-    let columns = Columns::open(path)?;
-    let mut notes = Vec::new();
-    let taken = choose(path, &columns, chosen, &mut notes)?;
-    let read = |group| -> Result<Vec<Read>> {
-        Ok(match columns.values(group, taken.label)? {
-            Values::Numbers(numbers) => {
-                numbers.into_iter().map(|number| number.map(Label::Number).ok_or(None)).collect()
-            }
-            Values::Bytes(texts) => {
-                // A word is kept once, however many rows have it.
-                let mut known: HashMap<&[u8], Read> = HashMap::new();
-                let mut label = |text| known.entry(text).or_insert_with(|| label_of(text)).clone();
-                (0..texts.len()).map(|row| texts.get(row).ok_or(None).and_then(&mut label)).collect()
-            }
-        })
-    };
-    let groups = (0..columns.groups()).map(read).collect::<Result<_>>()?;
-    let names = names(&columns, taken.label)
-        .map_err(|what| Error::format(path, format!("the classes' names in its metadata: {what}; write it again")))?;
-    Ok(Indexed { taken, groups, names, passed_over: features(&columns).is_err(), notes })
-}
-
-/// The label in a text; none where it is empty.
-fn label_of(text: &[u8]) -> Read {
-    let text = std::str::from_utf8(text).map_err(|_| Some("it is no text in UTF-8"))?;
-    if trimmed(text).is_empty() { Err(None) } else { Label::read(text).map_err(Some) }
 }
 
 impl Shards for ParquetShards {

@@ -3,13 +3,10 @@
 use std::collections::HashMap;
 
 use super::labels::{Label, NEITHER};
+use super::member_names::{LABELS, base};
 use super::members::Member;
 use super::summary::{LeftOut, PACKED};
 use crate::kind::{EXTENSIONS, Kind};
-
-/// Endings of labels, the surest first. `json` may hold one, `txt` is a caption where anything else is there.
-const LABELS: [&str; 12] =
-    ["cls", "cls.txt", "label", "label.txt", "class", "class.txt", "target", "lbl", "index", "cls.json", "json", "txt"];
 
 /// What a picture is called that has others beside it.
 const MAIN: [&str; 6] = ["image", "img", "input", "rgb", "picture", "photo"];
@@ -50,16 +47,6 @@ pub(super) enum Found {
     /// What holds a label does not hold this one, and why.
     Unclear(&'static str),
     Nothing,
-}
-
-/// Whether a member's text is worth reading.
-pub(super) fn may_hold_a_label(name: &str) -> bool {
-    let base = base(name).to_lowercase();
-    LABELS.iter().any(|ending| base.strip_suffix(ending).is_some_and(|before| before.ends_with('.')))
-}
-
-fn base(name: &str) -> &str {
-    name.rsplit_once('/').map_or(name, |(_, base)| base)
 }
 
 /// What a member is by its first bytes.
@@ -299,6 +286,7 @@ fn is_archive(name: &str) -> bool {
 mod tests {
     use std::path::Path;
 
+    use super::super::member_names::may_hold_a_label;
     use super::*;
 
     fn member(name: &str, text: &str) -> Member {

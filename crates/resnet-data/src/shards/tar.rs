@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use tar::Header;
 
+use super::classes::{Labelled, Shards};
 use super::files::files;
 use super::labels::{Classes, Given, Label, classes};
 use super::members::{Member, members};
 use super::samples::{Found, Sample, samples};
 use super::summary::{LeftOut, PACKED, Summary, UNLABELLED, many};
-use super::{Labelled, Shards};
 use crate::decode::decode;
 use crate::kind::{HEAD, Kind};
 use crate::names::shown;

@@ -4,6 +4,7 @@ mod augment;
 mod colour;
 mod normalize;
 mod operations;
+mod padding;
 mod rand_augment;
 mod resize;
 mod view;
@@ -15,8 +16,9 @@ use candle_core::{Device, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-pub use augment::{Augment, Padding};
+pub use augment::Augment;
 pub use normalize::{MeanImage, Normalize};
+pub use padding::Padding;
 pub use resize::Filter;
 pub(crate) use view::View;
 

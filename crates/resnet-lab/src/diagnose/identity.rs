@@ -7,7 +7,8 @@ use resnet_ops::graph::Op;
 use resnet_ops::{Backend, Graph, NodeId};
 use serde::Serialize;
 
-use super::cut::{Batch, check, graph, leaf, loss_gradient, norm, places, pull_back};
+use super::batch::Batch;
+use super::vjp::{graph, leaf, loss_gradient, norm, places, vjp};
 use crate::{Error, Result};
 
 /// One shallow block l against the deepest block L that identity shortcuts reach from it.
@@ -93,7 +94,7 @@ struct Unit {
 
 impl Cuts {
     pub(super) fn new(network: &Network, batch: &Batch) -> Result<Self> {
-        check(batch)?;
+        batch.check()?;
         let graph = graph(network).with_backend(Backend::Reference);
         let batch = Batch { images: batch.images.to_dtype(DType::F64)?, ..batch.clone() };
         Ok(Self { graph, places: places(network), batch })
@@ -113,7 +114,7 @@ impl Cuts {
         let top = leaf(&part.forward_t(&x.as_detached_tensor(), true)?)?;
         let at_deep = loss_gradient(&self.graph.subgraph(to, self.graph.output())?, &top, &self.batch.labels)?;
         let Some(sum) = sum_of_branches(part) else { return Ok(None) };
-        let through_branches = pull_back(&sum, &x, &at_deep)?;
+        let through_branches = vjp(&sum, &x, &at_deep)?;
         Ok(Some(Split { at_shallow, at_deep, through_branches }))
     }
 }

@@ -8,7 +8,7 @@
 //! All of them leave the network as it is: running statistics are not updated.
 
 mod autocorrelation;
-mod cut;
+mod batch;
 mod identity;
 mod noise;
 mod output;
@@ -16,9 +16,10 @@ mod scalar;
 mod scaling;
 mod shattered;
 mod signal;
+mod vjp;
 
 pub use autocorrelation::autocorrelation;
-pub use cut::Batch;
+pub use batch::Batch;
 pub use identity::{IdentityRow, identity};
 pub use noise::{brown_noise, white_noise};
 pub use output::Output;

@@ -71,7 +71,7 @@ impl ScalarNetwork {
         let x = Var::from_vec(inputs.to_vec(), (inputs.len(), 1, 1, 1), &Device::Cpu)?;
         self.graph.forward_t(&x.as_detached_tensor(), true)?;
         let y = self.graph.forward_t(x.as_tensor(), false)?;
-        let gradient = super::cut::gradient(&y.sum_all()?, &x)?;
+        let gradient = super::vjp::gradient(&y.sum_all()?, &x)?;
         Ok(gradient.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f64::from).collect())
     }
 }

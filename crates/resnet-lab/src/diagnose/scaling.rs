@@ -6,9 +6,10 @@ use resnet_models::{Config, Network, Parameters, ShortcutKind};
 use serde::Serialize;
 use serde_json::json;
 
-use super::cut::{Batch, norm};
+use super::batch::Batch;
 use super::identity::Cuts;
 use super::signal::{BlockSignal, signal};
+use super::vjp::norm;
 use crate::{Error, Result};
 
 /// The products are of any batch, and are taken in f64 without the fast kernels.

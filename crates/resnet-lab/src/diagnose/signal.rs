@@ -3,7 +3,8 @@
 use resnet_models::Network;
 use serde::Serialize;
 
-use super::cut::{Batch, check, graph, leaf, loss_gradient, norm, places, pull_back};
+use super::batch::Batch;
+use super::vjp::{graph, leaf, loss_gradient, norm, places, vjp};
 use crate::Result;
 
 /// What passes after one block.
@@ -24,7 +25,7 @@ pub struct BlockSignal {
 /// # Errors
 /// When the batch does not fit the network.
 pub fn signal(network: &Network, batch: &Batch) -> Result<Vec<BlockSignal>> {
-    check(batch)?;
+    batch.check()?;
     let (graph, places) = (graph(network), places(network));
     let mut inputs = Vec::with_capacity(places.len());
     let mut x = leaf(&graph.subgraph_to(places[0].1).forward_t(&batch.images, true)?)?;
@@ -39,7 +40,7 @@ pub fn signal(network: &Network, batch: &Batch) -> Result<Vec<BlockSignal>> {
     let head = graph.subgraph(places[places.len() - 1].1, graph.output())?;
     let mut gradients = vec![loss_gradient(&head, &x, &batch.labels)?];
     for (part, input) in parts.iter().zip(&inputs).rev() {
-        gradients.push(pull_back(part, input, &gradients[gradients.len() - 1])?);
+        gradients.push(vjp(part, input, &gradients[gradients.len() - 1])?);
     }
     inputs.push(x);
     let rows = places.into_iter().zip(&inputs).zip(gradients.iter().rev()).enumerate();

@@ -1,31 +1,11 @@
-//! A network cut between its blocks, for gradients in its middle.
+//! Gradients in the middle of a network, by products of vectors with the Jacobians of its parts.
 
 use candle_core::{DType, Tensor, Var};
 use resnet_models::Network;
 use resnet_ops::{Graph, NodeId};
 use resnet_train::loss::CrossEntropy;
 
-use crate::{Error, Result};
-
-/// Images and their classes.
-#[derive(Clone, Debug)]
-pub struct Batch {
-    /// f32 (N, 3, H, W), normalised.
-    pub images: Tensor,
-    /// u32 (N,).
-    pub labels: Tensor,
-}
-
-impl Batch {
-    /// The first images, at most so many.
-    ///
-    /// # Errors
-    /// When images or labels have no dimension.
-    pub fn first(&self, count: usize) -> Result<Self> {
-        let count = count.min(self.images.dim(0)?);
-        Ok(Self { images: self.images.narrow(0, 0, count)?, labels: self.labels.narrow(0, 0, count)? })
-    }
-}
+use crate::Result;
 
 /// The network's graph with batch statistics that are used and not kept. Nothing is dropped, so that all passes are of one
 /// network.
@@ -51,8 +31,8 @@ pub(super) fn loss_gradient(rest: &Graph, x: &Var, labels: &Tensor) -> Result<Te
     gradient(&loss, x)
 }
 
-/// The gradient at `x` where it is `dy` at `part(x)`.
-pub(super) fn pull_back(part: &Graph, x: &Var, dy: &Tensor) -> Result<Tensor> {
+/// `dy`, the gradient at `part(x)`, times the Jacobian of `part`: the gradient at `x`.
+pub(super) fn vjp(part: &Graph, x: &Var, dy: &Tensor) -> Result<Tensor> {
     let y = part.forward_t(x.as_tensor(), true)?;
     gradient(&(y * dy)?.sum_all()?, x)
 }
@@ -74,17 +54,4 @@ pub(super) fn norm(x: &Tensor) -> Result<f64> {
 pub(super) fn dot(a: &Tensor, b: &Tensor) -> Result<f64> {
     let values = |x: &Tensor| x.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
     Ok(values(a)?.iter().zip(&values(b)?).map(|(a, b)| a * b).sum())
-}
-
-/// A batch of the right shape, or an error that says what is wrong with it.
-pub(super) fn check(batch: &Batch) -> Result<()> {
-    let n = batch.images.dims4()?.0;
-    if n < 2 || batch.labels.dims() != [n] {
-        return Err(Error::Invalid(format!(
-            "two images or more with a label each are needed, got {:?} and {:?}",
-            batch.images.dims(),
-            batch.labels.dims()
-        )));
-    }
-    Ok(())
 }
