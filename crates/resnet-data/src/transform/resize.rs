@@ -1,8 +1,9 @@
 //! Resizing with the filters of Pillow, which torchvision uses: the filter widens when the image shrinks.
 
 use fast_image_resize as fir;
-use fir::images::{CroppedImage, Image as FirImage, ImageRef};
-use fir::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fir::images::{TypedCroppedImage, TypedImage, TypedImageRef};
+use fir::pixels::U8x3;
+use fir::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -30,22 +31,15 @@ pub(super) fn resize(
     (rows, columns): (usize, usize),
     filter: Filter,
 ) -> Result<Image> {
-    let source = ImageRef::new(size(image.width)?, size(image.height)?, &image.pixels, PixelType::U8x3);
-    let source = source.map_err(error)?;
-    let part = |top, left, height, width| {
-        CroppedImage::new(&source, size(left)?, size(top)?, size(width)?, size(height)?).map_err(error)
-    };
+    let options = filter.options();
     // Columns first, as Pillow does it: the bytes between the passes are rounded and cut at 0 and 255, which shows.
-    let mut wide = FirImage::new(size(columns)?, size(height)?, PixelType::U8x3);
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter.kernel())).use_alpha(false);
-    let mut resizer = Resizer::new();
-    resizer.resize(&part(top, left, height, width)?, &mut wide, &options).map_err(error)?;
+    let (all, part) = ((image.height, image.width), (top, left, height, width));
+    let wide = convolve(&image.pixels, all, part, (height, columns), &options)?;
     if rows == height {
-        return Ok(Image { height: rows, width: columns, pixels: wide.into_vec() });
+        return Ok(Image { height: rows, width: columns, pixels: wide });
     }
-    let mut out = FirImage::new(size(columns)?, size(rows)?, PixelType::U8x3);
-    resizer.resize(&wide, &mut out, &options).map_err(error)?;
-    Ok(Image { height: rows, width: columns, pixels: out.into_vec() })
+    let pixels = convolve(&wide, (height, columns), (0, 0, height, columns), (rows, columns), &options)?;
+    Ok(Image { height: rows, width: columns, pixels })
 }
 
 /// A part (top, left, height, width) of what the whole image would be if it were resized to `target` (rows, columns),
@@ -71,18 +65,35 @@ pub(super) fn resize_part(
     let reach = filter.reach() * (image.height as f64 / target.0 as f64).max(1.0) + 1.0;
     let first = (above - reach).floor().max(0.0) as usize;
     let last = ((below + reach).ceil() as usize).min(image.height);
-    let rows = &image.pixels[first * image.width * 3..last * image.width * 3];
-    let source = ImageRef::new(size(image.width)?, size(last - first)?, rows, PixelType::U8x3).map_err(error)?;
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter.kernel())).use_alpha(false);
-    let mut resizer = Resizer::new();
-    let mut wide = FirImage::new(size(width)?, size(last - first)?, PixelType::U8x3);
-    let columns = options.crop(before, 0.0, behind - before, (last - first) as f64);
-    resizer.resize(&source, &mut wide, &columns).map_err(error)?;
-    let mut out = FirImage::new(size(width)?, size(height)?, PixelType::U8x3);
+    let seen = last - first;
+    let pixels = &image.pixels[first * image.width * 3..last * image.width * 3];
+    let options = filter.options();
+    let columns = options.crop(before, 0.0, behind - before, seen as f64);
+    let wide = convolve(pixels, (seen, image.width), (0, 0, seen, image.width), (seen, width), &columns)?;
     let above = above - first as f64;
-    let rows = options.crop(0.0, above, width as f64, (below - first as f64).min((last - first) as f64) - above);
-    resizer.resize(&wide, &mut out, &rows).map_err(error)?;
-    Ok(Image { height, width, pixels: out.into_vec() })
+    let rows = options.crop(0.0, above, width as f64, (below - first as f64).min(seen as f64) - above);
+    let pixels = convolve(&wide, (seen, width), (0, 0, seen, width), (height, width), &rows)?;
+    Ok(Image { height, width, pixels })
+}
+
+/// The rectangle (top, left, height, width) of RGB pixels resized to (rows, columns).
+///
+/// For one type of pixels and of pictures: the compiler makes a kernel for each, and of all that the library knows they
+/// would be three quarters of this crate's code.
+fn convolve(
+    pixels: &[u8],
+    (height, width): (usize, usize),
+    part: (usize, usize, usize, usize),
+    (rows, columns): (usize, usize),
+    options: &ResizeOptions,
+) -> Result<Vec<u8>> {
+    let source = TypedImageRef::<U8x3>::from_buffer(size(width)?, size(height)?, pixels).map_err(error)?;
+    let (top, left, height, width) = part;
+    let source = TypedCroppedImage::from_ref(&source, size(left)?, size(top)?, size(width)?, size(height)?);
+    let mut out = vec![0; rows * columns * 3];
+    let mut into = TypedImage::<U8x3>::from_buffer(size(columns)?, size(rows)?, &mut out).map_err(error)?;
+    Resizer::new().resize_typed(&source.map_err(error)?, &mut into, options).map_err(error)?;
+    Ok(out)
 }
 
 impl Filter {
@@ -103,11 +114,12 @@ impl Filter {
         }
     }
 
-    fn kernel(self) -> FilterType {
-        match self {
+    fn options(self) -> ResizeOptions {
+        let kernel = match self {
             Self::Bilinear | Self::Random => FilterType::Bilinear,
             Self::Bicubic => FilterType::CatmullRom,
-        }
+        };
+        ResizeOptions::new().resize_alg(ResizeAlg::Convolution(kernel)).use_alpha(false)
     }
 }
 

@@ -8,8 +8,10 @@ use super::array::Array;
 use super::conv_problem::{ConvPass, ConvProblem};
 use super::forward::{Tape, convolution, linear, shortcut};
 use super::kernels::{Activation, Kernels};
-use super::plan::{ParameterId, Plan, Step, ValueId};
+use super::plan::{Plan, Step};
 use super::runtime::Runtime;
+use crate::engine::ParameterId;
+use crate::engine::schedule::{Step as _, ValueId};
 use crate::graph::Op;
 use crate::reference::standardize_weight;
 
@@ -39,8 +41,8 @@ impl<'a, R: Runtime> Backward<'a, R> {
     ) -> Result<Gradients<R>> {
         let gradients = vec![None; plan.shapes.len()];
         let mut backward = Self { plan, kernels, tape, gradients, needs_dx, parameters: HashMap::new() };
-        backward.contribute(plan.output, dy)?;
-        for step in plan.steps.iter().rev() {
+        backward.contribute(plan.schedule.output, dy)?;
+        for step in plan.schedule.steps.iter().rev() {
             if let Some(dy) = backward.gradients[step.out()].take() {
                 backward.step(step, dy)?;
             }

@@ -1,15 +1,15 @@
-//! Operations that the engine has no kernel for: a single node runs through candle's tensors, forwards and backwards,
-//! and everything around it stays in the engine.
+//! Operations that the engine has no kernel for, through candle's tensors.
 
-use candle_core::{DType, Result, Tensor, Var};
+use candle_core::{DType, Result, Tensor};
 
 use super::array::Array;
 use super::backward::Backward;
 use super::forward::{Forward, Tape};
 use super::kernels::Kernels;
-use super::plan::{Plan, ValueId};
+use super::plan::Plan;
 use super::runtime::Runtime;
-use crate::graph::apply;
+use crate::engine::fallback;
+use crate::engine::schedule::ValueId;
 
 /// Channels-last values as a tensor (N, C, H, W).
 fn tensor<R: Runtime>(
@@ -22,6 +22,11 @@ fn tensor<R: Runtime>(
     let shape = tape.shape(plan, value);
     let values = kernels.channels_first(values, [tape.n, shape.channels, shape.height * shape.width])?;
     values.into_tensor(&kernels.runtime, (tape.n, shape.channels, shape.height, shape.width))
+}
+
+/// Stored values as tensors (N, C, H, W).
+fn values<R: Runtime>(plan: &Plan, kernels: &Kernels<R>, tape: &Tape<R>, values: &[ValueId]) -> Result<Vec<Tensor>> {
+    values.iter().map(|&value| tensor(plan, kernels, tape, value, tape.value(value)?)).collect()
 }
 
 fn array<R: Runtime>(
@@ -39,40 +44,22 @@ fn array<R: Runtime>(
 impl<R: Runtime> Forward<'_, R> {
     pub(super) fn fallback(&mut self, node: usize, inputs: &[ValueId], out: ValueId) -> Result<Array<R>> {
         let (plan, kernels, tape) = (self.plan, self.kernels, &self.tape);
-        let inputs = inputs
-            .iter()
-            .map(|&value| tensor(plan, kernels, tape, value, tape.value(value)?))
-            .collect::<Result<Vec<_>>>()?;
-        let op = &plan.nodes[node].op;
-        // Detached parameters: what is computed here needs no graph of candle's.
-        let op = op.with_parameters(op.parameters().map(|p| p.map(Tensor::detach)));
-        array(plan, kernels, tape, out, &apply(&op, node, &inputs, tape.pass)?)
+        let inputs = values(plan, kernels, tape, inputs)?;
+        array(plan, kernels, tape, out, &fallback::forward(&plan.nodes, node, &inputs, tape.pass)?)
     }
 }
 
 impl<R: Runtime> Backward<'_, R> {
     pub(super) fn fallback(&mut self, node: usize, inputs: &[ValueId], out: ValueId, dy: &Array<R>) -> Result<()> {
         let (plan, kernels, tape) = (self.plan, self.kernels, self.tape);
-        let op = &plan.nodes[node].op;
-        let vars = inputs
-            .iter()
-            .map(|&value| Var::from_tensor(&tensor(plan, kernels, tape, value, tape.value(value)?)?))
-            .collect::<Result<Vec<_>>>()?;
-        let mut parameters = [None, None];
-        for (copy, parameter) in parameters.iter_mut().zip(op.parameters()) {
-            *copy = parameter.map(|p| Var::from_tensor(&p.detach())).transpose()?;
+        let dy = tensor(plan, kernels, tape, out, dy)?;
+        let of_inputs = values(plan, kernels, tape, inputs)?;
+        let gradients = fallback::backward(&plan.nodes, node, &of_inputs, &dy, tape.pass)?;
+        for (place, gradient) in gradients.parameters.into_iter().enumerate() {
+            self.parameters.extend(gradient.map(|gradient| ((node, place), gradient)));
         }
-        let tensors: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
-        let op = op.with_parameters(parameters.each_ref().map(|p| p.as_ref().map(|var| var.as_tensor().clone())));
-        let y = apply(&op, node, &tensors, tape.pass)?;
-        let dy = tensor(plan, kernels, tape, out, dy)?.reshape(y.shape())?;
-        let gradients = (y * dy)?.sum_all()?.backward()?;
-        for (place, parameter) in parameters.iter().enumerate() {
-            let gradient = parameter.as_ref().and_then(|var| gradients.get(var));
-            self.parameters.extend(gradient.map(|gradient| ((node, place), gradient.clone())));
-        }
-        for (&value, var) in inputs.iter().zip(&vars) {
-            if let Some(gradient) = gradients.get(var) {
+        for (&value, gradient) in inputs.iter().zip(&gradients.inputs) {
+            if let Some(gradient) = gradient {
                 self.contribute(value, array(plan, kernels, tape, value, gradient)?)?;
             }
         }

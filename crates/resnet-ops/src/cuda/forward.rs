@@ -10,8 +10,10 @@ use super::constants::Constants;
 use super::conv_problem::{ConvPass, ConvProblem};
 use super::kernels::{Kernels, NormCoefficients, Shortcut};
 use super::launch::PACK_BYTES;
-use super::plan::{Plan, Step, ValueId};
+use super::plan::{Plan, Step};
 use super::runtime::{Element, Runtime};
+use crate::engine::input_shape;
+use crate::engine::schedule::{Step as _, ValueId};
 use crate::graph::shapes::shapes;
 use crate::graph::{MapShape, NormParameters, Op, Pass};
 use crate::reference::standardize_weight;
@@ -40,15 +42,6 @@ pub(crate) struct Forward<'a, R: Runtime> {
     keep: bool,
 }
 
-/// Images and shape of a graph's input; vectors (N, C) have one row and one column.
-pub(super) fn input_shape(dims: &[usize]) -> Result<(usize, MapShape)> {
-    match *dims {
-        [n, channels, height, width] if n > 0 => Ok((n, MapShape { channels, height, width })),
-        [n, channels] if n > 0 => Ok((n, MapShape { channels, height: 1, width: 1 })),
-        ref dims => bail!("a network takes a batch (N, C, H, W), got {dims:?}"),
-    }
-}
-
 impl<'a, R: Runtime> Forward<'a, R> {
     /// Runs all steps on `x` (N, C, H, W), f32 or the compute dtype; what the backward pass reads is kept with `keep`.
     /// What `constants` hold is not made again: they go with parameters that never change.
@@ -73,7 +66,7 @@ impl<'a, R: Runtime> Forward<'a, R> {
         };
         let mut forward = Self { plan, kernels, tape, constants, keep };
         forward.tape.values[0] = Some(forward.input(x, input)?);
-        for (step, last_read) in plan.steps.iter().zip(&plan.last_read) {
+        for (step, last_reads) in plan.schedule.iter() {
             let value = forward.step(step)?;
             let wanted = n * forward.tape.shape(plan, step.out()).count();
             if value.count() != wanted {
@@ -81,7 +74,7 @@ impl<'a, R: Runtime> Forward<'a, R> {
             }
             forward.tape.values[step.out()] = Some(value);
             if !keep {
-                for &value in last_read {
+                for &value in last_reads {
                     forward.tape.values[value] = None;
                 }
             }

@@ -5,11 +5,10 @@
 
 use candle_core::{DType, Device, Tensor};
 
+use crate::engine;
+use crate::engine::schedule::{Schedule, ValueId};
 use crate::graph::{Node, NormParameters, Op};
 use crate::{AvgPoolConfig, Graph, PoolConfig};
-
-/// A stored value; 0 is the graph's input.
-pub(crate) type ValueId = usize;
 
 /// One step; `out` is the value that it stores.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,8 +72,8 @@ pub(crate) enum Step {
     },
 }
 
-impl Step {
-    pub(crate) fn inputs(&self) -> Vec<ValueId> {
+impl engine::schedule::Step for Step {
+    fn inputs(&self) -> Vec<ValueId> {
         match self {
             Step::Constant { .. } => Vec::new(),
             Step::Conv { x, .. }
@@ -90,7 +89,7 @@ impl Step {
         }
     }
 
-    pub(crate) fn out(&self) -> ValueId {
+    fn out(&self) -> ValueId {
         match *self {
             Step::Constant { out, .. }
             | Step::Conv { out, .. }
@@ -107,21 +106,15 @@ impl Step {
     }
 }
 
-/// A parameter's place: its node, and 0 for the weight or 1 for the bias.
-pub(crate) type ParameterId = (usize, usize);
-
 /// What the engine executes.
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// Where the parameters lie.
     pub device: Device,
     pub nodes: Vec<Node>,
-    pub steps: Vec<Step>,
-    /// The node whose shape each stored value has.
+    pub schedule: Schedule<Step>,
+    /// The node whose shape each stored value has; value 0 is the graph's input.
     pub shapes: Vec<usize>,
-    pub output: ValueId,
-    /// For each step, the values that no later one reads.
-    pub last_read: Vec<Vec<ValueId>>,
 }
 
 impl Plan {
@@ -144,51 +137,9 @@ impl Plan {
             lowering.lower(i);
         }
         let output = lowering.stored(graph.output().index());
-        let Lowering { mut steps, shapes, .. } = lowering;
-        drop_dead(&mut steps, output);
-        let last_read = last_reads(&steps, output, shapes.len());
-        Some(Self { device: device.clone(), nodes, steps, shapes, output, last_read })
+        let Lowering { steps, shapes, .. } = lowering;
+        Some(Self { device: device.clone(), nodes, schedule: Schedule::new(steps, output), shapes })
     }
-
-    /// All parameters with their places.
-    pub(crate) fn parameters(&self) -> Vec<(ParameterId, &Tensor)> {
-        let mut all = Vec::new();
-        for (i, node) in self.nodes.iter().enumerate() {
-            for (place, parameter) in node.op.parameters().into_iter().enumerate() {
-                all.extend(parameter.map(|parameter| ((i, place), parameter)));
-            }
-        }
-        all
-    }
-}
-
-/// Drops the steps that the output does not depend on. A norm among them would still have updated its statistics in
-/// the reference; no network has one.
-fn drop_dead(steps: &mut Vec<Step>, output: ValueId) {
-    let mut read = std::collections::HashSet::from([output]);
-    let mut live = Vec::with_capacity(steps.len());
-    for step in steps.iter().rev() {
-        live.push(read.contains(&step.out()));
-        if live.last() == Some(&true) {
-            read.extend(step.inputs());
-        }
-    }
-    let mut live = live.into_iter().rev();
-    steps.retain(|_| live.next() == Some(true));
-}
-
-fn last_reads(steps: &[Step], output: ValueId, values: usize) -> Vec<Vec<ValueId>> {
-    let mut seen = vec![false; values];
-    seen[output] = true;
-    let mut last = vec![Vec::new(); steps.len()];
-    for (i, step) in steps.iter().enumerate().rev() {
-        for value in step.inputs() {
-            if !std::mem::replace(&mut seen[value], true) {
-                last[i].push(value);
-            }
-        }
-    }
-    last
 }
 
 /// What is known of a node's result.

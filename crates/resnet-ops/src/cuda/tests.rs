@@ -320,6 +320,7 @@ fn a_block_is_six_steps() -> Result<()> {
     let output = block(&mut graph, &mut vars, x, 4, 8, 2)?;
     let plan = Plan::new(&graph.finish(output), &Device::Cpu).expect("f32");
     let norms: Vec<(bool, bool)> = plan
+        .schedule
         .steps
         .iter()
         .filter_map(|step| match step {
@@ -329,9 +330,9 @@ fn a_block_is_six_steps() -> Result<()> {
         .collect();
     // The norm of the shortcut is stored first; the last one takes up the addition and the ReLU.
     assert_eq!(norms, [(false, true), (false, false), (true, true)]);
-    assert_eq!(plan.steps.len(), 6);
+    assert_eq!(plan.schedule.steps.len(), 6);
     // Every value but the result is given back after its last reader.
-    assert_eq!(plan.last_read.iter().flatten().count(), plan.shapes.len() - 1);
+    assert_eq!(plan.schedule.last_reads.iter().flatten().count(), plan.shapes.len() - 1);
     Ok(())
 }
 

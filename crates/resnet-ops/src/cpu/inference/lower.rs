@@ -8,61 +8,59 @@ use crate::PoolConfig;
 use crate::cpu::isa::Arithmetic;
 use crate::cpu::norm::{NormCoefficients, constant_norm};
 use crate::cpu::standardize::effective;
+use crate::engine::schedule::{self, Schedule, ValueId};
 use crate::graph::{Graph, Op};
-
-/// Position of a value: the node that it stands for.
-pub(super) type Id = usize;
 
 /// One pass over activations; `out` is a value that no step wrote before.
 pub(super) enum Step {
     Conv {
-        input: Id,
+        input: ValueId,
         weights: Box<Weights>,
-        residual: Option<Id>,
+        residual: Option<ValueId>,
         relu: bool,
-        out: Id,
+        out: ValueId,
     },
     /// `x · scale + shift`, by channel.
     Affine {
-        input: Id,
+        input: ValueId,
         scale: Vec<f32>,
         shift: Vec<f32>,
         relu: bool,
-        out: Id,
+        out: ValueId,
     },
     /// `a + b`, or `a` alone.
     Add {
-        a: Id,
-        b: Option<Id>,
+        a: ValueId,
+        b: Option<ValueId>,
         relu: bool,
-        out: Id,
+        out: ValueId,
     },
     MaxPool {
         config: PoolConfig,
-        input: Id,
-        out: Id,
+        input: ValueId,
+        out: ValueId,
     },
     GlobalAvgPool {
-        input: Id,
-        out: Id,
+        input: ValueId,
+        out: ValueId,
     },
     /// The last step: its result is no map.
     Linear {
-        input: Id,
+        input: ValueId,
         weights: Box<Weights>,
-        out: Id,
+        out: ValueId,
     },
     /// Every stride-th pixel, with zero channels around.
     Shortcut {
-        input: Id,
+        input: ValueId,
         stride: (usize, usize),
         before: usize,
-        out: Id,
+        out: ValueId,
     },
 }
 
-impl Step {
-    pub(super) fn out(&self) -> Id {
+impl schedule::Step for Step {
+    fn out(&self) -> ValueId {
         match *self {
             Step::Conv { out, .. }
             | Step::Affine { out, .. }
@@ -73,21 +71,22 @@ impl Step {
             | Step::Shortcut { out, .. } => out,
         }
     }
-    pub(super) fn inputs(&self) -> [Option<Id>; 2] {
+
+    fn inputs(&self) -> Vec<ValueId> {
         match *self {
-            Step::Conv { input, residual, .. } => [Some(input), residual],
-            Step::Add { a, b, .. } => [Some(a), b],
+            Step::Conv { input: a, residual: b, .. } | Step::Add { a, b, .. } => std::iter::once(a).chain(b).collect(),
             Step::Affine { input, .. }
             | Step::MaxPool { input, .. }
             | Step::GlobalAvgPool { input, .. }
             | Step::Linear { input, .. }
-            | Step::Shortcut { input, .. } => [Some(input), None],
+            | Step::Shortcut { input, .. } => vec![input],
         }
     }
 }
 
-/// The steps and the value that they end with; `None` where the graph has an operation that inference lacks.
-pub(super) fn lower(graph: &Graph) -> Result<Option<(Vec<Step>, Id)>> {
+/// The steps, whose values are named by the nodes that they stand for; `None` where the graph has an operation that inference
+/// lacks.
+pub(super) fn lower(graph: &Graph) -> Result<Option<Schedule<Step>>> {
     let nodes = &graph.nodes()[..=graph.output().index()];
     let mut consumers: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
     for (i, node) in nodes.iter().enumerate() {
@@ -99,7 +98,7 @@ pub(super) fn lower(graph: &Graph) -> Result<Option<(Vec<Step>, Id)>> {
         _ => None,
     };
     // Where each node's value is kept, once it is.
-    let mut kept: Vec<Option<Id>> = vec![None; nodes.len()];
+    let mut kept: Vec<Option<ValueId>> = vec![None; nodes.len()];
     kept[0] = Some(0);
     // Nodes whose work is part of another's step.
     let mut absorbed = vec![false; nodes.len()];
@@ -108,7 +107,7 @@ pub(super) fn lower(graph: &Graph) -> Result<Option<(Vec<Step>, Id)>> {
         if kept[i].is_some() || absorbed[i] {
             continue;
         }
-        let inputs: Option<Vec<Id>> = node.inputs.iter().map(|input| kept[input.index()]).collect();
+        let inputs: Option<Vec<ValueId>> = node.inputs.iter().map(|input| kept[input.index()]).collect();
         let Some(inputs) = inputs else { bail!("graph: node {i} reads a value that is not there") };
         let relu_after = |value: usize| only(value).filter(|&next| matches!(nodes[next].op, Op::Relu));
         // The node whose value the step gives, and those on the way to it.
@@ -178,5 +177,5 @@ pub(super) fn lower(graph: &Graph) -> Result<Option<(Vec<Step>, Id)>> {
         kept[out] = Some(out);
         steps.push(step);
     }
-    Ok(Some((steps, graph.output().index())))
+    Ok(Some(Schedule::new(steps, graph.output().index())))
 }

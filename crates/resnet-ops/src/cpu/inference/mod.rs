@@ -13,9 +13,11 @@ use crate::cpu::conv::window::IMAGE_CHANNELS;
 use crate::cpu::element::Bf16;
 use crate::cpu::isa::{Arithmetic, Isa};
 use crate::cpu::threads;
+use crate::engine;
+use crate::engine::schedule::{Schedule, Step as _, ValueId};
 use crate::graph::{Fit, Graph, MapShape, Op};
 use crate::memory;
-use lower::{Id, Step, lower};
+use lower::{Step, lower};
 use map::{Layout, Map, Stored};
 
 /// A graph made ready for inference. It may be shared by threads.
@@ -27,23 +29,20 @@ pub struct Inference {
 
 /// The steps, and what follows from them for each value.
 struct Plan {
-    steps: Vec<Step>,
-    output: Id,
+    schedule: Schedule<Step>,
     /// Whether the kernels for pairs of bf16 apply to all convolutions.
     pairs: bool,
     /// The border that its readers need.
     borders: Vec<usize>,
-    /// The last step that reads it.
-    last_uses: Vec<usize>,
     /// Whether all that is done with the input is to convolve it: then it may be kept unpadded.
     unpadded: bool,
 }
 
 impl Plan {
-    fn new(steps: Vec<Step>, output: Id) -> Self {
-        let (mut borders, mut last_uses) = (vec![0; output + 1], vec![usize::MAX; output + 1]);
-        for (i, step) in steps.iter().enumerate() {
-            step.inputs().into_iter().flatten().for_each(|id| last_uses[id] = i);
+    fn new(schedule: Schedule<Step>) -> Self {
+        let Schedule { steps, output, .. } = &schedule;
+        let mut borders = vec![0; output + 1];
+        for step in steps {
             if let Step::Conv { input, weights, .. } = step {
                 let padding = weights.config.padding;
                 borders[*input] = borders[*input].max(padding.0).max(padding.1);
@@ -56,10 +55,10 @@ impl Plan {
         let pairs = steps.iter().all(fits);
         let convolved = |step: &Step| match step {
             Step::Conv { residual, .. } => *residual != Some(0),
-            step => !step.inputs().contains(&Some(0)),
+            step => !step.inputs().contains(&0),
         };
-        let unpadded = output != 0 && steps.iter().all(convolved);
-        Self { steps, output, pairs, borders, last_uses, unpadded }
+        let unpadded = *output != 0 && steps.iter().all(convolved);
+        Self { schedule, pairs, borders, unpadded }
     }
 }
 
@@ -78,7 +77,7 @@ impl Inference {
             _ => true,
         };
         let steps = if graph.needed()?.iter().all(|node| on_cpu(&node.op)) { lower(graph)? } else { None };
-        let plan = steps.map(|(steps, output)| Plan::new(steps, output));
+        let plan = steps.map(Plan::new);
         // Without a plan the graph itself runs: what an engine makes of its parameters it then makes once.
         let graph = if plan.is_some() { graph.clone() } else { graph.frozen()? };
         Ok(Self { graph, plan })
@@ -155,7 +154,7 @@ impl Run<'_> {
     fn run<E: Stored>(&self, isa: Isa, x: &[f32], n: usize, input: MapShape) -> Result<(CpuStorage, Shape)> {
         let shapes = self.fit.shapes.as_slice();
         // What borders and panels add counts only where it is most of a map.
-        let bytes = |id: Id| size_of::<E>() * shapes[id].count().max(self.layout::<E>(id, 1).len() / 4);
+        let bytes = |id: ValueId| size_of::<E>() * shapes[id].count().max(self.layout::<E>(id, 1).len() / 4);
         let largest = (0..shapes.len()).map(bytes).max().unwrap_or(1);
         let threads = threads::count();
         let most = (PART_BYTES / largest.max(1)).next_multiple_of(threads).max(threads);
@@ -168,26 +167,24 @@ impl Run<'_> {
         for x in x.chunks(size * input.count()) {
             values.extend(self.part::<E>(isa, x, x.len() / input.count())?);
         }
-        let MapShape { channels, height, width } = shapes[self.plan.output];
-        let shape =
-            if self.fit.vector { Shape::from((n, channels)) } else { Shape::from((n, channels, height, width)) };
+        let shape = engine::output_shape(n, shapes[self.plan.schedule.output], self.fit.vector);
         Ok((CpuStorage::F32(values), shape))
     }
 
     /// How a value of `n` images is laid out.
-    fn layout<E: Stored>(&self, id: Id, n: usize) -> Layout {
+    fn layout<E: Stored>(&self, id: ValueId, n: usize) -> Layout {
         let shape = self.fit.shapes[id];
         let unpadded = id == 0 && self.plan.unpadded && shape.channels == IMAGE_CHANNELS && !E::NARROW;
         Layout { n, shape, border: self.plan.borders[id], values: E::VALUES, unpadded }
     }
 
     fn part<E: Stored>(&self, isa: Isa, x: &[f32], n: usize) -> Result<Vec<f32>> {
-        let Plan { steps, output, last_uses, .. } = self.plan;
-        let layout = |id: Id| self.layout::<E>(id, n);
+        let schedule = &self.plan.schedule;
+        let layout = |id: ValueId| self.layout::<E>(id, n);
         let mut maps: Vec<Option<Map<E>>> = self.fit.shapes.iter().map(|_| None).collect();
         maps[0] = Some(passes::input(isa, x, layout(0)));
-        for (i, step) in steps.iter().enumerate() {
-            let get = |id: Id| match &maps[id] {
+        for (step, last_reads) in schedule.iter() {
+            let get = |id: ValueId| match &maps[id] {
                 Some(map) => Ok(map),
                 None => bail!("inference lost value {id}"),
             };
@@ -209,11 +206,11 @@ impl Run<'_> {
                 Step::Linear { input, weights, .. } => return conv::linear(isa, get(*input)?, weights),
             };
             maps[out] = Some(map);
-            for id in step.inputs().into_iter().flatten().filter(|&id| last_uses[id] == i) {
+            for &id in last_reads {
                 maps[id] = None;
             }
         }
-        let Some(map) = &maps[*output] else { bail!("inference lost its output") };
+        let Some(map) = &maps[schedule.output] else { bail!("inference lost its output") };
         Ok(passes::output(map))
     }
 }

@@ -13,7 +13,7 @@ pub(crate) fn count() -> usize {
     rayon::current_num_threads().max(1)
 }
 
-/// Tile `i` of `0..len` cut into so many, as even as can be.
+/// Chunk `i` of `0..len` cut into so many, as even as can be.
 pub(crate) fn chunk(i: usize, parts: usize, len: usize) -> Range<usize> {
     i * len / parts..(i + 1) * len / parts
 }
@@ -25,13 +25,38 @@ pub(crate) fn static_partition<R: Send>(items: usize, work: impl Fn(Range<usize>
     if chunks == 1 {
         return vec![work(0..items)];
     }
-    let range = |i: usize| chunk(i, chunks, items);
+    let mut results: Vec<Option<R>> = (0..chunks).map(|_| None).collect();
+    let slots = Slots(results.as_mut_ptr());
+    in_parallel(chunks, &|i| {
+        let result = work(chunk(i, chunks, items));
+        // SAFETY: every chunk has its own slot.
+        unsafe { *slots.at(i) = Some(result) };
+    });
+    results.into_iter().flatten().collect()
+}
+
+/// Calls `work(i)` for each of so many chunks. By a pointer: one such function is compiled, where one for each kind of work
+/// would be a fifth of this crate's code.
+fn in_parallel(chunks: usize, work: &(dyn Fn(usize) + Sync)) {
     let team = TEAM.get();
-    if !team.is_null() {
+    if team.is_null() {
+        (0..chunks).into_par_iter().with_max_len(1).for_each(work);
+    } else {
         // SAFETY: the pointer is that of a team whose `team_scope` has not returned.
-        return unsafe { &*team }.static_partition(chunks, |i| work(range(i)));
+        unsafe { &*team }.work_on(chunks, work);
     }
-    (0..chunks).into_par_iter().with_max_len(1).map(|i| work(range(i))).collect()
+}
+
+/// Where the chunks put their results.
+struct Slots<R>(*mut Option<R>);
+
+// SAFETY: every chunk writes its own slot.
+unsafe impl<R: Send> Sync for Slots<R> {}
+
+impl<R> Slots<R> {
+    fn at(&self, i: usize) -> *mut Option<R> {
+        self.0.wrapping_add(i)
+    }
 }
 
 /// Calls `work(i)` for each of `0..items`, in parallel where that is worth it.
@@ -125,18 +150,6 @@ struct Team {
     over: AtomicBool,
 }
 
-/// Where the members put their results.
-struct Slots<R>(*mut Option<R>);
-
-// SAFETY: every chunk writes its own slot.
-unsafe impl<R: Send> Sync for Slots<R> {}
-
-impl<R> Slots<R> {
-    fn at(&self, i: usize) -> *mut Option<R> {
-        self.0.wrapping_add(i)
-    }
-}
-
 /// Spins before a waiting thread offers its core to others.
 const PATIENCE: usize = 20_000;
 
@@ -164,21 +177,9 @@ impl Team {
         }
     }
 
-    fn static_partition<R: Send>(&self, chunks: usize, work: impl Fn(usize) -> R + Sync) -> Vec<R> {
-        let mut results: Vec<Option<R>> = (0..chunks).map(|_| None).collect();
-        let slots = Slots(results.as_mut_ptr());
-        let store = |i: usize| {
-            let result = work(i);
-            // SAFETY: every chunk has its own slot.
-            unsafe { *slots.at(i) = Some(result) };
-        };
-        let task = Task {
-            work: &store,
-            chunks,
-            next: AtomicUsize::new(0),
-            done: AtomicUsize::new(0),
-            failed: AtomicBool::new(false),
-        };
+    fn work_on(&self, chunks: usize, work: &(dyn Fn(usize) + Sync)) {
+        let task =
+            Task { work, chunks, next: AtomicUsize::new(0), done: AtomicUsize::new(0), failed: AtomicBool::new(false) };
         self.task.store((&raw const task).cast_mut().cast(), Ordering::SeqCst);
         task.take();
         let mut spins = 0;
@@ -190,7 +191,6 @@ impl Team {
             wait(&mut spins);
         }
         assert!(!task.failed.load(Ordering::Relaxed), "a chunk of the work panicked");
-        results.into_iter().flatten().collect()
     }
 }
 

@@ -1,22 +1,18 @@
-//! The engine as an operation of candle's autograd.
-//!
-//! candle's custom operations take at most three tensors, and a network has hundreds of parameters. So each parameter
-//! passes through a [`Ticket`], an operation that turns it into one zero; all tickets together are the second argument
-//! of the [`Network`] operation. Its backward pass leaves the parameters' gradients in a shared place, where the
-//! tickets' backward passes, which candle runs afterwards, find them.
+//! The engine's passes for candle's autograd.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Device, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, DType, Device, Result, Storage, Tensor};
 
-use super::backward::Backward;
+use super::backward::{self, Backward};
 use super::forward::{Forward, Tape};
-use super::plan::{ParameterId, Plan};
+use super::plan::Plan;
+use crate::cpu::buffer::Buffer;
 use crate::cpu::element::{Bf16, Element};
 use crate::cpu::isa::Isa;
 use crate::cpu::layout::{channels_first, channels_last, with_values};
-use crate::engine::grad_sink::sink;
+use crate::engine::{self, ParameterId, autograd};
 use crate::graph::{Fit, MapShape, Pass};
 
 /// Runs the plan on `x` (N, C, H, W), f32 on the CPU.
@@ -28,164 +24,71 @@ pub(crate) fn run(plan: &Arc<Plan>, x: &Tensor, fit: &Fit, pass: Pass, compute: 
     }
 }
 
-pub(super) type Stash = Arc<Mutex<HashMap<ParameterId, Vec<f32>>>>;
-
 fn run_as<E: Element>(plan: &Arc<Plan>, x: &Tensor, vector: bool, pass: Pass) -> Result<Tensor> {
-    let x = &x.contiguous()?;
-    let tickets = Tickets::new(plan.parameters(), x.device())?;
-    let (plan, isa, tape) = (plan.clone(), Isa::current(), Mutex::new(None));
-    let op = Network::<E> { plan, vector, pass, isa, tape, stash: tickets.stash };
-    if tickets.count == 0 && !x.track_op() {
-        let nothing = Tensor::zeros(1, DType::F32, x.device())?;
-        return x.apply_op2_no_bwd(&nothing, &Inference(op));
-    }
-    x.apply_op2(&tickets.tensor, op)
+    let isa = Isa::current();
+    autograd::run(x, engine::parameters(&plan.nodes), |tracked| {
+        // In evaluation gradients are rarely asked for: the values are computed again if they are.
+        let keep = tracked && pass.keep;
+        let tape = forward::<E>(plan, isa, x, pass, keep)?;
+        let (storage, shape) = (output(plan, &tape)?, tape.output_shape(plan));
+        let shape = engine::output_shape(tape.n, shape, vector);
+        let backward = Network { plan: plan.clone(), pass, isa, tape: keep.then_some(tape) };
+        Ok(autograd::Forward { storage, shape, backward })
+    })
 }
 
-/// The tickets of all parameters that gradients are wanted of.
-pub(super) struct Tickets {
-    /// One zero a ticket; one zero where there is none.
-    pub tensor: Tensor,
-    pub count: usize,
-    pub stash: Stash,
+/// A forward pass on `x` (N, C, H, W) or (N, C).
+fn forward<E: Element>(plan: &Plan, isa: Isa, x: &Tensor, pass: Pass, keep: bool) -> Result<Tape<E>> {
+    let (n, input, x) = to_map(x)?;
+    Forward::run(plan, isa, x, n, input, (pass, keep))
 }
 
-impl Tickets {
-    pub(super) fn new<'a>(
-        parameters: impl IntoIterator<Item = (ParameterId, &'a Tensor)>,
-        device: &Device,
-    ) -> Result<Self> {
-        let stash = Stash::default();
-        let mut tickets = Vec::new();
-        for (id, parameter) in parameters {
-            if parameter.track_op() {
-                tickets.push(parameter.apply_op1(Ticket { id, stash: stash.clone() })?);
-            }
-        }
-        let tensor = match tickets.len() {
-            0 => Tensor::zeros(1, DType::F32, device)?,
-            _ => Tensor::cat(&tickets, 0)?,
-        };
-        Ok(Self { tensor, count: tickets.len(), stash })
-    }
+/// A graph's input as a stored map, with its number of images and shape.
+pub(super) fn to_map<E: Element>(x: &Tensor) -> Result<(usize, MapShape, Buffer<E>)> {
+    let (n, input) = engine::input_shape(x.dims())?;
+    Ok((n, input, with_values(x, |values| channels_last::<E>(values, n, input))?))
 }
 
-/// Turns a parameter into one zero, and brings its gradient back.
-struct Ticket {
-    id: ParameterId,
-    stash: Stash,
+/// The result of a forward pass.
+pub(super) fn output<E: Element>(plan: &Plan, tape: &Tape<E>) -> Result<Storage> {
+    let values = channels_first(tape.value(plan.schedule.output)?, tape.n, tape.output_shape(plan));
+    Ok(Storage::Cpu(CpuStorage::F32(values)))
 }
 
-impl CustomOp1 for Ticket {
-    fn name(&self) -> &'static str {
-        "parameter-ticket"
-    }
-    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        Ok((CpuStorage::F32(vec![0.]), Shape::from(1)))
-    }
-    fn bwd(&self, parameter: &Tensor, _: &Tensor, _: &Tensor) -> Result<Option<Tensor>> {
-        let gradient = self.stash.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
-        let gradient = gradient.map(|values| Tensor::from_vec(values, parameter.shape(), parameter.device()));
-        Ok(gradient.transpose()?.and_then(|gradient| sink(parameter, gradient)))
-    }
+/// Gradients of parameters as tensors, their nodes counted from `offset`.
+pub(super) fn to_tensors(
+    gradients: HashMap<ParameterId, Vec<f32>>,
+    offset: usize,
+) -> impl Iterator<Item = Result<(ParameterId, Tensor)>> {
+    gradients.into_iter().map(move |((node, place), values)| {
+        let count = values.len();
+        Ok(((node + offset, place), Tensor::from_vec(values, count, &Device::Cpu)?))
+    })
 }
 
 struct Network<E> {
     plan: Arc<Plan>,
-    /// Whether the result is (N, C).
-    vector: bool,
     pass: Pass,
     isa: Isa,
-    tape: Mutex<Option<Arc<Tape<E>>>>,
-    stash: Stash,
+    tape: Option<Tape<E>>,
 }
 
-/// Rows and columns of a graph's input; vectors (N, C) have one of each.
-pub(super) fn input_shape(layout: &Layout) -> Result<(usize, MapShape)> {
-    match *layout.dims() {
-        [n, channels, height, width] if n > 0 => Ok((n, MapShape { channels, height, width })),
-        [n, channels] if n > 0 => Ok((n, MapShape { channels, height: 1, width: 1 })),
-        ref dims => bail!("a network takes a batch (N, C, H, W), got {dims:?}"),
-    }
-}
-
-/// The values of a contiguous f32 tensor.
-pub(super) fn contiguous<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
-    let Some((start, end)) = layout.contiguous_offsets() else { bail!("the engine takes contiguous tensors") };
-    Ok(&storage.as_slice::<f32>()?[start..end])
-}
-
-/// The result of a forward pass, (N, C, H, W) or, a `vector`, (N, C).
-pub(super) fn output<E: Element>(plan: &Plan, tape: &Tape<E>, vector: bool) -> Result<(CpuStorage, Shape)> {
-    let shape = tape.shapes[plan.stored[plan.output].node];
-    let values = tape.value(plan.output)?;
-    let out = channels_first(values, tape.n, shape);
-    let dims = match vector {
-        true => Shape::from((tape.n, shape.channels)),
-        false => Shape::from((tape.n, shape.channels, shape.height, shape.width)),
-    };
-    Ok((CpuStorage::F32(out), dims))
-}
-
-impl<E: Element> Network<E> {
-    fn forward(&self, x: &[f32], n: usize, input: MapShape, keep: bool) -> Result<Tape<E>> {
-        let buffer = channels_last::<E>(x, n, input);
-        Forward::run(&self.plan, self.isa, buffer, n, input, (self.pass, keep))
-    }
-
-    fn cpu(&self, storage: &CpuStorage, layout: &Layout, keep: bool) -> Result<(CpuStorage, Shape)> {
-        let (n, input) = input_shape(layout)?;
-        let tape = self.forward(contiguous(storage, layout)?, n, input, keep)?;
-        let output = output(&self.plan, &tape, self.vector)?;
-        if keep {
-            *self.tape.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(tape));
-        }
-        Ok(output)
-    }
-}
-
-impl<E: Element> CustomOp2 for Network<E> {
-    fn name(&self) -> &'static str {
-        "network"
-    }
-
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        // In evaluation gradients are rarely asked for: the values are computed again if they are.
-        self.cpu(s1, l1, self.pass.keep)
-    }
-
-    fn bwd(&self, x: &Tensor, tickets: &Tensor, _: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let kept = self.tape.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let tape = match kept {
+impl<E: Element> autograd::Backward for Network<E> {
+    fn backward(&self, x: &Tensor, g: &Tensor) -> Result<autograd::Gradients> {
+        let again;
+        let tape = match &self.tape {
             Some(tape) => tape,
             None => {
-                let (n, input) = input_shape(x.layout())?;
-                Arc::new(with_values(x, |values| self.forward(values, n, input, true))??)
+                again = forward::<E>(&self.plan, self.isa, x, self.pass, true)?;
+                &again
             }
         };
-        let shape = tape.shapes[self.plan.stored[self.plan.output].node];
+        let shape = tape.output_shape(&self.plan);
         let dy = with_values(&g.contiguous()?, |g| channels_last::<E>(g, tape.n, shape))?;
-        let gradients = Backward::run(&self.plan, self.isa, &tape, dy, x.track_op())?;
-        self.stash.lock().unwrap_or_else(PoisonError::into_inner).extend(gradients.parameters);
-        let dx = match gradients.input {
-            Some(dx) => {
-                let input = tape.shapes[0];
-                Some(Tensor::from_vec(channels_first(&dx, tape.n, input), x.shape(), x.device())?)
-            }
-            None => None,
-        };
-        Ok((dx, Some(tickets.zeros_like()?)))
-    }
-}
-
-/// The same operation where nothing tracks gradients: nothing is kept.
-struct Inference<E>(Network<E>);
-
-impl<E: Element> CustomOp2 for Inference<E> {
-    fn name(&self) -> &'static str {
-        "network-inference"
-    }
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        self.0.cpu(s1, l1, false)
+        let backward::Gradients { parameters, input } = Backward::run(&self.plan, self.isa, tape, dy, x.track_op())?;
+        let to_tensor =
+            |dx: Arc<Buffer<E>>| Tensor::from_vec(channels_first(&dx, tape.n, tape.shapes[0]), x.shape(), x.device());
+        let input = input.map(to_tensor).transpose()?;
+        Ok(autograd::Gradients { parameters: to_tensors(parameters, 0).collect::<Result<_>>()?, input })
     }
 }

@@ -11,7 +11,7 @@ use super::forward::{Tape, linear_shape, target};
 use super::gradient_epilogue::{Alias, GradientEpilogue, GradientEpiloguePass};
 use super::gradient_epilogue::{Mask, NormSums};
 use super::max_pool::MaxPoolBackward;
-use super::plan::{ParameterId, Plan, Step, View};
+use super::plan::{Plan, Step, View};
 use crate::cpu::buffer::{Buffer, Shared};
 use crate::cpu::conv::pack::{ReadPixels, Source};
 use crate::cpu::conv::problem::ConvProblem;
@@ -21,6 +21,8 @@ use crate::cpu::isa::{Arithmetic, Isa, launch};
 use crate::cpu::layout::{channels_first, with_values};
 use crate::cpu::standardize;
 use crate::cpu::threads;
+use crate::engine::ParameterId;
+use crate::engine::schedule::Step as _;
 use crate::graph::{MapShape, Op};
 
 /// The gradient of a stored value.
@@ -90,8 +92,8 @@ impl<'a, E: Element> Backward<'a, E> {
         let raw = |tensor: usize| {
             plan.slots.iter().position(|slot| slot.tensor == tensor && slot.norm.is_none() && !slot.relu)
         };
-        let Some(output) = raw(plan.output) else { bail!("the output has no gradient") };
-        let shape = backward.stored_shape(plan.output);
+        let Some(output) = raw(plan.schedule.output) else { bail!("the output has no gradient") };
+        let shape = backward.stored_shape(plan.schedule.output);
         backward.slots[output].aliases.push(Alias { buffer: dy.into(), shape, stride: (1, 1), reshaped: None });
         backward.contributed(output)?;
         threads::team_scope(|| backward.steps())?;
@@ -104,7 +106,7 @@ impl<'a, E: Element> Backward<'a, E> {
 
     fn steps(&mut self) -> Result<()> {
         let plan = self.plan;
-        for step in plan.steps.iter().rev() {
+        for step in plan.schedule.steps.iter().rev() {
             let Some(gradient) = self.gradient_of(step.out())? else { continue };
             self.step(step, &gradient)?;
             for &slot in &plan.stored[step.out()].slots {

@@ -108,13 +108,11 @@ impl<'a, E: Element> Forward<'a, E> {
 
     fn steps(&mut self) -> Result<()> {
         let plan = self.plan;
-        for (i, step) in plan.steps.iter().enumerate() {
+        for (step, last_reads) in plan.schedule.iter() {
             self.step(step)?;
             if !self.keep {
-                for (t, value) in self.tape.values.iter_mut().enumerate() {
-                    if plan.stored[t].last_use == i {
-                        *value = None;
-                    }
+                for &value in last_reads {
+                    self.tape.values[value] = None;
                 }
             }
         }
@@ -391,6 +389,11 @@ impl<E: Element> Tape<E> {
             Some(value) => Ok(value),
             None => bail!("the engine lost stored value {tensor}"),
         }
+    }
+
+    /// Shape of the plan's output.
+    pub(crate) fn output_shape(&self, plan: &Plan) -> MapShape {
+        self.shapes[plan.stored[plan.schedule.output].node]
     }
 
     pub(crate) fn norm(&self, node: usize) -> Result<&NormCoefficients> {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use candle_core::{DType, Result, Tensor};
 
 use crate::cpu::conv::problem::ConvProblem;
+use crate::engine::schedule::{self, Schedule, ValueId};
 use crate::graph::{MapShape, Node, NormParameters, Op};
 use crate::{AvgPoolConfig, Graph, PoolConfig};
 
@@ -41,8 +42,6 @@ pub(crate) struct Stored {
     pub norms: Vec<usize>,
     /// Slots that collect its gradient.
     pub slots: Vec<usize>,
-    /// Last step that reads it.
-    pub last_use: usize,
 }
 
 /// Collects the gradient of a stored value as seen through one norm and ReLU.
@@ -111,8 +110,12 @@ pub(crate) enum Step {
     },
 }
 
-impl Step {
-    pub(crate) fn out(&self) -> usize {
+impl schedule::Step for Step {
+    fn inputs(&self) -> Vec<ValueId> {
+        self.views().iter().map(|view| view.tensor).collect()
+    }
+
+    fn out(&self) -> ValueId {
         match *self {
             Step::Constant { out, .. }
             | Step::Conv { out, .. }
@@ -126,7 +129,10 @@ impl Step {
             | Step::Fallback { out, .. } => out,
         }
     }
-    fn inputs(&self) -> Vec<View> {
+}
+
+impl Step {
+    fn views(&self) -> Vec<View> {
         match *self {
             Step::Constant { .. } => Vec::new(),
             Step::Add { a, b, .. } => vec![a, b],
@@ -148,13 +154,9 @@ pub(crate) struct Plan {
     pub nodes: Vec<Node>,
     pub stored: Vec<Stored>,
     pub slots: Vec<Slot>,
-    pub steps: Vec<Step>,
-    /// A stored value without anything on the way.
-    pub output: usize,
+    /// Its output is a stored value without anything on the way.
+    pub schedule: Schedule<Step>,
 }
-
-/// A parameter's place: its node, and 0 for the weight or 1 for the bias.
-pub(crate) type ParameterId = (usize, usize);
 
 impl Plan {
     /// `None` where a parameter is not f32 on the CPU.
@@ -171,16 +173,11 @@ impl Plan {
         }
         let view = lowering.views[graph.output().index()];
         let output = lowering.plain(view).tensor;
-        let Lowering { stored, slots, mut steps, .. } = lowering;
-        drop_dead(&mut steps, output);
-        let mut plan = Self { nodes, stored, slots, steps, output };
-        for (i, step) in plan.steps.iter().enumerate() {
-            for view in step.inputs() {
-                plan.stored[view.tensor].last_use = i;
-                plan.slots[view.slot].contributions += 1;
-            }
+        let Lowering { stored, slots, steps, .. } = lowering;
+        let mut plan = Self { nodes, stored, slots, schedule: Schedule::new(steps, output) };
+        for view in plan.schedule.steps.iter().flat_map(Step::views) {
+            plan.slots[view.slot].contributions += 1;
         }
-        plan.stored[output].last_use = usize::MAX;
         // The gradient of the output enters here.
         let slot = plan.slots.iter().position(|slot| slot.tensor == output && slot.norm.is_none() && !slot.relu);
         if let Some(slot) = slot {
@@ -196,17 +193,6 @@ impl Plan {
         }
     }
 
-    /// All parameters with their places.
-    pub(crate) fn parameters(&self) -> Vec<(ParameterId, &Tensor)> {
-        let mut all = Vec::new();
-        for (i, node) in self.nodes.iter().enumerate() {
-            for (place, parameter) in node.op.parameters().into_iter().enumerate() {
-                all.extend(parameter.map(|parameter| ((i, place), parameter)));
-            }
-        }
-        all
-    }
-
     /// The sizes of a convolution step on a batch of `n`.
     pub(crate) fn conv_shape(&self, node: usize, input: MapShape, output: MapShape, n: usize) -> Result<ConvProblem> {
         let Op::Conv { weight, config, .. } = &self.nodes[node].op else {
@@ -217,21 +203,6 @@ impl Plan {
         let (oh, ow) = (output.height, output.width);
         Ok(ConvProblem { n, h, w, c, o, kh, kw, oh, ow, config: *config }.with_short_strides())
     }
-}
-
-/// Drops the steps that the output does not depend on: in the backward pass no gradient would come from them, and what
-/// they read would wait for it.
-fn drop_dead(steps: &mut Vec<Step>, output: usize) {
-    let mut read = std::collections::HashSet::from([output]);
-    let mut live: Vec<bool> = Vec::with_capacity(steps.len());
-    for step in steps.iter().rev() {
-        live.push(read.contains(&step.out()));
-        if live.last() == Some(&true) {
-            read.extend(step.inputs().iter().map(|view| view.tensor));
-        }
-    }
-    let mut live = live.into_iter().rev();
-    steps.retain(|_| live.next() == Some(true));
 }
 
 struct Lowering<'a> {
@@ -355,7 +326,7 @@ impl<'a> Lowering<'a> {
 
     fn store(&mut self, node: usize, rectified: bool) -> View {
         let tensor = self.stored.len();
-        self.stored.push(Stored { node, rectified, norms: Vec::new(), slots: Vec::new(), last_use: 0 });
+        self.stored.push(Stored { node, rectified, norms: Vec::new(), slots: Vec::new() });
         self.view(View { tensor, norm: None, relu: false, stride: (1, 1), pad: None, node, slot: 0 })
     }
 

@@ -2,19 +2,21 @@
 //! that memory holds one segment and the values between segments (Chen et al. 2016, "Training deep nets with sublinear memory
 //! cost").
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor};
+use candle_core::{DType, Result, Shape, Storage, Tensor};
 
-use super::autograd::{Stash, Tickets, contiguous, input_shape, output};
+use super::autograd::{output, to_map, to_tensors};
 use super::backward::Backward;
 use super::forward::{Forward, Tape};
-use super::plan::{ParameterId, Plan};
+use super::plan::Plan;
 use crate::Graph;
 use crate::cpu::buffer::Buffer;
 use crate::cpu::element::{Bf16, Element};
 use crate::cpu::isa::Isa;
 use crate::cpu::layout::{channels_first, channels_last, with_values};
+use crate::engine::{self, ParameterId, autograd};
 use crate::graph::{Fit, MapShape, NodeId, Pass};
 
 /// One segment.
@@ -45,7 +47,7 @@ impl Segments {
     fn parameters(&self) -> impl Iterator<Item = (ParameterId, &Tensor)> {
         self.0.iter().flat_map(|segment| {
             let whole = |((node, which), tensor)| ((node + segment.offset, which), tensor);
-            segment.plan.parameters().into_iter().map(whole)
+            engine::parameters(&segment.plan.nodes).map(whole)
         })
     }
 }
@@ -60,17 +62,12 @@ pub(crate) fn run(segments: &Arc<Segments>, x: &Tensor, fit: &Fit, pass: Pass, c
 }
 
 fn run_as<E: Element>(segments: &Arc<Segments>, x: &Tensor, vector: bool, pass: Pass) -> Result<Tensor> {
-    let x = &x.contiguous()?;
-    let tickets = Tickets::new(segments.parameters(), x.device())?;
-    let op = Recomputed::<E> {
-        segments: segments.clone(),
-        vector,
-        pass,
-        isa: Isa::current(),
-        kept: Mutex::new(None),
-        stash: tickets.stash,
-    };
-    x.apply_op2(&tickets.tensor, op)
+    autograd::run(x, segments.parameters(), |_| {
+        let mut network =
+            Recomputed::<E> { segments: segments.clone(), pass, isa: Isa::current(), kept: Mutex::new(None) };
+        let (storage, shape) = network.start(x, vector)?;
+        Ok(autograd::Forward { storage, shape, backward: network })
+    })
 }
 
 /// The input of a segment.
@@ -89,12 +86,9 @@ struct Kept<E> {
 
 struct Recomputed<E> {
     segments: Arc<Segments>,
-    /// Whether the result is (N, C).
-    vector: bool,
     pass: Pass,
     isa: Isa,
     kept: Mutex<Option<Kept<E>>>,
-    stash: Stash,
 }
 
 impl<E: Element> Recomputed<E> {
@@ -103,42 +97,39 @@ impl<E: Element> Recomputed<E> {
         let pass = Pass { draw: self.pass.draw.shifted(offset), ..self.pass };
         Forward::run(plan, self.isa, boundary.value.clone(), n, boundary.shape, (pass, keep))
     }
-}
 
-impl<E: Element> CustomOp2 for Recomputed<E> {
-    fn name(&self) -> &'static str {
-        "network-recomputed"
-    }
-
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (n, input) = input_shape(l1)?;
-        let x = contiguous(s1, l1)?;
-        let mut boundaries = vec![Boundary { value: Arc::new(channels_last::<E>(x, n, input)), shape: input }];
-        let mut last = None;
+    /// The forward pass through all segments.
+    fn start(&mut self, x: &Tensor, vector: bool) -> Result<(Storage, Shape)> {
+        let (n, shape, value) = to_map(x)?;
+        let mut boundaries = vec![Boundary { value: Arc::new(value), shape }];
         for (i, segment) in self.segments.0.iter().enumerate() {
             let is_last = i + 1 == self.segments.0.len();
             let tape = self.forward(&segment.plan, &boundaries[i], n, segment.offset, is_last)?;
+            let shape = tape.output_shape(&segment.plan);
             if is_last {
-                last = Some((output(&segment.plan, &tape, self.vector)?, tape));
-                break;
+                let result = (output(&segment.plan, &tape)?, engine::output_shape(n, shape, vector));
+                self.kept = Mutex::new(Some(Kept { n, boundaries, last: tape }));
+                return Ok(result);
             }
-            let shape = tape.shapes[segment.plan.stored[segment.plan.output].node];
-            boundaries.push(Boundary { value: tape.value(segment.plan.output)?.clone(), shape });
+            boundaries.push(Boundary { value: tape.value(segment.plan.schedule.output)?.clone(), shape });
         }
-        let Some((result, last)) = last else { bail!("a graph without segments") };
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(Kept { n, boundaries, last });
-        Ok(result)
+        bail!("a graph without segments")
     }
+}
 
-    fn bwd(&self, x: &Tensor, tickets: &Tensor, _: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+impl<E: Element> autograd::Backward for Recomputed<E> {
+    fn backward(&self, x: &Tensor, g: &Tensor) -> Result<autograd::Gradients> {
         let Some(kept) = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             bail!("a backward pass through a recomputed network frees its values: it cannot be run twice")
         };
         let Kept { n, mut boundaries, last } = kept;
         let mut last = Some(last);
         let mut dy: Option<Arc<Buffer<E>>> = None;
+        let mut parameters = HashMap::new();
+        let mut input = MapShape { channels: 0, height: 0, width: 0 };
         for (i, segment) in self.segments.0.iter().enumerate().rev() {
             let Some(boundary) = boundaries.pop() else { bail!("a segment of the network has no input") };
+            input = boundary.shape;
             let tape = match last.take() {
                 Some(tape) => tape,
                 None => self.forward(&segment.again, &boundary, n, segment.offset, true)?,
@@ -146,24 +137,22 @@ impl<E: Element> CustomOp2 for Recomputed<E> {
             let at_output = match dy.take() {
                 Some(dy) => dy,
                 None => {
-                    let shape = tape.shapes[segment.plan.stored[segment.plan.output].node];
+                    let shape = tape.output_shape(&segment.plan);
                     Arc::new(with_values(&g.contiguous()?, |g| channels_last::<E>(g, n, shape))?)
                 }
             };
             let gradients = Backward::run(&segment.plan, self.isa, &tape, at_output, i > 0 || x.track_op())?;
-            let whole = |((node, which), values)| ((node + segment.offset, which), values);
-            self.stash
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .extend(gradients.parameters.into_iter().map(whole));
+            for gradient in to_tensors(gradients.parameters, segment.offset) {
+                let (id, gradient) = gradient?;
+                parameters.insert(id, gradient);
+            }
             dy = gradients.input;
             if i > 0 && dy.is_none() {
                 bail!("no gradient passes the boundary of a segment");
             }
         }
-        let (_, input) = input_shape(x.layout())?;
         let dx = dy.filter(|_| x.track_op());
-        let dx = dx.map(|dx| Tensor::from_vec(channels_first(&dx, n, input), x.shape(), x.device())).transpose()?;
-        Ok((dx, Some(tickets.zeros_like()?)))
+        let input = dx.map(|dx| Tensor::from_vec(channels_first(&dx, n, input), x.shape(), x.device())).transpose()?;
+        Ok(autograd::Gradients { parameters, input })
     }
 }
