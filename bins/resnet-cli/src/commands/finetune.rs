@@ -73,7 +73,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let training = &args.training;
     let mut progress = training.progress.open();
     args.network.check()?;
-    let (recipe, begun) = training.recipe(DEFAULT_RECIPE)?;
+    let (recipe, begun) = match training.recipe(DEFAULT_RECIPE)? {
+        // A training from random weights lies there, which is refused in words when its folder is taken.
+        (_, Some(run)) if run.pretrained.is_none() => (Recipe::load(DEFAULT_RECIPE)?, None),
+        own => own,
+    };
     let dataset = Some(format!("folder:{}", args.data.display()));
     let recipe = changed(recipe, &args)?.with(&Overrides { dataset, ..training.overrides() })?;
     let (train, test) = parts(&args, recipe.seed)?;
