@@ -14,6 +14,9 @@ use crate::optimizer::{Ema, Optimizer};
 use crate::schedule::PlateauState;
 use crate::{Error, Result};
 
+/// Tensors by name.
+pub(super) type Named = Vec<(String, Tensor)>;
+
 /// The metadata key that the counters stand under.
 const KEY: &str = "training";
 
@@ -156,7 +159,7 @@ impl Saved {
         named: &[(String, Var)],
         optimizer: &mut Optimizer,
         ema: Option<&mut Ema>,
-    ) -> Result<(Counters, Option<Vec<(String, Tensor)>>)> {
+    ) -> Result<(Counters, Option<Named>)> {
         let Self { path, counters, tensors } = self;
         let wrong = |message: String| Error::Checkpoint { path: path.clone(), message };
         if !counters.is_possible(accumulation) {

@@ -64,7 +64,6 @@ impl Run<'_> {
             epoch: Some(self.counters.epoch + u64::from(self.counters.batch >= self.counters.batches_per_epoch)),
             step: Some(self.counters.step),
             program: Some(program()),
-            ..Training::default()
         };
         let card = ModelCard::new(self.session.network.config()).with_classes(self.config.run.classes.clone());
         let card = match self.pictures {
