@@ -60,7 +60,7 @@ impl Network {
     }
 
     /// Path (`layer1.0`) and output of every block, in the order of execution. With [`Network::stem`] these are the
-    /// places where one value alone passes, so that the network can be cut there ([`Graph::between`]).
+    /// places where one value alone passes, so that the network can be cut there ([`Graph::subgraph`]).
     pub fn blocks(&self) -> &[(String, NodeId)] {
         &self.blocks
     }

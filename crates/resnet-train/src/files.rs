@@ -36,7 +36,7 @@ pub fn csv<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Result<String> {
     written(csv::Writer::from_writer(Vec::new()), rows)
 }
 
-/// The names of a row's fields, as the first line of [`csv`].
+/// The names of a row's fields, as the first line of [`csv()`].
 pub fn names<T: Serialize + Default>() -> Result<String> {
     Ok(csv([T::default()])?.lines().next().unwrap_or_default().to_string())
 }
