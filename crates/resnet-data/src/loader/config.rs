@@ -22,7 +22,7 @@ pub struct LoaderConfig {
     pub prefetch: usize,
     /// What an image that cannot be read does.
     pub on_broken: OnBroken,
-    /// Of data sets that are shuffled by runs ([`Dataset::runs`]): images that are mixed with one another. What of them
+    /// Of data sets that are shuffled by runs ([`Dataset::runs`](crate::Dataset::runs)): images that are mixed with one another. What of them
     /// is kept in memory is up to the data set: tar shards keep none, parquet files two such buffers.
     pub shuffle_buffer: usize,
     /// Which of `world_size` processes this is, from 0: each reads its own part of every epoch.
@@ -43,7 +43,7 @@ pub enum OnBroken {
     /// Ends it with the error.
     #[default]
     Fail,
-    /// Is left out of its batch, which names it in [`Batch::broken`].
+    /// Is left out of its batch, which names it in [`Batch::broken`](crate::Batch::broken).
     Skip,
 }
 
