@@ -95,7 +95,7 @@ impl GradientWindows {
     }
 }
 
-/// The input rows whose gradient a tile computes: from its first output row's to the next part's; the last takes all.
+/// The input rows whose gradient a tile computes: from its first output row's to the next tile's; the last takes all.
 fn input_rows(problem: &ConvProblem, tile: &Tile) -> Range<usize> {
     let stride = problem.config.stride.0;
     let end = if tile.rows.end == problem.oh { problem.h } else { (tile.rows.end * stride).min(problem.h) };
@@ -125,7 +125,7 @@ pub(crate) fn backward<E: Element, P: Epilogue>(
     gradients.check(problem, &dy_panels)?;
     let units = row_units(problem, reading.cols(problem.ow), reading.steps.0, &x_panels)
         + row_units(problem, gradients.columns(problem, problem.ow), 1, &dy_panels);
-    // SimdBf16 of pixels take a second scratch for both maps.
+    // Pairs of pixels take a second scratch for both maps.
     let items = items(problem, values * units, weights.is_some_and(BackwardWeights::squares), values == 2);
     let layout = GradientLayout::new(problem);
     let taps = taps::forward_taps(problem);
@@ -279,10 +279,10 @@ struct Scratches {
     squares: winograd::Scratch,
 }
 
-/// SimdBf16 of tiles as one scratch each, twice as long.
+/// Pairs of tiles as one scratch each, twice as long.
 ///
 /// # Safety
-/// `scratch` must hold `tiles` parts of `panels` panels.
+/// `scratch` must hold `tiles` scratches of `panels` panels.
 unsafe fn interleave(
     scratch: *const f32,
     tiles: usize,

@@ -11,7 +11,7 @@ use crate::cpu::threads;
 fn scratch_bytes(problem: &ConvProblem) -> usize {
     (problem.o * problem.group_inputs() * problem.kh * problem.kw).clamp(256 << 10, 2 << 20)
 }
-/// Pixels of one long row are cut at multiples of this: two parts of whole tiles of the microkernel.
+/// Pixels of one long row are cut at multiples of this: two tiles of whole microkernel tiles.
 const PIXELS: usize = 28;
 
 /// Output rows and columns of one image.

@@ -85,7 +85,7 @@ impl Weights {
         Ok(values)
     }
 
-    /// PackedWeights for tiles of so many vectors.
+    /// Packed weights for tiles of so many vectors.
     pub(super) fn direct(&self, isa: Isa, arithmetic: Arithmetic, vectors: usize) -> Result<&PackedWeights> {
         let cell = &self.direct[arithmetic.values() - 1][width_index(vectors)];
         cached(cell, || self.pack((isa, arithmetic), vectors))
